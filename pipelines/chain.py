@@ -286,7 +286,7 @@ def _first_clip(length: Length, join: Join, grid: Grid, fps: Fraction) -> Clip:
         raise Refusal(
             f"the first stage has nothing before it; {join.transition.value} needs a stage", field="transition"
         )
-    adds = length.frames if length.frames is not None else _frames_added(length.seconds, fps)
+    adds = length.frames if length.frames is not None else _frames_added(length, fps)
     return Clip(grid.ceil(adds), join, adds)
 
 
@@ -298,7 +298,7 @@ def _next_clip(before: Sequence[Clip], length: Length, join: Join, grid: Grid, f
         _check_fits(length.frames, join, grid)
         return Clip(length.frames, join, start + length.frames)
 
-    asked_end = previous.asked_end + _frames_added(length.seconds, fps)
+    asked_end = previous.asked_end + _frames_added(length, fps)
     shown_already = start + _hidden(join)
     if asked_end <= shown_already:
         surplus = shown_already - previous.asked_end
@@ -310,23 +310,25 @@ def _next_clip(before: Sequence[Clip], length: Length, join: Join, grid: Grid, f
     return Clip(grid.ceil(asked_end - start), join, asked_end)
 
 
-def _frames_added(seconds: float, fps: Fraction) -> int:
-    frames = frames_in(seconds, fps)
+def _frames_added(length: Length, fps: Fraction) -> int:
+    frames = frames_in(length.seconds or 0, fps)
     if frames < 1:
         raise Refusal(
-            f"{seconds} s would add no frame at {float(fps):g} fps; one frame is {float(1 / fps):.3f} s",
+            f"{length.seconds} s would add no frame at {float(fps):g} fps; one frame is {float(1 / fps):.3f} s",
             field="seconds",
         )
     return frames
 
 
 def _check_length(length: Length, grid: Grid) -> None:
-    if (length.frames is None) == (length.seconds is None):
+    frames, seconds = length.frames, length.seconds
+    if frames is not None and seconds is None:
+        _check_on_grid(frames, grid, "frames")
+    elif seconds is not None and frames is None:
+        if not math.isfinite(seconds) or seconds <= 0:
+            raise Refusal(f"{seconds} s is no length; give a positive number of seconds", field="seconds")
+    else:
         raise Refusal("give its length either in frames or in seconds, one of the two", field="frames")
-    if length.frames is not None:
-        _check_on_grid(length.frames, grid, "frames")
-    elif not math.isfinite(length.seconds) or length.seconds <= 0:
-        raise Refusal(f"{length.seconds} s is no length; give a positive number of seconds", field="seconds")
 
 
 def _check_on_grid(frames: int, grid: Grid, field: str) -> None:
