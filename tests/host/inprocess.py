@@ -1,0 +1,33 @@
+"""ComfyUI inside this process, on the CPU, for tests that need its classes but no server."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+
+FOLDERS = ("diffusion_models", "text_encoders", "vae", "loras", "checkpoints", "latent_upscale_models")
+
+
+def enter_comfyui(comfyui: Path) -> None:
+    """Make `import comfy`, `import nodes` and the like reach `comfyui`, in CPU mode, from here on."""
+    if "comfy" in sys.modules:
+        return
+    # First on the path: the repository has a folder `nodes` too.
+    sys.path.insert(0, str(comfyui))
+    arguments, sys.argv = sys.argv, sys.argv[:1]
+    try:
+        from comfy.cli_args import args
+    finally:
+        sys.argv = arguments
+    # Read once, when comfy.model_management is imported.
+    args.cpu = True
+    importlib.import_module("comfy.model_management")
+
+
+def use_models(models: Path) -> None:
+    """Make ComfyUI find the tiny models by name, and let its loaders take them."""
+    folder_paths = importlib.import_module("folder_paths")
+    for name in FOLDERS:
+        folder_paths.add_model_folder_path(name, str(models / name), is_default=True)
+    importlib.import_module("tests.tiny.shim")

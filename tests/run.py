@@ -1,0 +1,30 @@
+"""Run a module of the tests by name, from anywhere: python tests/run.py host.serve
+
+The tests are no regular package: with an __init__.py here, pytest would take the repository's own __init__.py for
+the package above it and run it. Left to Python's search, another package named `tests` could come first.
+"""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from pathlib import Path
+from types import ModuleType
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def name_packages() -> None:
+    """Register `longtake` for the repository, without running its __init__.py, and `tests` for this folder."""
+    for name, folder in (("longtake", ROOT), ("tests", ROOT / "tests")):
+        package = ModuleType(name)
+        package.__path__ = [str(folder)]
+        sys.modules[name] = package
+
+
+if __name__ == "__main__":
+    name_packages()
+    module = sys.argv.pop(1)
+    # `nodes` must mean ComfyUI's; neither this folder nor the repository is searched for top-level modules.
+    sys.path.pop(0)
+    runpy.run_module(f"tests.{module}", run_name="__main__", alter_sys=True)

@@ -1,0 +1,104 @@
+"""The tiny models under the file names that the shipped workflows use.
+
+`python tests/run.py tiny.models FOLDER` makes them there, with the Python that ComfyUI runs on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from tests.host.place import ROOT, Place
+
+Recipe = Callable[[Path], None]
+
+
+def recipes() -> dict[str, Recipe]:
+    """File name below the models folder -> what makes that file."""
+    import torch
+
+    from . import ltx, wan
+    from .weights import save
+
+    t2v = partial(wan.diffusion_model, in_channels=16, out_channels=16)
+    i2v = partial(wan.diffusion_model, in_channels=36, out_channels=16)
+    ti2v = partial(wan.diffusion_model, in_channels=48, out_channels=48)
+    return {
+        "diffusion_models/wan2.2_t2v_high_noise_14B_fp8_scaled.safetensors": partial(t2v, seed=1),
+        "diffusion_models/wan2.2_t2v_low_noise_14B_fp8_scaled.safetensors": partial(t2v, seed=2),
+        "diffusion_models/wan2.2_i2v_high_noise_14B_fp8_scaled.safetensors": partial(i2v, seed=3),
+        "diffusion_models/wan2.2_i2v_low_noise_14B_fp8_scaled.safetensors": partial(i2v, seed=4),
+        "diffusion_models/wan2.2_ti2v_5B_fp16.safetensors": partial(ti2v, seed=5),
+        "text_encoders/umt5_xxl_fp8_e4m3fn_scaled.safetensors": partial(wan.text_encoder, seed=11),
+        "vae/wan_2.1_vae.safetensors": partial(wan.vae_2_1, seed=21),
+        "vae/wan2.2_vae.safetensors": partial(wan.vae_2_2, seed=22),
+        "loras/wan2.2_i2v_lightx2v_4steps_lora_v1_high_noise.safetensors": partial(wan.lora, seed=31),
+        "loras/wan2.2_i2v_lightx2v_4steps_lora_v1_low_noise.safetensors": partial(wan.lora, seed=32),
+        "loras/wan2.2_t2v_lightx2v_4steps_lora_v1.1_high_noise.safetensors": partial(wan.lora, seed=33),
+        "loras/wan2.2_t2v_lightx2v_4steps_lora_v1.1_low_noise.safetensors": partial(wan.lora, seed=34),
+        # What a Wan 2.2 loader must refuse: other models, and files that hold no model.
+        "diffusion_models/ltx-video-2b-v0.9.5.safetensors": partial(ltx.diffusion_model, seed=41),
+        "diffusion_models/wan2.1_i2v_480p_14B_fp16.safetensors": partial(i2v, seed=42, kind="i2v"),
+        "diffusion_models/no_model.safetensors": partial(save, {"weight": torch.zeros(4)}),
+        "diffusion_models/torn_download.safetensors": lambda path: path.write_bytes(b"\x00\x01half a header"),
+    }
+
+
+def make_models(folder: Path) -> None:
+    """Make every tiny model below `folder`."""
+    for name, recipe in recipes().items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        recipe(path)
+
+
+def tiny_models(place: Place) -> Path:
+    """Return the models folder of this version of the recipes, making it on the first call.
+
+    It is made under another name and renamed, so that it exists whole or not at all.
+    """
+    folder = place.cache / f"tiny-{recipe_key(place)}"
+    if folder.is_dir():
+        return folder
+    unfinished = folder.with_name(f"{folder.name}.{os.getpid()}.unfinished")
+    command = [str(place.python), "tests/run.py", "tiny.models", str(unfinished)]
+    made = subprocess.run(
+        command, cwd=ROOT, env=place.environment(), capture_output=True, text=True, errors="replace", check=False
+    )
+    if made.returncode:
+        raise RuntimeError(f"making the tiny models failed:\n{made.stdout}{made.stderr}")
+    try:
+        unfinished.rename(folder)
+    except OSError:  # another process was first
+        shutil.rmtree(unfinished, ignore_errors=True)
+        if not folder.is_dir():
+            raise
+    return folder
+
+
+def recipe_key(place: Place) -> str:
+    """Hash of the source that makes the models and of the ComfyUI whose classes it uses."""
+    key = hashlib.sha256(str(place.comfyui).encode())
+    for source in sorted(Path(__file__).parent.glob("*.py")):
+        key.update(source.read_bytes())
+    return key.hexdigest()[:10]
+
+
+def main() -> None:
+    from tests.host.inprocess import enter_comfyui
+
+    started = time.monotonic()
+    enter_comfyui(Place.here().comfyui)
+    make_models(Path(sys.argv[1]))
+    print(f"tiny models made in {time.monotonic() - started:.1f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""A sentencepiece tokenizer of 320 pieces, trained on four lines."""
+
+from __future__ import annotations
+
+import io
+
+import sentencepiece
+
+LINES = (
+    "a red fox runs over the snow",
+    "camera pans left to a quiet lake at dawn",
+    "<start_of_turn>user",
+    "music plays softly in the hall",
+)
+
+
+def tokenizer_model() -> tuple[bytes, int]:
+    """Return the serialised tokenizer and its vocabulary size; any text can be spelled, by bytes if need be."""
+    written = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(LINES * 4),
+        model_writer=written,
+        vocab_size=320,
+        model_type="bpe",
+        character_coverage=1.0,
+        byte_fallback=True,
+        pad_id=0,
+        eos_id=1,
+        bos_id=2,
+        unk_id=3,
+        hard_vocab_limit=False,
+        normalization_rule_name="identity",  # the default rule alone is 240 KB
+        num_threads=1,
+        minloglevel=2,
+    )
+    model = written.getvalue()
+    return model, sentencepiece.SentencePieceProcessor(model_proto=model).get_piece_size()

@@ -1,0 +1,42 @@
+"""Deterministic weights for a module, and the safetensors file they are kept in."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+
+def random_weights(module: torch.nn.Module, seed: int) -> dict[str, torch.Tensor]:
+    """Return a state dict of `module`'s shapes that keeps activations near unit size.
+
+    Gains are about 1, matrices scaled by 1/sqrt(fan in), biases and tables small.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    weights = {}
+    for name, tensor in module.state_dict().items():
+        leaf = name.rpartition(".")[2]
+        noise = torch.randn(tensor.shape, generator=generator)
+        if not tensor.is_floating_point() or tensor.ndim == 0:
+            weights[name] = tensor.clone()
+        elif leaf == "gamma" or (leaf == "weight" and tensor.ndim == 1):
+            weights[name] = 1 + 0.02 * noise
+        elif leaf == "weight":
+            weights[name] = noise / math.sqrt(math.prod(tensor.shape[1:]))
+        else:
+            weights[name] = 0.02 * noise
+    return weights
+
+
+def save(weights: Mapping[str, torch.Tensor], path: Path, config: Mapping[str, Any] | None = None) -> None:
+    """Write `weights` as fp16 safetensors; `config` becomes the file's metadata entry of that name, as JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    halved = {
+        name: (tensor.half() if tensor.is_floating_point() else tensor).contiguous() for name, tensor in weights.items()
+    }
+    save_file(halved, path, metadata={"config": json.dumps(config)} if config is not None else None)
