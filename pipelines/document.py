@@ -1,0 +1,196 @@
+"""Documents people write: telling JSON, TOML and plain prompts apart, and reading their fields strictly."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from pathlib import PureWindowsPath
+from typing import Any
+
+from .errors import Refusal
+
+Check = Callable[[Any], Any]
+
+MAX_SEED = 2**64 - 1
+TOML_LINE = re.compile(
+    r"^\s*((schema|stages|total_seconds|total_frames)\s*=|\[\[?\s*(stages?|defaults|chain)\s*\]{1,2}\s*(#.*)?$)",
+    re.MULTILINE,
+)
+
+
+def looks_like_toml(text: str) -> bool:
+    """Whether a line of a text assigns a top-level field of a storyboard or opens one of its tables."""
+    return TOML_LINE.search(text) is not None
+
+
+def read_json(text: str) -> Any:
+    """Read JSON; NaN and infinities pass here, so that the field that holds one can be named.
+
+    Raises:
+        Refusal: malformed JSON, with line and column, or a name given twice in one object.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_without_repeats)
+    except json.JSONDecodeError as error:
+        raise Refusal(f"not valid JSON: {error.msg} (line {error.lineno}, column {error.colno})") from None
+    except Refusal:
+        raise
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, a thousand open brackets
+        raise Refusal(f"not readable as JSON: {error}") from None
+
+
+def read_toml(text: str) -> dict[str, Any]:
+    """Read TOML.
+
+    Raises:
+        Refusal: malformed TOML, with line and column.
+    """
+    try:
+        import tomllib
+    except ModuleNotFoundError:  # Python 3.10
+        import tomli as tomllib
+
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise Refusal(f"not valid TOML: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise Refusal(f"not readable as TOML: {error}") from None
+
+
+def read_prompts(text: str) -> tuple[str, ...]:
+    """Prompts of a plain text, one a line, or of a JSON list of texts. Blank lines and lines from # on are left out.
+
+    Raises:
+        Refusal: no prompt at all, or an empty one in a JSON list.
+    """
+    lines = [line.strip() for line in text.lstrip("\ufeff").splitlines()]
+    prompts = tuple(line for line in lines if line and not line.startswith("#"))
+    if text.lstrip("\ufeff \t\r\n").startswith('["'):
+        prompts = tuple(_numbered(read_json(text.lstrip("\ufeff"))))
+    if not prompts:
+        raise Refusal("no prompt is given; write one a line", field="prompt")
+    return prompts
+
+
+def read_fields(
+    table: Any, fields: Mapping[str, Check], *, stage: int | None = None, inside: str = ""
+) -> dict[str, Any]:
+    """The fields of a table, each passed through its check.
+
+    Args:
+        fields: what the table may hold, and the check that returns the value or says what is wrong with it.
+        stage: number of the stage the table describes, from 1.
+        inside: name of the table, put before the field's name in a refusal.
+
+    Raises:
+        Refusal: naming the stage and field; an unknown field comes with the known ones nearest to it.
+    """
+    if not isinstance(table, Mapping):
+        raise Refusal(f"{_quoted(table)} is given; a table of fields is needed", stage=stage, field=inside or None)
+    found = {}
+    for name, value in table.items():
+        place = f"{inside}.{name}" if inside else name
+        if name not in fields:
+            near = get_close_matches(name, fields) or sorted(fields)
+            raise Refusal(f"there is no such field; known here: {', '.join(near)}", stage=stage, field=place[:80])
+        try:
+            found[name] = fields[name](value)
+        except Refusal as refusal:
+            raise refusal.at(stage=stage, field=place) from None
+    return found
+
+
+# Checks: each takes a value as it came from the document and returns it, or refuses it.
+
+
+def text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise Refusal(f"{_quoted(value)} is given; a text is needed")
+    return value
+
+
+def prompt(value: Any) -> str:
+    if not text(value).strip():
+        raise Refusal("it is empty; say what is to be seen")
+    return value
+
+
+def count(value: Any) -> int:
+    """A whole number from 1."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise Refusal(f"{_quoted(value)} is given; a whole number from 1 is needed")
+    return value
+
+
+def seed(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_SEED:
+        raise Refusal(f"{_quoted(value)} is given; a whole number from 0 to {MAX_SEED} is needed")
+    return value
+
+
+def seconds(value: Any) -> float:
+    """A positive number of seconds."""
+    try:
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and value > 0:
+            return float(value)
+    except OverflowError:  # a whole number beyond any float
+        pass
+    raise Refusal(f"{_quoted(value)} is given; a positive number of seconds is needed")
+
+
+def image_name(value: Any) -> str:
+    """The name of a picture in ComfyUI's input folder, with forward or backward slashes."""
+    name = text(value)
+    path = PureWindowsPath(name)  # takes both slashes apart and knows drives, so it is as strict as either system
+    if not name.strip() or "\0" in name:
+        raise Refusal("it is empty; name a picture in ComfyUI's input folder")
+    if path.drive or path.root or ".." in path.parts:
+        raise Refusal(f"{_quoted(name)} leads out of ComfyUI's input folder; name a picture inside it")
+    return name
+
+
+def one_of(*names: str) -> Check:
+    def check(value: Any) -> str:
+        if value not in names:
+            raise Refusal(f"{_quoted(value)} is given; use {', '.join(names[:-1])} or {names[-1]}")
+        return value
+
+    return check
+
+
+def tables(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise Refusal(f"{_quoted(value)} is given; a list is needed")
+    return value
+
+
+def anything(value: Any) -> Any:
+    return value
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        names = [name for name, _ in pairs]
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise Refusal("it is given twice in one place; keep one", field=repeated)
+    return table
+
+
+def _numbered(prompts: list[Any]) -> list[str]:
+    found = []
+    for number, value in enumerate(prompts, 1):
+        try:
+            found.append(prompt(value))
+        except Refusal as refusal:
+            raise refusal.at(stage=number, field="prompt") from None
+    return found
+
+
+def _quoted(value: Any) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= 60 else shown[:57] + "..."
