@@ -1,0 +1,22 @@
+"""Model families: everything that differs between Wan 2.2, LTX-2 and what comes after."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .family import Carry, Family, Mode, Pictures, Variant
+from .wan22 import WAN22
+
+FAMILIES: tuple[Family, ...] = (WAN22,)
+
+__all__ = ["FAMILIES", "Carry", "Family", "Mode", "Pictures", "Variant", "recognise"]
+
+
+def recognise(config: Mapping[str, Any]) -> tuple[Family, Variant] | None:
+    """The family and variant of a `unet_config` that ComfyUI's detection gave, or None."""
+    for family in FAMILIES:
+        variant = family.variant_of(config)
+        if variant is not None:
+            return family, variant
+    return None

@@ -1,0 +1,37 @@
+"""Chain to Latent: a stage's latent, for whatever ComfyUI can do with it."""
+
+from __future__ import annotations
+
+from comfy_api.latest import io
+
+from ..pipelines.chain import Chain as ChainValue
+from ..pipelines.errors import Refusal
+from .types import CATEGORY, Chain
+
+
+class ChainToLatent(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LongtakeChainToLatent",
+            display_name="Chain to Latent",
+            category=CATEGORY,
+            description="Gives the latent of one stage as it was rendered, overlap included.",
+            search_aliases=["stage latent"],
+            inputs=[
+                Chain.Input("chain", tooltip="The chain that holds the stage."),
+                io.Int.Input(
+                    "stage", default=0, min=0, max=1000, tooltip="Number of the stage, counted from 1. 0: the last one."
+                ),
+            ],
+            outputs=[io.Latent.Output(display_name="latent")],
+        )
+
+    @classmethod
+    def execute(cls, chain: ChainValue, stage: int) -> io.NodeOutput:
+        if stage > len(chain.links):
+            raise Refusal(f"{stage} given; the chain has {len(chain.links)} stages.", field="stage")
+        return io.NodeOutput({"samples": chain.links[stage - 1].take.latent()})
+
+
+NODES = [ChainToLatent]

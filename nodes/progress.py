@@ -1,0 +1,49 @@
+"""A render's progress on the node that runs it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import comfy.utils
+from server import PromptServer
+
+
+def say(node_id: str | None, text: str) -> None:
+    """Show a line of text on a node."""
+    server = PromptServer.instance
+    if node_id is not None and server is not None:
+        server.send_progress_text(text, node_id, server.client_id)
+
+
+class NodeProgress:
+    """One bar and one line of text over all stages that a node renders.
+
+    Args:
+        stages: stages of the whole chain, as far as the node can know; its own number if that is higher.
+        steps: denoising steps over all stages this node renders.
+    """
+
+    def __init__(self, node_id: str | None, stages: int, steps: int):
+        self._node_id = node_id
+        self._stages = stages
+        self._bar = comfy.utils.ProgressBar(steps, node_id=node_id)
+        self._before = 0
+        self._stage = 0
+        self._done = 0
+
+    def doing(self, text: str) -> None:
+        self._show(text)
+
+    def stage(self, number: int) -> None:
+        self._before += self._done
+        self._done = 0
+        self._stage = number
+
+    def step(self, done: int, steps: int, preview: Any) -> None:
+        self._done = done
+        self._bar.update_absolute(self._before + done, preview=preview)
+        self._show(f"step {done} of {steps}")
+
+    def _show(self, text: str) -> None:
+        where = f"Stage {self._stage} of {max(self._stages, self._stage)}, " if self._stage else ""
+        say(self._node_id, where + text if where else text[:1].upper() + text[1:])

@@ -1,0 +1,209 @@
+"""Chain Stage: renders one clip behind a chain."""
+
+from __future__ import annotations
+
+import torch
+from comfy_api.latest import io
+
+from ..pipelines.chain import Chain as ChainValue
+from ..pipelines.chain import Join, Length, Transition
+from ..pipelines.families import Carry
+from ..pipelines.model import VideoModel
+from ..pipelines.sampling import SamplingSettings
+from ..pipelines.stage import MAX_SEED, Stage, check_stage, encode_prompts, render_stage
+from .lookahead import check_later_stages, count_later_stages
+from .progress import NodeProgress
+from .types import CATEGORY, Chain, ModelBundle, Sampling
+
+
+def length_input() -> io.DynamicCombo.Input:
+    return io.DynamicCombo.Input(
+        "length",
+        options=[
+            io.DynamicCombo.Option(
+                "seconds",
+                [
+                    io.Float.Input(
+                        "seconds",
+                        default=5.0,
+                        min=0.01,
+                        max=3600.0,
+                        step=0.01,
+                        tooltip="What the stage adds to the film. A little more is rendered where the model's grid needs it, "
+                        "and the film still ends exactly where asked.",
+                    )
+                ],
+            ),
+            io.DynamicCombo.Option(
+                "frames",
+                [
+                    io.Int.Input(
+                        "frames",
+                        default=81,
+                        min=1,
+                        max=16384,
+                        tooltip="The clip as the model renders it, overlap included: 4n+1 for Wan, 8n+1 for LTX-2. 1 is a still.",
+                    )
+                ],
+            ),
+        ],
+        tooltip="How long the stage is: the seconds it adds to the film, or the frames the model renders.",
+    )
+
+
+def transition_input() -> io.DynamicCombo.Input:
+    return io.DynamicCombo.Input(
+        "transition",
+        options=[
+            io.DynamicCombo.Option(
+                Transition.SMOOTH.value,
+                [
+                    io.Int.Input(
+                        "overlap",
+                        default=0,
+                        min=0,
+                        max=1024,
+                        tooltip="Frames of the stage before that this one is pinned to; they are shown once. 1, 5, 9, 13 ... "
+                        "for Wan. 0: the model's usual overlap (Wan 5).",
+                    ),
+                    io.Combo.Input(
+                        "carry_over",
+                        options=[c.value for c in Carry],
+                        default=Carry.PIXELS.value,
+                        tooltip="What is handed on. pixels: the last frames, encoded again. latents: the last latents as they "
+                        "are. svi: latents beside an anchor image, for a Stable Video Infinity LoRA.",
+                    ),
+                ],
+            ),
+            io.DynamicCombo.Option(Transition.CUT.value, []),
+            io.DynamicCombo.Option(
+                Transition.FADE.value,
+                [
+                    io.Int.Input(
+                        "fade_frames", default=8, min=1, max=1024, tooltip="Frames over which the two stages blend."
+                    )
+                ],
+            ),
+        ],
+        tooltip="How the stage joins the one before it. The first stage of a chain has nothing to join.",
+    )
+
+
+def join_of(transition: dict, model: VideoModel, chain: ChainValue | None) -> Join:
+    """The join that a transition input asks for; the first stage of a chain is a cut whatever it says."""
+    if chain is None:
+        return Join(Transition.CUT)
+    return Join.of(
+        Transition(transition["transition"]),
+        transition.get("overlap") or model.variant.overlap,
+        transition.get("fade_frames", 0),
+    )
+
+
+def length_of(length: dict) -> Length:
+    if length["length"] == "seconds":
+        return Length(seconds=length["seconds"])
+    return Length(frames=length["frames"])
+
+
+class ChainStage(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LongtakeChainStage",
+            display_name="Chain Stage",
+            category=CATEGORY,
+            description="Renders one clip and hands on the chain with it at the end. Connect the chain of the stage before "
+            "to go on from where it ends.",
+            search_aliases=["continue video", "extend", "long video", "wan chain", "i2v", "first last frame"],
+            inputs=[
+                ModelBundle.Input(
+                    "model", tooltip="The model of this stage; stages of a chain may use different ones of a family."
+                ),
+                io.String.Input("prompt", multiline=True, dynamic_prompts=True, tooltip="What happens in this stage."),
+                io.String.Input(
+                    "negative_prompt", multiline=True, tooltip="What to keep out. Has no effect where cfg is 1."
+                ),
+                length_input(),
+                io.Int.Input(
+                    "width",
+                    default=832,
+                    min=0,
+                    max=16384,
+                    tooltip="Pixels, a multiple of 16 (TI2V-5B: 32). 0: as the chain, or the published size for a first stage.",
+                ),
+                io.Int.Input(
+                    "height",
+                    default=480,
+                    min=0,
+                    max=16384,
+                    tooltip="Pixels, a multiple of 16 (TI2V-5B: 32). 0: as the chain, or the published size for a first stage.",
+                ),
+                io.Int.Input(
+                    "seed", default=0, min=0, max=MAX_SEED, control_after_generate=True, tooltip="Seed of the noise."
+                ),
+                transition_input(),
+                Chain.Input("chain", optional=True, tooltip="The stages before this one."),
+                io.Image.Input(
+                    "start_image",
+                    optional=True,
+                    tooltip="First frame, for a first stage or after a cut or fade. Scaled to cover the size, then cropped evenly.",
+                ),
+                io.Image.Input(
+                    "end_image", optional=True, tooltip="Last frame, scaled and cropped by the same rule as the first."
+                ),
+                io.Image.Input(
+                    "anchor_image",
+                    optional=True,
+                    tooltip="What carry-over svi keeps looking at; usually the film's first image.",
+                ),
+                Sampling.Input(
+                    "sampling",
+                    optional=True,
+                    tooltip="From Sampling Settings. Without it: the values the model was published with.",
+                ),
+            ],
+            outputs=[Chain.Output(display_name="chain")],
+            hidden=[io.Hidden.unique_id, io.Hidden.prompt],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        model: VideoModel,
+        prompt: str,
+        negative_prompt: str,
+        length: dict,
+        width: int,
+        height: int,
+        seed: int,
+        transition: dict,
+        chain: ChainValue | None = None,
+        start_image: torch.Tensor | None = None,
+        end_image: torch.Tensor | None = None,
+        anchor_image: torch.Tensor | None = None,
+        sampling: SamplingSettings | None = None,
+    ) -> io.NodeOutput:
+        stage = Stage(
+            prompt=prompt,
+            negative_prompt=negative_prompt,
+            length=length_of(length),
+            seed=seed,
+            join=join_of(transition, model, chain),
+            carry=Carry(transition.get("carry_over", Carry.PIXELS)),
+            width=width,
+            height=height,
+            start_image=start_image,
+            end_image=end_image,
+            anchor_image=anchor_image,
+            sampling=sampling,
+        )
+        ready = check_stage(stage, model, chain)
+        node_id, graph = cls.hidden.unique_id, cls.hidden.prompt or {}
+        check_later_stages(graph, node_id, ready.behind(chain, model), model)
+        progress = NodeProgress(node_id, ready.number + count_later_stages(graph, node_id), ready.sampling.steps)
+        [(positive, negative)] = encode_prompts(model, [stage], progress)
+        return io.NodeOutput(render_stage(ready, model, chain, positive, negative, progress))
+
+
+NODES = [ChainStage]

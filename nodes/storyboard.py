@@ -1,0 +1,151 @@
+"""Render Storyboard: a whole chain from one document."""
+
+from __future__ import annotations
+
+import json
+
+import torch
+from comfy_api.latest import io, ui
+from comfy_execution.graph_utils import ExecutionBlocker
+
+from ..pipelines.chain import Format, Length
+from ..pipelines.errors import Refusal
+from ..pipelines.families import Carry
+from ..pipelines.model import VideoModel
+from ..pipelines.sampling import SamplingSettings
+from ..pipelines.stage import Stage, check_stages, render_stages
+from ..pipelines.storyboard import Plan, PlannedStage, Storyboard, parse, plan
+from .images import input_image
+from .progress import NodeProgress, say
+from .types import CATEGORY, Chain, ModelBundle, Sampling
+
+EXAMPLE = """{
+  "schema": "longtake.storyboard.v1",
+  "defaults": {"seconds": 5, "width": 832, "height": 480, "seed": 1},
+  "stages": [
+    {"prompt": "a red fox walks out of a snowy forest"},
+    {"prompt": "the fox stops and looks up at the sky"},
+    {"prompt": "the fox runs across a frozen lake"}
+  ]
+}"""
+
+
+def format_of(model: VideoModel) -> Format:
+    variant = model.variant
+    return Format(model.family.grid, variant.fps, variant.clip_frames, variant.overlap)
+
+
+def stages_of(
+    board: Storyboard, planned: Plan, start_image: torch.Tensor | None, sampling: SamplingSettings | None
+) -> list[Stage]:
+    """The stages of a planned storyboard, with their images read from the input folder.
+
+    Args:
+        start_image: for the first stage, in place of a file named in the document.
+    """
+    stages = []
+    for number, one in enumerate(planned.stages, start=1):
+        # Nothing comes before the first stage that an anchor could hold together.
+        fields = ("start_image", "end_image") if number == 1 else ("start_image", "end_image", "anchor_image")
+        images = {field: _named_image(one, field, number) for field in fields}
+        if number == 1 and start_image is not None:
+            if images["start_image"] is not None:
+                raise Refusal(
+                    "an image is connected and the document names one too; use one of them.",
+                    stage=1,
+                    field="start_image",
+                )
+            images["start_image"] = start_image
+        stages.append(_stage(board, one, images, sampling))
+    return stages
+
+
+def _stage(
+    board: Storyboard, one: PlannedStage, images: dict[str, torch.Tensor | None], sampling: SamplingSettings | None
+) -> Stage:
+    entry = one.entry
+    return Stage(
+        prompt=entry.prompt,
+        negative_prompt=entry.negative_prompt,
+        length=entry.length or Length(frames=one.clip.frames),
+        seed=entry.seed,
+        join=one.clip.join,
+        carry=Carry(entry.carry_over or Carry.PIXELS),
+        width=board.width or 0,
+        height=board.height or 0,
+        sampling=sampling,
+        **images,
+    )
+
+
+def _named_image(one: PlannedStage, field: str, number: int) -> torch.Tensor | None:
+    name = getattr(one.entry, field)
+    try:
+        return None if name is None else input_image(name)
+    except Refusal as refusal:
+        raise refusal.at(stage=number, field=field) from None
+
+
+class RenderStoryboard(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LongtakeRenderStoryboard",
+            display_name="Render Storyboard",
+            category=CATEGORY,
+            description="Renders a whole chain from one document, the same way as stages wired by hand. All prompts are "
+            "read first, so that the text encoder is loaded once.",
+            search_aliases=["long video", "script", "multi prompt", "mold chain"],
+            inputs=[
+                ModelBundle.Input("model", tooltip="The model that renders every stage."),
+                io.String.Input(
+                    "storyboard",
+                    multiline=True,
+                    default=EXAMPLE,
+                    tooltip="JSON or TOML (schema longtake.storyboard.v1, or a mold.chain.v1 script), or plain text with one "
+                    "prompt a line.",
+                ),
+                io.Boolean.Input(
+                    "validate_only",
+                    default=False,
+                    tooltip="Only answer with the plan: stages, frames, seconds. Nothing is loaded or rendered.",
+                ),
+                Sampling.Input(
+                    "sampling",
+                    optional=True,
+                    tooltip="From Sampling Settings. Without it: the values the model was published with.",
+                ),
+                io.Image.Input(
+                    "start_image",
+                    optional=True,
+                    tooltip="First frame of the film, in place of an image named in the document.",
+                ),
+            ],
+            outputs=[Chain.Output(display_name="chain"), io.String.Output(display_name="plan")],
+            hidden=[io.Hidden.unique_id],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        model: VideoModel,
+        storyboard: str,
+        validate_only: bool,
+        sampling: SamplingSettings | None = None,
+        start_image: torch.Tensor | None = None,
+    ) -> io.NodeOutput:
+        board = parse(storyboard)
+        planned = plan(board, format_of(model))
+        stages = stages_of(board, planned, start_image, sampling)
+        ready = check_stages(stages, model)
+        text = json.dumps(planned.as_json(), indent=2, ensure_ascii=False)
+        if validate_only:
+            say(cls.hidden.unique_id, text)
+            return io.NodeOutput(ExecutionBlocker(None), text, ui=ui.PreviewText(text))
+        steps = sum(one.sampling.steps for one in ready)
+        chain = render_stages(ready, model, NodeProgress(cls.hidden.unique_id, len(ready), steps))
+        return io.NodeOutput(chain, text, ui=ui.PreviewText(text))
+
+
+NODES = [RenderStoryboard]

@@ -1,0 +1,9 @@
+"""The pack's own socket types."""
+
+from comfy_api.latest import io
+
+ModelBundle = io.Custom("LONGTAKE_MODEL")
+Chain = io.Custom("LONGTAKE_CHAIN")
+Sampling = io.Custom("LONGTAKE_SAMPLING")
+
+CATEGORY = "Longtake"

@@ -1,0 +1,118 @@
+"""What a family answers, and the values it answers with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ..chain import Grid
+from ..sampling import SamplingSettings
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..model import VideoModel
+    from ..sampling import Expert, Start
+    from ..tail import Tail
+
+
+class Mode(str, Enum):
+    """What a stage is made from."""
+
+    TEXT = "text to video"
+    IMAGE = "image to video"
+    FIRST_LAST = "first and last frame"
+    CONTINUE = "continue"
+    CONTINUE_TO_LAST = "continue to a last frame"
+
+
+class Carry(str, Enum):
+    """What the next stage is pinned to."""
+
+    PIXELS = "pixels"
+    LATENTS = "latents"
+    SVI = "svi"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What one kind of checkpoint can do, and the values it was published with.
+
+    Args:
+        fps: frames per second it was trained at.
+        clip_frames: length of a clip it was trained at, in frames.
+        overlap: frames a continuation is pinned to unless the stage says otherwise.
+        size_step: width and height are multiples of this many pixels.
+        area: pixels of a frame at its published resolutions, by name.
+        experts: diffusion models that share the denoising, 1 or 2.
+        vae_hint: the file most people have for it, for errors.
+    """
+
+    name: str
+    modes: frozenset[Mode]
+    carries: frozenset[Carry]
+    fps: Fraction
+    clip_frames: int
+    overlap: int
+    width: int
+    height: int
+    size_step: int
+    areas: Mapping[str, int]
+    latent_channels: int
+    experts: int
+    vae_hint: str
+    sampling: SamplingSettings
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Images of a stage, each `[1, H, W, 3]` in 0..1 at the stage's size, or None."""
+
+    start: torch.Tensor | None = None
+    end: torch.Tensor | None = None
+    anchor: torch.Tensor | None = None
+
+
+class Family(Protocol):
+    """One kind of video model."""
+
+    name: str
+    title: str
+    grid: Grid
+    text_encoder_kind: str
+    text_encoder_hint: str
+    variants: tuple[Variant, ...]
+
+    def variant_of(self, config: Mapping[str, Any]) -> Variant | None:
+        """The variant of a detected `unet_config`, or None where it is not this family's."""
+        ...
+
+    def is_text_encoder(self, tensors: Mapping[str, torch.Tensor]) -> bool:
+        """Whether a file with these tensors is the family's text encoder."""
+        ...
+
+    def check(self, variant: Variant, mode: Mode, carry: Carry | None, overlap: int, anchored: bool) -> None:
+        """Raise `Refusal` for a combination the variant's modes and carries cannot express.
+
+        Args:
+            carry: None unless the stage is smooth.
+            anchored: whether the stage has an anchor image.
+        """
+        ...
+
+    def experts(self, model: VideoModel, settings: SamplingSettings) -> list[Expert]:
+        """The diffusion models in the order they denoise, with their guidance."""
+        ...
+
+    def condition(
+        self, model: VideoModel, frames: int, width: int, height: int, tail: Tail | None, pictures: Pictures
+    ) -> Start:
+        """What the sampler starts from."""
+        ...
+
+    def decode(self, model: VideoModel, latent: torch.Tensor) -> torch.Tensor:
+        """Frames `[T, H, W, 3]` in 0..1 of a latent `[1, C, T, h, w]`."""
+        ...

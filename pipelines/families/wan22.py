@@ -1,0 +1,234 @@
+"""Wan 2.2: two experts of 14B for text or images to video, and one model of 5B for both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ..chain import Grid
+from ..errors import Refusal
+from ..sampling import Expert, SamplingSettings, Start, with_shift
+from .family import Carry, Mode, Pictures, Variant
+
+if TYPE_CHECKING:
+    from ..model import Part, VideoModel
+    from ..tail import Tail
+
+SLOT = 4  # frames per latent slot after the first, which holds one (causal video VAE)
+
+_AREAS = {"480p": 832 * 480, "720p": 1280 * 720}
+_WITH_IMAGE = frozenset({Mode.IMAGE, Mode.FIRST_LAST, Mode.CONTINUE, Mode.CONTINUE_TO_LAST})
+
+# Steps, guidance, shift and boundary as in wan/configs of the Wan 2.2 release (wan_t2v_A14B, wan_i2v_A14B,
+# wan_ti2v_5B); euler and uni_pc with the simple schedule as in ComfyUI's templates for these models.
+VARIANTS = (
+    Variant(
+        name="t2v-14b",
+        modes=frozenset({Mode.TEXT}),
+        carries=frozenset(),
+        fps=Fraction(16),
+        clip_frames=81,
+        overlap=5,
+        width=832,
+        height=480,
+        size_step=16,
+        areas=_AREAS,
+        latent_channels=16,
+        experts=2,
+        vae_hint="wan_2.1_vae.safetensors",
+        sampling=SamplingSettings(steps=40, cfg_high=4.0, cfg_low=3.0, shift=12.0, boundary=0.875),
+    ),
+    Variant(
+        name="i2v-14b",
+        modes=_WITH_IMAGE,
+        carries=frozenset({Carry.PIXELS, Carry.LATENTS, Carry.SVI}),
+        fps=Fraction(16),
+        clip_frames=81,
+        overlap=5,
+        width=832,
+        height=480,
+        size_step=16,
+        areas=_AREAS,
+        latent_channels=16,
+        experts=2,
+        vae_hint="wan_2.1_vae.safetensors",
+        sampling=SamplingSettings(steps=40, cfg_high=3.5, cfg_low=3.5, shift=5.0, boundary=0.900),
+    ),
+    Variant(
+        name="ti2v-5b",
+        modes=_WITH_IMAGE | {Mode.TEXT},
+        carries=frozenset({Carry.PIXELS, Carry.LATENTS}),
+        fps=Fraction(24),
+        clip_frames=121,
+        overlap=5,
+        width=1280,
+        height=704,
+        size_step=32,
+        areas=_AREAS | {"720p": 1280 * 704},
+        latent_channels=48,
+        experts=1,
+        vae_hint="wan2.2_vae.safetensors",
+        sampling=SamplingSettings(steps=50, cfg_high=5.0, cfg_low=5.0, shift=5.0, sampler="uni_pc"),
+    ),
+)
+
+# Input and output channels of the diffusion model; image-to-video takes 4 of mask and 16 of image beside the noise.
+_CHANNELS = {(16, 16): "t2v-14b", (36, 16): "i2v-14b", (48, 48): "ti2v-5b"}
+
+
+@dataclass(frozen=True)
+class Wan22:
+    name: str = "wan22"
+    title: str = "Wan 2.2"
+    grid: Grid = Grid(SLOT)
+    text_encoder_kind: str = "WAN"  # a member of ComfyUI's CLIPType
+    text_encoder_hint: str = "UMT5-XXL (umt5_xxl_fp8_e4m3fn_scaled.safetensors)"
+    variants: tuple[Variant, ...] = VARIANTS
+
+    def variant_of(self, config: Mapping[str, Any]) -> Variant | None:
+        # Only the plain transformer: "i2v" here is Wan 2.1's, which looks at the image through CLIP, and VACE, S2V,
+        # Animate and the like take inputs of their own.
+        if config.get("image_model") != "wan2.1" or config.get("model_type") != "t2v":
+            return None
+        name = _CHANNELS.get((config["in_dim"], config["out_dim"]))
+        return next((v for v in self.variants if v.name == name), None)
+
+    def is_text_encoder(self, tensors: Mapping[str, torch.Tensor]) -> bool:
+        # UMT5 has a relative attention bias in every block; T5, its look-alike, only in the first.
+        return "encoder.block.1.layer.0.SelfAttention.relative_attention_bias.weight" in tensors
+
+    def check(self, variant: Variant, mode: Mode, carry: Carry | None, overlap: int, anchored: bool) -> None:
+        if anchored and carry is not Carry.SVI:
+            raise Refusal(
+                f"{self.title} uses an anchor image only with a smooth transition and carry-over svi (and an SVI LoRA).",
+                field="anchor_image",
+            )
+        if carry is not Carry.SVI:
+            return
+        if not anchored:
+            raise Refusal("carry-over svi needs an anchor image, usually the film's first image.", field="anchor_image")
+        if mode is Mode.CONTINUE_TO_LAST:
+            raise Refusal("carry-over svi cannot be steered to an end image; use pixels or latents.", field="end_image")
+        if self.grid.slots(overlap) < 2:
+            raise Refusal(
+                f"{overlap} given; carry-over svi hands on at least one latent slot: 5, 9, 13 ...", field="overlap"
+            )
+
+    def experts(self, model: VideoModel, settings: SamplingSettings) -> list[Expert]:
+        published = model.variant.sampling.shift
+        return [
+            Expert(partial(_shifted, part, settings.shift, published), cfg)
+            for part, cfg in ((model.high, settings.cfg_high), (model.low, settings.cfg_low))
+            if part is not None
+        ]
+
+    def condition(
+        self, model: VideoModel, frames: int, width: int, height: int, tail: Tail | None, pictures: Pictures
+    ) -> Start:
+        """Text alone starts from an empty latent; 14B takes images as extra channels, 5B as kept latent slots."""
+        from comfy.model_management import intermediate_device
+
+        scale = 16 if model.variant.latent_channels == 48 else 8
+        shape = (1, model.variant.latent_channels, self.grid.slots(frames), height // scale, width // scale)
+        empty = torch.zeros(shape, device=intermediate_device())
+        if tail is None and pictures.start is None:
+            return Start(empty, {})
+        vae = model.vae.get()
+        if model.variant.latent_channels == 48:
+            return _kept_slots(vae, empty, tail, pictures)
+        if tail is not None and tail.carry is Carry.SVI:
+            return _svi_channels(vae, empty, tail, pictures.anchor)
+        return _image_channels(vae, empty, frames, tail, pictures)
+
+    def decode(self, model: VideoModel, latent: torch.Tensor) -> torch.Tensor:
+        frames = model.vae.get().decode(latent)
+        return frames.reshape(-1, *frames.shape[-3:])
+
+
+def _shifted(part: Part, shift: float | None, published: float | None) -> Any:
+    return with_shift(part.get(), shift, published)
+
+
+def _image_channels(vae: Any, empty: torch.Tensor, frames: int, tail: Tail | None, pictures: Pictures) -> Start:
+    """14B image-to-video: the known frames in a grey clip, encoded, beside a mask that is 0 where they are known.
+
+    With an end image the mask has a channel for each frame of a slot, as in ComfyUI's WanFirstLastFrameToVideo;
+    without one it has a single channel, as in WanImageToVideo.
+    """
+    known = _known(tail, pictures)
+    slots, height, width = empty.shape[2:]
+    clip = torch.full((frames, *known.shape[1:3], 3), 0.5)
+    clip[: len(known)] = known
+    pinned = (len(known) - 1) // SLOT + 1
+    if pictures.end is not None:
+        clip[-1:] = pictures.end
+        mask = torch.ones((1, 1, slots * SLOT, height, width))
+        mask[:, :, : len(known) + SLOT - 1] = 0.0
+        mask[:, :, -1:] = 0.0
+        mask = mask.view(1, slots, SLOT, height, width).transpose(1, 2)
+    else:
+        mask = torch.ones((1, 1, slots, height, width))
+        mask[:, :, :pinned] = 0.0
+    image = vae.encode(clip)
+    if tail is not None and tail.carry is Carry.LATENTS:
+        # Slot 0 stays the fresh encode of the single frame before the carried slots (causal: it sees no other frame).
+        image[:, :, 1:pinned] = tail.latent
+    return Start(empty, {"concat_latent_image": image, "concat_mask": mask}, pinned=pinned)
+
+
+def _known(tail: Tail | None, pictures: Pictures) -> torch.Tensor:
+    """The frames `[K, H, W, 3]` that the clip begins with."""
+    known = pictures.start if tail is None else tail.frames
+    if known is None:
+        raise ValueError("nothing to begin with")
+    return known
+
+
+def _svi_channels(vae: Any, empty: torch.Tensor, tail: Tail, anchor: torch.Tensor | None) -> Start:
+    """Stable Video Infinity 2.0 Pro: anchor latent, the last latents of the clip before, then zeros as the model sees them.
+
+    Layout from the SVI 2.0 Pro release notes: the mask is 0 on the anchor slot only, and the zeros are zero after
+    normalisation, so they are denormalised here.
+    """
+    from comfy.latent_formats import Wan21
+
+    if anchor is None or tail.latent is None:
+        raise ValueError("svi needs an anchor and carried latents")
+    image = Wan21().process_out(torch.zeros_like(empty))
+    image[:, :, :1] = vae.encode(anchor)
+    carried = tail.latent.shape[2]
+    image[:, :, 1 : 1 + carried] = tail.latent
+    mask = torch.ones((1, 1, *empty.shape[2:]))
+    mask[:, :, :1] = 0.0
+    return Start(empty, {"concat_latent_image": image, "concat_mask": mask}, pinned=1 + carried)
+
+
+def _kept_slots(vae: Any, empty: torch.Tensor, tail: Tail | None, pictures: Pictures) -> Start:
+    """5B: known slots are kept in the latent under a noise mask, as in ComfyUI's Wan22ImageToVideoLatent."""
+    from comfy.latent_formats import Wan22 as LatentFormat
+
+    known = _known(tail, pictures)
+    latent = empty.clone()
+    mask = torch.ones((1, 1, *empty.shape[2:]), device=empty.device)
+    head = vae.encode(known)
+    pinned = head.shape[2]
+    latent[:, :, :pinned] = head
+    if tail is not None and tail.carry is Carry.LATENTS:
+        latent[:, :, 1:pinned] = tail.latent
+    mask[:, :, :pinned] = 0.0
+    if pictures.end is not None:
+        # A slot after the first holds four frames: the last slot of the end image standing still is one of that kind.
+        still = vae.encode(pictures.end.expand(1 + SLOT, -1, -1, -1))
+        latent[:, :, -1:] = still[:, :, -1:]
+        mask[:, :, -1:] = 0.0
+    # What is generated starts from zero as the model sees it; the whole latent is shifted on its way in.
+    latent = LatentFormat().process_out(empty) * mask + latent * (1.0 - mask)
+    return Start(latent, {}, noise_mask=mask, pinned=pinned)
+
+
+WAN22 = Wan22()

@@ -1,0 +1,131 @@
+"""A model bundle: a recipe whose parts load through ComfyUI when they are first needed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from .errors import Refusal
+
+if TYPE_CHECKING:
+    from .families import Family, Variant
+
+
+class Part:
+    """One model of a bundle. Bundles made from one another share their parts, so each is loaded once.
+
+    Args:
+        name: what errors call it, usually the file name.
+        load: reads it through ComfyUI; called at most once, by the first `get`.
+    """
+
+    def __init__(self, name: str, load: Callable[[], Any]):
+        self.name = name
+        self._load = load
+        self._loaded: Any = None
+        self._lock = threading.Lock()
+
+    @classmethod
+    def of(cls, name: str, loaded: Any) -> Part:
+        """A part that some other loader has loaded already."""
+        part = cls(name, lambda: loaded)
+        part.get()
+        return part
+
+    @property
+    def loaded(self) -> bool:
+        return self._loaded is not None
+
+    def get(self) -> Any:
+        with self._lock:
+            if self._loaded is None:
+                self._loaded = self._load()
+            return self._loaded
+
+
+@dataclass(frozen=True)
+class VideoModel:
+    """Everything one family needs to render: diffusion models, text encoder, VAE.
+
+    Args:
+        family, variant: found from the files' headers or the loaded model, never from a file name.
+        high: the high-noise expert, or the only diffusion model.
+        low: the low-noise expert, where there is one.
+        notes: remarks for the person at the canvas, shown on the node that made the bundle.
+    """
+
+    family: Family
+    variant: Variant
+    high: Part
+    low: Part | None
+    text_encoder: Part
+    vae: Part
+    audio_vae: Part | None = None
+    notes: tuple[str, ...] = field(default=(), compare=False)
+
+    def encode_prompt(self, text: str) -> list[Any]:
+        """ComfyUI's CONDITIONING for a text, as its CLIPTextEncode node makes it."""
+        clip = self.text_encoder.get()
+        return clip.encode_from_tokens_scheduled(clip.tokenize(text))
+
+
+def check_vae(variant: Variant, name: str, channels: int | None) -> None:
+    """Raise `Refusal` if a VAE's latent channels are not the variant's; None (not known yet) passes."""
+    if channels is not None and channels != variant.latent_channels:
+        raise Refusal(
+            f"{name} has {channels} latent channels; {variant.name} needs {variant.latent_channels} ({variant.vae_hint}).",
+            field="vae",
+        )
+
+
+def diffusion_part(path: str, name: str, weight_dtype: str) -> Part:
+    """A diffusion model from disk, as ComfyUI's own loader reads it."""
+
+    def load() -> Any:
+        import torch
+        from comfy.sd import load_diffusion_model
+
+        options: dict[str, Any] = {}
+        if weight_dtype != "default":
+            options["dtype"] = getattr(
+                torch, {"fp8_e4m3fn_fast": "float8_e4m3fn"}.get(weight_dtype, f"float8_{weight_dtype[4:]}")
+            )
+        if weight_dtype == "fp8_e4m3fn_fast":
+            options["fp8_optimizations"] = True
+        return load_diffusion_model(path, model_options=options)
+
+    return Part(name, load)
+
+
+def text_encoder_part(path: str, name: str, kind: str) -> Part:
+    """A text encoder from disk; `kind` is a member name of ComfyUI's `CLIPType`."""
+
+    def load() -> Any:
+        import comfy.sd
+        import folder_paths
+
+        return comfy.sd.load_clip(
+            ckpt_paths=[path],
+            embedding_directory=folder_paths.get_folder_paths("embeddings"),
+            clip_type=getattr(comfy.sd.CLIPType, kind),
+        )
+
+    return Part(name, load)
+
+
+def vae_part(path: str, name: str, variant: Variant) -> Part:
+    """A VAE from disk; its latent channels are checked against the variant once it is loaded."""
+
+    def load() -> Any:
+        import comfy.sd
+        import comfy.utils
+
+        weights, metadata = comfy.utils.load_torch_file(path, return_metadata=True)
+        vae = comfy.sd.VAE(sd=weights, metadata=metadata)
+        vae.throw_exception_if_invalid()
+        check_vae(variant, name, vae.latent_channels)
+        return vae
+
+    return Part(name, load)

@@ -1,0 +1,70 @@
+"""Images that stages start from, end at, or are anchored to."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from .errors import Refusal
+
+if TYPE_CHECKING:
+    import torch
+
+    from .families import Variant
+
+
+def check_single(image: torch.Tensor, field: str) -> None:
+    """Raise `Refusal` unless `image` is one picture, `[1, H, W, C]` with 3 channels or more."""
+    if image.ndim != 4 or image.shape[0] != 1:
+        raise Refusal(
+            f"a batch of {image.shape[0]} images is connected; one image is needed. Pick one with Get Image from Batch.",
+            field=field,
+        )
+    if image.shape[-1] < 3:
+        raise Refusal(f"an image with {image.shape[-1]} channels is connected; RGB is needed.", field=field)
+
+
+def fit(image: torch.Tensor, width: int, height: int) -> torch.Tensor:
+    """Bring an image to a stage's size: scaled to cover it (Lanczos), the rest cropped evenly on both sides.
+
+    Every image of a stage goes through here, so that a first and a last frame cannot be shifted against each other.
+    An image that already has the size is returned as it is.
+
+    Args:
+        image: `[1, H, W, C]` in 0..1; channels beyond RGB are dropped.
+    """
+    image = image[..., :3]
+    if image.shape[1:3] == (height, width):
+        return image
+    from comfy.utils import common_upscale
+
+    return common_upscale(image.movedim(-1, 1), width, height, "lanczos", "center").movedim(1, -1)
+
+
+def check_size(width: int, height: int, variant: Variant) -> None:
+    """Raise `Refusal` for a width or height in pixels that is off the variant's grid."""
+    step = variant.size_step
+    for field, value in (("width", width), ("height", height)):
+        if value % step or value < step:
+            below, above = max(step, value // step * step), (value // step + 1) * step
+            near = f"{below} or {above}" if below != above else f"{above}"
+            raise Refusal(
+                f"{value} is not a multiple of {step}, as {variant.name} needs; the nearest are {near}.", field=field
+            )
+
+
+def best_size(image_width: int, image_height: int, area: int, step: int) -> tuple[int, int]:
+    """Width and height in pixels near `area` that keep an image's shape best.
+
+    Of the two heights on the grid around the ideal one, each with the width on the grid nearest to the image's shape,
+    the pair whose ratio of width to height is closest to the image's.
+    """
+    if image_width < 1 or image_height < 1:
+        raise Refusal(f"an image of {image_width}x{image_height} pixels has no shape to keep.", field="image")
+    ratio = image_width / image_height
+    ideal = math.sqrt(area / ratio)
+    sizes = [
+        (max(step, round(h * ratio / step) * step), h)
+        for h in {max(step, int(ideal // step + i) * step) for i in (0, 1)}
+    ]
+    return min(sizes, key=lambda size: (abs(math.log(size[0] / size[1] / ratio)), abs(size[0] * size[1] - area)))

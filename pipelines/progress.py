@@ -1,0 +1,21 @@
+"""How a render tells the person at the canvas where it is."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+
+class Progress(Protocol):
+    """Told about a render as it goes. Any call may raise to cancel the render."""
+
+    def doing(self, text: str) -> None:
+        """Say in a few words what is being done now."""
+        ...
+
+    def stage(self, number: int) -> None:
+        """Stage `number`, counted from 1, begins."""
+        ...
+
+    def step(self, done: int, steps: int, preview: Any) -> None:
+        """`done` of the stage's `steps` are finished; `preview` is ComfyUI's preview tuple or None."""
+        ...

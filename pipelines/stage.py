@@ -1,0 +1,267 @@
+"""A stage: what it asks for, whether that can be done, and rendering it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from . import store
+from .chain import Chain, Clip, Join, Length, Link, Transition, plan_clip
+from .errors import Refusal
+from .families import Carry, Mode, Pictures
+from .pictures import check_single, check_size, fit
+from .sampling import SamplingSettings, Split, denoise
+from .tail import Tail, tail_of
+
+if TYPE_CHECKING:
+    import torch
+
+    from .model import VideoModel
+    from .progress import Progress
+
+MAX_SEED = 2**64 - 1
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One clip of a chain as somebody asked for it.
+
+    Args:
+        join: how it joins the clip before it; the first stage of a chain is always a cut.
+        carry: what a smooth stage is pinned to.
+        width, height: pixels; 0 follows the chain, or the variant's published size for a first stage.
+        start_image, end_image, anchor_image: `[1, H, W, C]` in 0..1 at any size.
+        sampling: None takes the values the variant was published with.
+    """
+
+    prompt: str
+    negative_prompt: str
+    length: Length
+    seed: int
+    join: Join
+    carry: Carry = Carry.PIXELS
+    width: int = 0
+    height: int = 0
+    start_image: torch.Tensor | None = None
+    end_image: torch.Tensor | None = None
+    anchor_image: torch.Tensor | None = None
+    sampling: SamplingSettings | None = None
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A stage that has passed every check that needs no weights."""
+
+    stage: Stage
+    clip: Clip
+    width: int
+    height: int
+    sampling: SamplingSettings
+    number: int
+
+    def behind(self, chain: Chain | None, model: VideoModel, take: store.Take | None = None) -> Chain:
+        """The chain with this stage at its end; without a take it is only planned."""
+        if chain is None:
+            chain = Chain(model.family.name, self.width, self.height, model.variant.fps)
+        return chain.append(Link(self.clip, take, model))
+
+
+def check_stage(stage: Stage, model: VideoModel, chain: Chain | None) -> Ready:
+    """Plan a stage behind a chain, before anything is loaded.
+
+    Raises:
+        Refusal: naming the stage and the field, when the stage cannot be rendered as asked.
+    """
+    number = 1 if chain is None else len(chain.links) + 1
+    try:
+        if chain is not None:
+            _check_same_film(model, chain)
+        width, height = _size(stage, model, chain)
+        _check_mode(stage, model)
+        sampling = _sampling(stage, model)
+        if not 0 <= stage.seed <= MAX_SEED:
+            raise Refusal(f"{stage.seed} given; a whole number from 0 to {MAX_SEED} is needed.", field="seed")
+        before = () if chain is None else chain.clips
+        clip = plan_clip(before, stage.length, stage.join, model.family.grid, model.variant.fps)
+    except Refusal as refusal:
+        raise refusal.at(stage=number) from None
+    return Ready(stage, clip, width, height, sampling, number)
+
+
+def render_stage(
+    ready: Ready, model: VideoModel, chain: Chain | None, positive: list[Any], negative: list[Any], progress: Progress
+) -> Chain:
+    """Render a checked stage and return the chain with it at the end.
+
+    Args:
+        positive, negative: ComfyUI's CONDITIONING of the stage's prompts.
+    """
+    stage = ready.stage
+    progress.stage(ready.number)
+    tail = None
+    if stage.join.transition is Transition.SMOOTH and chain is not None:
+        progress.doing("taking over the end of the stage before")
+        tail = tail_of(chain.links[-1], stage.join.overlap, stage.carry)
+    latent = render_latent(ready, model, tail, positive, negative, progress)
+    return ready.behind(chain, model, store.write_take(latent, facts_of(ready, model)))
+
+
+def render_latent(
+    ready: Ready, model: VideoModel, tail: Tail | None, positive: list[Any], negative: list[Any], progress: Progress
+) -> torch.Tensor:
+    """Denoise a checked stage and return its latent `[1, C, T, h, w]` in VAE space."""
+    pictures = _pictures(ready.stage, ready.width, ready.height)
+    start = model.family.condition(model, ready.clip.frames, ready.width, ready.height, tail, pictures)
+    experts = model.family.experts(model, ready.sampling)
+    if ready.sampling.split is Split.SINGLE:
+        experts = experts[:1]
+
+    def on_step(done: int, preview: Any) -> None:
+        progress.step(done, ready.sampling.steps, preview)
+
+    return denoise(experts, start, positive, negative, ready.sampling, ready.stage.seed, on_step)
+
+
+def check_stages(stages: Sequence[Stage], model: VideoModel, chain: Chain | None = None) -> list[Ready]:
+    """Plan stages one behind the other, before anything is loaded; raises `Refusal` like `check_stage`."""
+    ready = []
+    for stage in stages:
+        ready.append(check_stage(stage, model, chain))
+        chain = ready[-1].behind(chain, model)
+    return ready
+
+
+def render_stages(ready: Sequence[Ready], model: VideoModel, progress: Progress) -> Chain:
+    """Render a whole chain of checked stages: all prompts first, then stage after stage."""
+    prompts = encode_prompts(model, [one.stage for one in ready], progress)
+    chain = None
+    for one, (positive, negative) in zip(ready, prompts, strict=True):
+        chain = render_stage(one, model, chain, positive, negative, progress)
+    if chain is None:
+        raise Refusal("a chain needs at least one stage.", field="stages")
+    return chain
+
+
+def encode_prompts(model: VideoModel, stages: Sequence[Stage], progress: Progress) -> list[tuple[list[Any], list[Any]]]:
+    """Conditionings of all stages in one go, each text once, so that the text encoder is loaded once."""
+    progress.doing("reading the prompts")
+    texts = dict.fromkeys(text for stage in stages for text in (stage.prompt, stage.negative_prompt))
+    encoded = {text: model.encode_prompt(text) for text in texts}
+    return [(encoded[stage.prompt], encoded[stage.negative_prompt]) for stage in stages]
+
+
+def facts_of(ready: Ready, model: VideoModel) -> dict[str, Any]:
+    """What made a take, as JSON values."""
+    stage, sampling = ready.stage, ready.sampling
+    return {
+        "stage": ready.number,
+        "family": model.family.name,
+        "variant": model.variant.name,
+        "prompt": stage.prompt,
+        "negative_prompt": stage.negative_prompt,
+        "seed": stage.seed,
+        "width": ready.width,
+        "height": ready.height,
+        "frames": ready.clip.frames,
+        "fps": str(model.variant.fps),
+        "transition": stage.join.transition.value,
+        "overlap": stage.join.overlap,
+        "fade_frames": stage.join.fade_frames,
+        "carry_over": stage.carry.value,
+        "steps": sampling.steps,
+        "cfg": [sampling.cfg_high, sampling.cfg_low],
+        "shift": sampling.shift,
+        "sampler": sampling.sampler,
+        "scheduler": sampling.scheduler,
+    }
+
+
+def _check_same_film(model: VideoModel, chain: Chain) -> None:
+    if model.family.name != chain.family:
+        raise Refusal(f"a {model.family.title} bundle cannot continue a chain of {chain.family}.", field="model")
+    if model.variant.fps != chain.fps:
+        raise Refusal(
+            f"{model.variant.name} runs at {model.variant.fps} frames a second, the chain so far at {chain.fps}; "
+            "all stages of a chain share one frame rate.",
+            field="model",
+        )
+
+
+def _size(stage: Stage, model: VideoModel, chain: Chain | None) -> tuple[int, int]:
+    default = (model.variant.width, model.variant.height) if chain is None else (chain.width, chain.height)
+    width, height = stage.width or default[0], stage.height or default[1]
+    check_size(width, height, model.variant)
+    if chain is not None and (width, height) != default:
+        raise Refusal(
+            f"{width}x{height} given, but the chain is {chain.width}x{chain.height}; all stages of a chain share one "
+            "size (0 follows the chain).",
+            field="width" if width != chain.width else "height",
+        )
+    return width, height
+
+
+def mode_of(stage: Stage) -> Mode:
+    """What a stage is made from."""
+    if stage.join.transition is Transition.SMOOTH:
+        return Mode.CONTINUE if stage.end_image is None else Mode.CONTINUE_TO_LAST
+    if stage.start_image is None:
+        return Mode.TEXT
+    return Mode.IMAGE if stage.end_image is None else Mode.FIRST_LAST
+
+
+def _check_mode(stage: Stage, model: VideoModel) -> None:
+    variant, mode = model.variant, mode_of(stage)
+    smooth = stage.join.transition is Transition.SMOOTH
+    if mode is Mode.TEXT and stage.end_image is not None:
+        raise Refusal("an end image needs a start image, or a stage before it to continue.", field="end_image")
+    if smooth and stage.start_image is not None:
+        raise Refusal(
+            "a smooth stage starts from the end of the stage before it and cannot take a start image too. "
+            "Choose transition cut or fade, or disconnect the image.",
+            field="start_image",
+        )
+    if mode not in variant.modes:
+        able = [v.name for v in model.family.variants if mode in v.modes]
+        if smooth:
+            hint = f"Give this stage a bundle of {' or '.join(able)}, or choose transition cut."
+        elif mode is Mode.TEXT:
+            hint = f"Connect a start image, or use a bundle of {' or '.join(able)}."
+        else:
+            hint = f"Use a bundle of {' or '.join(able)}, or disconnect the images."
+        field = "transition" if smooth else "start_image"
+        raise Refusal(f"{variant.name} cannot do {mode.value}. {hint}", field=field)
+    if smooth and stage.carry not in variant.carries:
+        raise Refusal(
+            f"{variant.name} has no carry-over {stage.carry.value}; it has "
+            f"{', '.join(sorted(c.value for c in variant.carries))}.",
+            field="carry_over",
+        )
+    anchored = stage.anchor_image is not None
+    model.family.check(variant, mode, stage.carry if smooth else None, stage.join.overlap, anchored)
+    for field in ("start_image", "end_image", "anchor_image"):
+        image = getattr(stage, field)
+        if image is not None:
+            check_single(image, field)
+
+
+def _sampling(stage: Stage, model: VideoModel) -> SamplingSettings:
+    published = model.variant.sampling
+    sampling = (stage.sampling or published).filled(published)
+    sampling.check()
+    missing = model.variant.experts == 2 and model.low is None and sampling.split is not Split.SINGLE
+    if missing and not (sampling.split is Split.STEP and sampling.split_step >= sampling.steps):
+        raise Refusal(
+            f"{model.variant.name} is two models and the low-noise one is not given. Choose it in the loader, or set "
+            "the expert split of Sampling Settings to 'single model' for a checkpoint that does every step.",
+            field="low_noise_model",
+        )
+    return sampling
+
+
+def _pictures(stage: Stage, width: int, height: int) -> Pictures:
+    def fitted(field: str) -> torch.Tensor | None:
+        image = getattr(stage, field)
+        return None if image is None else fit(image, width, height)
+
+    return Pictures(fitted("start_image"), fitted("end_image"), fitted("anchor_image"))

@@ -1,0 +1,72 @@
+"""What a stage hands on to the next: its last frames, as pixels and as latents."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from . import store
+from .families import Carry
+
+if TYPE_CHECKING:
+    from .chain import Link
+
+
+@dataclass(frozen=True)
+class Tail:
+    """The end of a clip, as the next one is pinned to it.
+
+    Args:
+        carry: how it is carried.
+        frames: `[K, H, W, 3]` in 0..1, the last K frames; None where only latents are carried.
+        latent: `[1, C, k, h, w]` in VAE space, the last k = (K - 1) / grid slots; None where only pixels are carried.
+    """
+
+    carry: Carry
+    frames: torch.Tensor | None
+    latent: torch.Tensor | None
+
+
+def tail_of(link: Link, overlap: int, carry: Carry) -> Tail:
+    """The last `overlap` frames of a clip.
+
+    Carried latents are slot-aware: slot 0 of a causal video VAE holds one frame, later slots several, so a clip's last
+    k slots can only stand in slots 1..k of the next. Slot 0 is then encoded afresh from the frame before them, which
+    is `frames[0]`.
+
+    Args:
+        overlap: frames, on the family's grid and not longer than the clip.
+    """
+    slots = link.model.family.grid.slots(overlap) - 1
+    latent = link.take.latent()[:, :, -slots:] if carry is not Carry.PIXELS and slots else None
+    frames = None
+    if carry is not Carry.SVI:
+        frames = torch.from_numpy(decoded(link)[-overlap:].astype(np.float32) / 65535.0)
+    return Tail(carry, frames, latent)
+
+
+def decoded(link: Link) -> np.ndarray:
+    """All frames of a clip `[T, H, W, 3]`, 16 bits a channel, mapped from disk.
+
+    A clip is decoded once, when its frames are first asked for, and kept beside its take.
+    """
+    take = link.take
+    if not take.frames_path.exists():
+        frames = link.model.family.decode(link.model, take.latent())
+        if len(frames) != link.clip.frames:
+            raise RuntimeError(f"the VAE decoded {len(frames)} frames where {link.clip.frames} were rendered")
+        store.write_frames(take, tuple(frames.shape), lambda array: _quantise(frames, array))
+    return np.load(take.frames_path, mmap_mode="r")
+
+
+def _quantise(frames: torch.Tensor, array: np.ndarray) -> None:
+    # Frame by frame: a whole clip in float64 or a second float32 copy is what must not be held.
+    for index in range(len(frames)):
+        frame = frames[index].to("cpu", torch.float32, copy=True).numpy()
+        np.multiply(frame, 65535.0, out=frame)
+        np.rint(frame, out=frame)
+        np.clip(frame, 0.0, 65535.0, out=frame)
+        array[index] = frame
