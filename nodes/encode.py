@@ -1,0 +1,210 @@
+"""From a chain to something to look at: Stitch Chain, Chain to Images, Encode Video."""
+
+from __future__ import annotations
+
+import math
+import os
+from fractions import Fraction
+
+import folder_paths
+import torch
+from comfy.cli_args import args
+from comfy_api.latest import Input, InputImpl, io, ui
+
+from ..pipelines.chain import Chain as ChainValue
+from ..pipelines.encode import CRF, PRESET, PRESETS, encode
+from ..pipelines.errors import Refusal
+from ..pipelines.frames import Film, FrameSource, Images, as_images
+from ..pipelines.sound import Sound, Waveform
+from ..pipelines.tail import decoded
+from ..pipelines.video import LazyVideo, canvas_progress, frames_and_sound
+from .types import CATEGORY, Chain
+
+# what a person means by these numbers: the NTSC rates, SMPTE 12M
+NTSC = {23.976: 24, 29.97: 30, 47.952: 48, 59.94: 60, 119.88: 120}
+
+
+class StitchChain(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LongtakeStitchChain",
+            display_name="Stitch Chain",
+            category=CATEGORY,
+            description="Joins the stages of a chain to one video. Overlaps are shown once, fades are blended, and "
+            "nothing is held in memory: frames are made while the video is saved.",
+            search_aliases=["concatenate clips", "join videos", "chain to video"],
+            inputs=[Chain.Input("chain", tooltip="The chain of rendered stages to show as one film.")],
+            outputs=[
+                io.Video.Output(display_name="video", tooltip="The film, for Encode Video or ComfyUI's Save Video.")
+            ],
+        )
+
+    @classmethod
+    def execute(cls, chain: ChainValue) -> io.NodeOutput:
+        return io.NodeOutput(LazyVideo(Film(chain, decoded)))
+
+
+class ChainToImages(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LongtakeChainToImages",
+            display_name="Chain to Images",
+            category=CATEGORY,
+            description="Gives frames of a film as images. All of them are in memory at once: a minute of 832x480 at "
+            "16 fps is 4.6 GB. To save a film use Stitch Chain and Encode Video, which need no such memory.",
+            search_aliases=["chain to frames", "extract frames"],
+            inputs=[
+                Chain.Input("chain", tooltip="The chain of rendered stages."),
+                io.Int.Input(
+                    "first_frame",
+                    default=0,
+                    min=0,
+                    max=10_000_000,
+                    tooltip="Frame of the film to begin with, counted from 0.",
+                ),
+                io.Int.Input(
+                    "frame_count",
+                    default=0,
+                    min=0,
+                    max=10_000_000,
+                    tooltip="How many frames; 0 is all to the end. Each takes 4.8 MB of memory at 832x480 and 11 MB "
+                    "at 1280x720, and every node the images pass through may take as much again.",
+                ),
+            ],
+            outputs=[io.Image.Output(display_name="images", tooltip="The frames, [frames, height, width, 3].")],
+        )
+
+    @classmethod
+    def execute(cls, chain: ChainValue, first_frame: int, frame_count: int) -> io.NodeOutput:
+        film = Film(chain, decoded)
+        if first_frame >= film.frame_count:
+            raise Refusal(
+                f"{first_frame} is given; the film has the frames 0 to {film.frame_count - 1}", field="first_frame"
+            )
+        if first_frame + frame_count > film.frame_count:
+            raise Refusal(
+                f"{frame_count} is given; from frame {first_frame} on the film has {film.frame_count - first_frame}",
+                field="frame_count",
+            )
+        return io.NodeOutput(as_images(film, first_frame, first_frame + frame_count if frame_count else None))
+
+
+class EncodeVideo(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LongtakeEncodeVideo",
+            display_name="Encode Video",
+            category=CATEGORY,
+            description="Saves a video, or images with audio, as H.264 in mp4 with the workflow in it. It encodes "
+            "frame by frame, so that memory does not grow with length, and the file appears only when it is whole.",
+            search_aliases=["save video", "export video", "video combine", "mp4", "h264"],
+            inputs=[
+                io.Video.Input(
+                    "video",
+                    optional=True,
+                    tooltip="The video to save, of Stitch Chain or any other node. Its frame rate and sound are kept.",
+                ),
+                io.Image.Input("images", optional=True, tooltip="Frames to save instead of a video."),
+                io.Audio.Input(
+                    "audio",
+                    optional=True,
+                    tooltip="Sound to save with the frames; it replaces that of the video. It ends with the picture: "
+                    "longer is cut, shorter is followed by silence.",
+                ),
+                io.Float.Input(
+                    "fps",
+                    default=16.0,
+                    min=0.01,
+                    max=1000.0,
+                    step=0.001,
+                    tooltip="Frames a second, for images only; a video brings its own. 23.976, 29.97 and 59.94 mean "
+                    "24000/1001, 30000/1001 and 60000/1001.",
+                ),
+                io.String.Input(
+                    "filename_prefix",
+                    default="longtake/film",
+                    tooltip="Name of the file in the output folder; may hold folders, %date:yyyy-MM-dd% and the like.",
+                ),
+                io.Float.Input(
+                    "crf",
+                    default=float(CRF),
+                    min=0.0,
+                    max=51.0,
+                    step=1.0,
+                    tooltip="Quality: lower is better and larger. 18 is hard to tell from the original, 23 is half "
+                    "the size; 0 is lossless and plays in few players.",
+                ),
+                io.Combo.Input(
+                    "preset",
+                    options=list(PRESETS),
+                    default=PRESET,
+                    tooltip="Slower presets make smaller files of the same quality.",
+                ),
+            ],
+            outputs=[
+                io.Video.Output(display_name="video", tooltip="The saved file."),
+                io.String.Output(display_name="path", tooltip="Where the file was saved."),
+            ],
+            hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        fps: float,
+        filename_prefix: str,
+        crf: float,
+        preset: str,
+        video: Input.Video | None = None,
+        images: torch.Tensor | None = None,
+        audio: Input.Audio | None = None,
+    ) -> io.NodeOutput:
+        source, sound = _what_to_save(video, images, fps)
+        folder, filename, counter, subfolder, _ = folder_paths.get_save_image_path(
+            filename_prefix, folder_paths.get_output_directory(), source.width, source.height
+        )
+        file = f"{filename}_{counter:05}_.mp4"
+        path = os.path.join(folder, file)
+        encode(
+            source,
+            path,
+            crf=crf,
+            preset=preset,
+            audio=Waveform(audio) if audio is not None else sound,
+            metadata=_workflow(cls.hidden),
+            progress=canvas_progress(source.frame_count),
+        )
+        shown = ui.PreviewVideo([ui.SavedResult(file, subfolder, io.FolderType.output)])
+        return io.NodeOutput(InputImpl.VideoFromFile(path), path, ui=shown)
+
+
+def _what_to_save(
+    video: Input.Video | None, images: torch.Tensor | None, fps: float
+) -> tuple[FrameSource, Sound | None]:
+    if (video is None) == (images is None):
+        given = "both are" if video is not None else "neither is"
+        raise Refusal(f"{given} given; connect either a video or images", field="video, images")
+    return frames_and_sound(video) if video is not None else (Images(images, _frame_rate(fps)), None)
+
+
+def _frame_rate(fps: float) -> Fraction:
+    if not (math.isfinite(fps) and fps >= 0.001):
+        raise Refusal(f"{fps} is given; a positive number of frames a second is needed", field="fps")
+    thousandths = round(fps, 3)
+    if thousandths in NTSC:
+        return Fraction(NTSC[thousandths] * 1000, 1001)
+    return Fraction(round(thousandths * 1000), 1000)
+
+
+def _workflow(hidden: io.Hidden) -> dict | None:
+    """What ComfyUI writes into its own files, so that a dropped file gives back its workflow."""
+    if args.disable_metadata:
+        return None
+    return {**(hidden.extra_pnginfo or {}), **({"prompt": hidden.prompt} if hidden.prompt is not None else {})}
+
+
+NODES = [StitchChain, ChainToImages, EncodeVideo]
