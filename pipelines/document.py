@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
@@ -15,6 +14,8 @@ from .errors import Refusal
 Check = Callable[[Any], Any]
 
 MAX_SEED = 2**64 - 1
+MAX_COUNT = 1_000_000
+MAX_SECONDS = 86_400  # a day
 TOML_LINE = re.compile(
     r"^\s*((schema|stages|total_seconds|total_frames)\s*=|\[\[?\s*(stages?|defaults|chain)\s*\]{1,2}\s*(#.*)?$)",
     re.MULTILINE,
@@ -38,8 +39,8 @@ def read_json(text: str) -> Any:
         raise Refusal(f"not valid JSON: {error.msg} (line {error.lineno}, column {error.colno})") from None
     except Refusal:
         raise
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits, a thousand open brackets
-        raise Refusal(f"not readable as JSON: {error}") from None
+    except (ValueError, RecursionError):
+        raise Refusal("not readable as JSON: it nests too deeply or holds a number of thousands of digits") from None
 
 
 def read_toml(text: str) -> dict[str, Any]:
@@ -57,8 +58,8 @@ def read_toml(text: str) -> dict[str, Any]:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise Refusal(f"not valid TOML: {error}") from None
-    except (ValueError, RecursionError) as error:
-        raise Refusal(f"not readable as TOML: {error}") from None
+    except (ValueError, RecursionError):
+        raise Refusal("not readable as TOML: it nests too deeply or holds a number of thousands of digits") from None
 
 
 def read_prompts(text: str) -> tuple[str, ...]:
@@ -120,9 +121,9 @@ def prompt(value: Any) -> str:
 
 
 def count(value: Any) -> int:
-    """A whole number from 1."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise Refusal(f"{_quoted(value)} is given; a whole number from 1 is needed")
+    """A whole number from 1 to MAX_COUNT."""
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MAX_COUNT:
+        raise Refusal(f"{_quoted(value)} is given; a whole number from 1 to {MAX_COUNT} is needed")
     return value
 
 
@@ -133,13 +134,10 @@ def seed(value: Any) -> int:
 
 
 def seconds(value: Any) -> float:
-    """A positive number of seconds."""
-    try:
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and value > 0:
-            return float(value)
-    except OverflowError:  # a whole number beyond any float
-        pass
-    raise Refusal(f"{_quoted(value)} is given; a positive number of seconds is needed")
+    """A positive number of seconds up to MAX_SECONDS."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value <= MAX_SECONDS:
+        raise Refusal(f"{_quoted(value)} is given; a positive number of seconds up to {MAX_SECONDS} is needed")
+    return float(value)
 
 
 def image_name(value: Any) -> str:
@@ -192,5 +190,8 @@ def _numbered(prompts: list[Any]) -> list[str]:
 
 
 def _quoted(value: Any) -> str:
-    shown = repr(value)
+    try:
+        shown = repr(value)
+    except ValueError:  # Python does not print whole numbers of thousands of digits
+        return "a number of thousands of digits"
     return shown if len(shown) <= 60 else shown[:57] + "..."

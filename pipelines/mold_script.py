@@ -74,7 +74,7 @@ def to_storyboard(script: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str,
     top = doc.read_fields(script, SCRIPT)
     chain = doc.read_fields(top.get("chain", {}), CHAIN, inside="chain")
     notes = [f"chain.{name}: not used, {why}" for name, why in ELSEWHERE.items() if name in chain]
-    defaults = {name: chain[name] for name in ("width", "height") if name in chain}
+    defaults: dict[str, Any] = {name: chain[name] for name in ("width", "height") if name in chain}
     if "motion_tail_frames" in chain:
         defaults["overlap"] = chain["motion_tail_frames"]
 

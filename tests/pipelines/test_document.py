@@ -1,0 +1,111 @@
+"""Reading documents: malformed ones, and every field that is not what it should be, answered by place."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from longtake.pipelines.errors import Refusal
+from longtake.pipelines.storyboard import parse
+
+
+def answer(text: str) -> str:
+    """The refusal a document is met with."""
+    with pytest.raises(Refusal) as caught:
+        parse(text)
+    return str(caught.value)
+
+
+def refused(*stages: dict) -> str:
+    """The refusal of a storyboard of these stages."""
+    return answer(json.dumps({"stages": [{"prompt": "a boat", **stage} for stage in stages]}))
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('{"stages": [\n  {"prompt": }', "not valid JSON: Expecting value (line 2, column 14)"),
+        ('schema = "longtake.storyboard.v1"\n[[stages]]\nprompt = \n', "not valid TOML: Invalid value (at line 3"),
+        ('{"stages": ' + "[" * 100_000, "not readable as JSON: it nests too deeply"),
+        ('{"stages": ' + "9" * 5000 + "}", "not readable as JSON: it nests too deeply or holds a number"),
+        ("[defaults]\nseed = 0x" + "f" * 5000, "defaults.seed: a number of thousands of digits is given"),
+        ('{"stages": [{"prompt": "a", "prompt": "b"}]}', "prompt: it is given twice in one place; keep one"),
+        ("# nothing\n\n", "prompt: no prompt is given; write one a line"),
+        ("", "prompt: no prompt is given; write one a line"),
+        ('["a", " "]', "stage 2, prompt: it is empty"),
+        ('["a", 3]', "stage 2, prompt: 3 is given; a text is needed"),
+        ('{"schema": "longtake.storyboard.v2"}', "schema: 'longtake.storyboard.v2' is not known; use longtake.storybo"),
+        (
+            'schema = "mold.chain.v99"',
+            "schema: 'mold.chain.v99' is not known; use longtake.storyboard.v1 or mold.chain.v1",
+        ),
+        ("{}", "stages: there is none; give at least one stage"),
+        ('{"stages": [], "defaults": {"prompt": "a boat"}}', "stages: there is none; give at least one stage"),
+        ('{"stages": {"prompt": "a"}}', "stages: {'prompt': 'a'} is given; a list is needed"),
+        ('{"stages": ["a boat"]}', "stage 1: 'a boat' is given; a table of fields is needed"),
+        ('{"stages": [{}], "defaults": []}', "defaults: [] is given; a table of fields is needed"),
+        ('{"stage": [{"prompt": "a"}]}', "stage: there is no such field; known here: stages"),
+    ],
+)
+def test_a_document_that_cannot_be_read_says_where_and_why(text, says):
+    assert answer(text).startswith(says)
+
+
+# ---- fields
+
+
+@pytest.mark.parametrize(
+    ("stage", "says"),
+    [
+        ({"secnds": 5}, "stage 2, secnds: there is no such field; known here: seconds"),
+        (
+            {"xyz": 5},
+            "stage 2, xyz: there is no such field; known here: anchor_image, carry_over, end_image, fade_frames",
+        ),
+        ({"width": 832}, "stage 2, width: there is no such field"),
+        ({"prompt": " \n"}, "stage 2, prompt: it is empty; say what is to be seen"),
+        ({"prompt": 5}, "stage 2, prompt: 5 is given; a text is needed"),
+        ({"negative_prompt": None}, "stage 2, negative_prompt: None is given; a text is needed"),
+        ({"seconds": float("nan")}, "stage 2, seconds: nan is given; a positive number of seconds"),
+        ({"seconds": float("inf")}, "stage 2, seconds: inf is given; a positive number of seconds"),
+        ({"seconds": -1}, "stage 2, seconds: -1 is given; a positive number of seconds"),
+        ({"seconds": 0}, "stage 2, seconds: 0 is given; a positive number of seconds"),
+        ({"seconds": True}, "stage 2, seconds: True is given; a positive number of seconds"),
+        ({"seconds": "5"}, "stage 2, seconds: '5' is given; a positive number of seconds"),
+        ({"frames": 81.0}, "stage 2, frames: 81.0 is given; a whole number from 1 to 1000000 is needed"),
+        ({"frames": True}, "stage 2, frames: True is given; a whole number from 1"),
+        ({"frames": -3}, "stage 2, frames: -3 is given; a whole number from 1"),
+        ({"frames": 10**400}, "stage 2, frames: 1000"),
+        ({"frames": 81, "seconds": 5}, "stage 2, frames: seconds are given too; keep one of the two"),
+        ({"seed": -1}, "stage 2, seed: -1 is given; a whole number from 0 to 18446744073709551615 is needed"),
+        ({"seed": 2**64}, "stage 2, seed: 18446744073709551616 is given; a whole number from 0"),
+        ({"seed": False}, "stage 2, seed: False is given; a whole number from 0"),
+        ({"seed": 1.5}, "stage 2, seed: 1.5 is given; a whole number from 0"),
+        ({"transition": "wipe"}, "stage 2, transition: 'wipe' is given; use smooth, cut or fade"),
+        ({"carry_over": ["pixels"]}, "stage 2, carry_over: ['pixels'] is given; use pixels, latents or svi"),
+        ({"overlap": 0}, "stage 2, overlap: 0 is given; a whole number from 1"),
+        ({"transition": "fade", "fade_frames": 0}, "stage 2, fade_frames: 0 is given; a whole number from 1"),
+        ({"fade_frames": 8}, "stage 2, fade_frames: it belongs to transition fade, and this stage's is smooth"),
+        (
+            {"transition": "cut", "overlap": 5},
+            "stage 2, overlap: it belongs to transition smooth, and this stage's is cut",
+        ),
+        ({"transition": "cut", "carry_over": "svi"}, "stage 2, carry_over: it belongs to transition smooth"),
+        ({"start_image": "sea.png"}, "stage 2, start_image: a smooth stage starts from the end of the stage before"),
+    ],
+)
+def test_a_field_of_a_stage_is_refused_by_name(stage, says):
+    assert refused({}, stage).startswith(says)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["/etc/passwd", "..", "../secret.png", "a/../../b.png", "a\\..\\b.png", "C:\\a.png", "C:a.png", "\\\\host\\a.png"],
+)
+@pytest.mark.parametrize("field", ["start_image", "end_image", "anchor_image"])
+def test_a_picture_outside_the_input_folder_is_refused(field, name):
+    assert refused({}, {"transition": "cut", field: name}).startswith(f"stage 2, {field}: {name!r} leads out of")
+
+
+def test_a_picture_without_a_name_is_refused():
+    assert refused({"start_image": ""}).startswith("stage 1, start_image: it is empty")
