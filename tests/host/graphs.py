@@ -1,0 +1,93 @@
+"""API prompts of the pack's own nodes, on the tiny models."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from . import stock
+from .stock import Graph, node
+
+VAES = {"t2v": "wan_2.1_vae.safetensors", "i2v": "wan_2.1_vae.safetensors", "ti2v": "wan2.2_vae.safetensors"}
+WIDTH, HEIGHT = stock.SIZE["width"], stock.SIZE["height"]
+PROMPT, NEGATIVE = "a red fox runs over the snow", "blurry"
+
+
+def load(kind: str, **changes: Any) -> dict[str, Any]:
+    files = stock.MODELS[kind]
+    inputs = {
+        "high_noise_model": files[0],
+        "low_noise_model": files[1] if len(files) == 2 else "none",
+        "text_encoder": stock.TEXT_ENCODER,
+        "vae": VAES[kind],
+        "weight_dtype": "default",
+    }
+    return node("LongtakeLoadWan22", **(inputs | changes))
+
+
+def sampling(**changes: Any) -> dict[str, Any]:
+    """The settings of the stock graphs: both experts, changing over after two of four steps."""
+    inputs = {
+        "steps": stock.STEPS,
+        "cfg_high": stock.CFG,
+        "cfg_low": stock.CFG,
+        "shift": stock.SHIFT,
+        "sampler": "euler",
+        "scheduler": "simple",
+        "expert_split": "step",
+        "expert_split.split_step": stock.SPLIT,
+    }
+    return node("LongtakeSamplingSettings", **(inputs | changes))
+
+
+def stage(model: str = "model", chain: str | None = None, frames: int = 17, **changes: Any) -> dict[str, Any]:
+    """A stage named by its node; a later one is smooth unless `transition` says otherwise."""
+    inputs: dict[str, Any] = {
+        "model": [model, 0],
+        "prompt": PROMPT,
+        "negative_prompt": NEGATIVE,
+        "length": "frames",
+        "length.frames": frames,
+        "width": WIDTH,
+        "height": HEIGHT,
+        "seed": stock.SEED,
+        "transition": "smooth",
+        "transition.overlap": 5,
+        "transition.carry_over": "pixels",
+        "sampling": ["sampling", 0],
+    }
+    if "seconds" in changes:
+        del inputs["length.frames"]
+        inputs |= {"length": "seconds", "length.seconds": changes.pop("seconds")}
+    if changes.get("transition", "smooth") != "smooth":
+        del inputs["transition.overlap"], inputs["transition.carry_over"]
+    if chain is not None:
+        inputs["chain"] = [chain, 0]
+    return node("LongtakeChainStage", **(inputs | changes))
+
+
+def photo(name: str) -> Graph:
+    """Node `photo`: a photograph brought to the stage's size beforehand, so that nobody scales it."""
+    return {
+        "file": node("LoadImage", image=name),
+        "photo": node(
+            "ImageScale", image=["file", 0], upscale_method="lanczos", width=WIDTH, height=HEIGHT, crop="center"
+        ),
+    }
+
+
+def delivered(chain: str, prefix: str = "test/film") -> Graph:
+    return {
+        "stitch": node("LongtakeStitchChain", chain=[chain, 0]),
+        "encode": node(
+            "LongtakeEncodeVideo", video=["stitch", 0], filename_prefix=prefix, crf=18, preset="ultrafast", fps=16.0
+        ),
+    }
+
+
+def storyboard(document: dict[str, Any] | str, **changes: Any) -> dict[str, Any]:
+    text = document if isinstance(document, str) else json.dumps(document)
+    return node(
+        "LongtakeRenderStoryboard",
+        **({"model": ["model", 0], "storyboard": text, "validate_only": False, "sampling": ["sampling", 0]} | changes),
+    )
