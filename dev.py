@@ -23,6 +23,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
@@ -75,11 +76,17 @@ class Host:
         }
 
     def run(self, *arguments: str) -> int:
-        """Run this host's Python in the repository and return its exit code."""
-        try:
-            return subprocess.call([str(self.python), *arguments], cwd=ROOT, env=self.environment())
-        except KeyboardInterrupt:
-            return 130
+        """Run this host's Python in the repository and return its exit code; ended together with this program."""
+        with subprocess.Popen([str(self.python), *arguments], cwd=ROOT, env=self.environment()) as process:
+            try:
+                return process.wait()
+            except KeyboardInterrupt:
+                # In a terminal it was interrupted too and is ending its server.
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(5)
+                process.terminate()
+                process.wait()
+                return 130
 
 
 def cache_folder() -> Path:
@@ -292,8 +299,8 @@ def set_up() -> Host:
     if named := os.environ.get("LONGTAKE_COMFYUI"):
         host = existing_host(Path(named))
         if missing := missing_tools(host):
-            quoted = " ".join(f'"{tool}"' for tool in missing)
-            stop(f"this ComfyUI's Python lacks what the tests need; install it with\n  {host.python} -m pip install {quoted}")
+            line = " ".join([str(host.python), "-m pip install", *(f'"{tool}"' for tool in missing)])
+            stop(f"this ComfyUI's Python lacks what the tests need; install it with\n  {line}")
         return host
     cache = cache_folder()
     folder = cache / host_name()
@@ -320,13 +327,14 @@ def test(host: Host, arguments: Sequence[str]) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    if sys.version_info < (3, 10):
+    if sys.version_info < (3, 10):  # noqa: UP036 - the first words to someone on an older one
         stop(f"Python 3.10 or newer is needed; this is {platform.python_version()}")
     parser = argparse.ArgumentParser(
         prog="dev.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("command", choices=("demo", "test", "serve", "host", "workflows"))
     options, rest = parser.parse_known_args(arguments)
+    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
     host = set_up()
     if options.command == "host":
         say(f"ComfyUI: {host.comfyui}")

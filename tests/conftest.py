@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from .host.inprocess import enter_comfyui, use_folders, use_models
+from .host.place import Place
 from .run import ROOT, name_packages
+from .tiny.models import tiny_models as make_tiny_models
 
 name_packages()
 
@@ -22,3 +25,28 @@ class RootIsNoTestPackage:
 def pytest_configure(config: pytest.Config) -> None:
     # A conftest's own hooks are not asked about folders above it; a plugin's are.
     config.pluginmanager.register(RootIsNoTestPackage())
+
+
+@pytest.fixture(scope="session")
+def place() -> Place:
+    """The host under test."""
+    return Place.here()
+
+
+@pytest.fixture(scope="session")
+def tiny_models(place: Place) -> Path:
+    """A folder like ComfyUI's `models`, with tiny models under the file names of the real ones."""
+    return make_tiny_models(place)
+
+
+@pytest.fixture(scope="session")
+def comfyui(place: Place, tiny_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """ComfyUI in this process: `import comfy.sd` and the like work, the tiny models are found by name.
+
+    Returns the folder that holds its input, output, temp and user folders.
+    """
+    folder = tmp_path_factory.mktemp("comfyui")
+    enter_comfyui(place.comfyui)
+    use_models(tiny_models)
+    use_folders(folder)
+    return folder

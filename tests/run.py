@@ -19,7 +19,7 @@ def name_packages() -> None:
     for name, folder in (("longtake", ROOT), ("tests", ROOT / "tests")):
         package = ModuleType(name)
         package.__path__ = [str(folder)]
-        sys.modules[name] = package
+        sys.modules.setdefault(name, package)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ def enter_comfyui(comfyui: Path) -> None:
     # Read once, when comfy.model_management is imported.
     args.cpu = True
     importlib.import_module("comfy.model_management")
+    importlib.import_module("torch").set_num_threads(1)
 
 
 def use_models(models: Path) -> None:
@@ -31,3 +32,11 @@ def use_models(models: Path) -> None:
     for name in FOLDERS:
         folder_paths.add_model_folder_path(name, str(models / name), is_default=True)
     importlib.import_module("tests.tiny.shim")
+
+
+def use_folders(folder: Path) -> None:
+    """Keep ComfyUI's input, output, temp and user files below `folder`."""
+    folder_paths = importlib.import_module("folder_paths")
+    for name in ("input", "output", "temp", "user"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        getattr(folder_paths, f"set_{name}_directory")(str(folder / name))

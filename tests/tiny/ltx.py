@@ -21,5 +21,7 @@ SHAPE = {
 
 
 def diffusion_model(path: Path, *, seed: int) -> None:
-    model = LTXVModel(operations=comfy.ops.disable_weight_init, dtype=torch.float32, device=torch.device("meta"), **SHAPE)
+    model = LTXVModel(
+        operations=comfy.ops.disable_weight_init, dtype=torch.float32, device=torch.device("meta"), **SHAPE
+    )
     save(random_weights(model, seed), path, {"transformer": SHAPE})

@@ -1,0 +1,40 @@
+"""Look into a delivered video file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Film:
+    """What decoding a whole file shows: frames counted, not read from a header; `metadata` of the container."""
+
+    frames: int
+    fps: Fraction
+    width: int
+    height: int
+    codec: str
+    metadata: dict[str, str]
+
+    @property
+    def seconds(self) -> Fraction:
+        return self.frames / self.fps
+
+
+def look_into(path: Path) -> Film:
+    """Decode every frame of `path`; raises av.FFmpegError where that fails."""
+    import av
+
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        frames = sum(1 for _ in container.decode(stream))
+        return Film(
+            frames,
+            Fraction(stream.average_rate or 0),
+            stream.width,
+            stream.height,
+            stream.codec_context.name,
+            dict(container.metadata),
+        )
