@@ -128,7 +128,8 @@ class SoundTrack:
         with _open(self.source) as container:
             stream = _audio_stream(container)
             if self.start_time:
-                container.seek(int(self.start_time / stream.time_base), stream=stream)
+                # a little early: AAC and its like need the frame before to decode one rightly
+                container.seek(int(max(self.start_time - 0.25, 0) / stream.time_base), stream=stream)
             for frame in container.decode(stream):
                 place = round((float(frame.pts * frame.time_base) - self.start_time) * self.sample_rate)
                 for part in planar.resample(frame):
