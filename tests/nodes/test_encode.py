@@ -1,0 +1,168 @@
+import json
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+import torch
+from longtake.pipelines.chain import Chain, Clip, Grid, Join, Length, Link, Transition, plan_clip
+from longtake.pipelines.errors import Refusal
+from longtake.pipelines.footage import SoundTrack, VideoFile
+
+PROMPT = {"1": {"class_type": "LongtakeEncodeVideo", "inputs": {}}}
+WORKFLOW = {"nodes": [{"id": 1}]}
+
+
+@pytest.fixture
+def encode(comfyui):
+    """Encode Video as the host calls it, with a prompt and a workflow in hand."""
+    from longtake.nodes.encode import EncodeVideo
+
+    hidden = {"PROMPT": PROMPT, "EXTRA_PNGINFO": {"workflow": WORKFLOW}}
+    node = EncodeVideo.PREPARE_CLASS_CLONE({"hidden_inputs": hidden})
+
+    def call(**inputs):
+        return node.execute(**{"fps": 16.0, "filename_prefix": "film", "crf": 4.0, "preset": "ultrafast", **inputs})
+
+    return call
+
+
+@pytest.fixture
+def chain(tmp_path):
+    """Two stages of 9 and 13 frames joined over 5, their frames on disk: frame i of stage s is gray s * 100 + i."""
+
+    class StoredTake:
+        def __init__(self, stage: int, frames: int):
+            self.frames_path = tmp_path / f"{stage}.npy"
+            levels = (np.arange(frames) + 100 * stage).astype(np.uint16) * 257
+            np.save(self.frames_path, np.broadcast_to(levels[:, None, None, None], (frames, 32, 64, 3)))
+
+    clips: list[Clip] = []
+    for frames, join in ((9, Join()), (13, Join(Transition.SMOOTH, overlap=5))):
+        clips.append(plan_clip(clips, Length(frames=frames), join, Grid(4), Fraction(16)))
+    links = tuple(Link(clip, StoredTake(stage, clip.frames), None) for stage, clip in enumerate(clips))
+    return Chain("wan22", 64, 32, Fraction(16), links)
+
+
+FILM = [*range(0, 9), *range(105, 113)]
+
+
+def gray_images(levels) -> torch.Tensor:
+    return torch.tensor(levels, dtype=torch.float32).reshape(-1, 1, 1, 1).expand(-1, 32, 64, 3) / 255
+
+
+def levels_of(path) -> list[int]:
+    return [round(int(frame[8, 8, 0]) / 257) for frame in VideoFile(path).frames()]
+
+
+def test_a_stitched_chain_is_encoded_with_its_workflow(chain, encode):
+    from longtake.nodes.encode import StitchChain
+
+    (video,) = StitchChain.execute(chain).args
+    saved, path = encode(video=video).args
+
+    assert np.abs(np.array(levels_of(path)) - FILM).max() <= 2
+    assert saved.get_frame_count() == len(FILM)
+    with av.open(path) as container:
+        assert json.loads(container.metadata["prompt"]) == PROMPT
+        assert json.loads(container.metadata["workflow"]) == WORKFLOW
+
+
+def test_the_film_is_shown_on_the_node(encode, comfyui):
+    result = encode(images=gray_images([1, 2, 3]), filename_prefix="shown/film")
+
+    assert result.ui.as_dict() == {
+        "images": [{"filename": "film_00001_.mp4", "subfolder": "shown", "type": "output"}],
+        "animated": (True,),
+    }
+    assert (comfyui / "output" / "shown" / "film_00001_.mp4").is_file()
+
+
+def test_each_film_gets_a_name_of_its_own(encode):
+    paths = [encode(images=gray_images([1]), filename_prefix="numbered/film").args[1] for _ in range(3)]
+
+    assert [path[-10:] for path in paths] == ["00001_.mp4", "00002_.mp4", "00003_.mp4"]
+
+
+def test_chain_to_images_gives_the_frames_asked_for(chain, comfyui):
+    from longtake.nodes.encode import ChainToImages
+
+    (images,) = ChainToImages.execute(chain, first_frame=7, frame_count=4).args
+
+    assert images.dtype == torch.float32
+    assert images.shape == (4, 32, 64, 3)
+    assert (images[:, 0, 0, 0] * 255).round().int().tolist() == [7, 8, 105, 106]
+
+
+def test_chain_to_images_gives_all_to_the_end(chain, comfyui):
+    from longtake.nodes.encode import ChainToImages
+
+    (images,) = ChainToImages.execute(chain, first_frame=0, frame_count=0).args
+
+    assert (images[:, 0, 0, 0] * 255).round().int().tolist() == FILM
+
+
+@pytest.mark.parametrize(
+    ("first", "count", "said"),
+    [(17, 0, "first_frame: 17 is given; the film has the frames 0 to 16"), (10, 8, "frame_count: 8 is given.*has 7")],
+)
+def test_chain_to_images_refuses_frames_the_film_has_not(chain, comfyui, first, count, said):
+    from longtake.nodes.encode import ChainToImages
+
+    with pytest.raises(Refusal, match=said):
+        ChainToImages.execute(chain, first_frame=first, frame_count=count)
+
+
+def test_images_and_audio_make_a_film(encode):
+    audio = {"waveform": torch.zeros(1, 1, 16000), "sample_rate": 16000}
+
+    _, path = encode(images=gray_images([0, 50, 100, 150] * 4), audio=audio, fps=8.0).args
+
+    assert VideoFile(path).frame_rate == 8
+    assert SoundTrack.of(path).channels == 1
+    with av.open(path) as container:
+        assert container.streams.audio[0].duration == 32000
+
+
+def test_audio_replaces_that_of_a_video(encode):
+    quiet = {"waveform": torch.zeros(1, 1, 16000), "sample_rate": 16000}
+    other = {"waveform": torch.zeros(1, 2, 48000), "sample_rate": 48000}
+    video, _ = encode(images=gray_images([0] * 16), audio=quiet).args
+
+    _, kept = encode(video=video).args
+    _, replaced = encode(video=video, audio=other).args
+
+    assert SoundTrack.of(kept).sample_rate == 16000
+    assert SoundTrack.of(replaced).sample_rate == 48000
+
+
+@pytest.mark.parametrize(
+    ("fps", "rate"),
+    [(16.0, Fraction(16)), (23.976, Fraction(24000, 1001)), (29.97, Fraction(30000, 1001)), (12.5, Fraction(25, 2))],
+)
+def test_fps_means_the_rate_its_number_stands_for(encode, fps, rate):
+    _, path = encode(images=gray_images([0] * 30), fps=fps).args
+
+    assert VideoFile(path).frame_rate == rate
+
+
+def test_neither_and_both_of_video_and_images_are_refused(encode):
+    video, _ = encode(images=gray_images([0])).args
+
+    with pytest.raises(Refusal, match="neither is given"):
+        encode()
+    with pytest.raises(Refusal, match="both are given"):
+        encode(video=video, images=gray_images([0]))
+
+
+@pytest.mark.parametrize("fps", [float("nan"), 0.0, -16.0])
+def test_an_impossible_frame_rate_is_refused(encode, fps):
+    with pytest.raises(Refusal, match="fps"):
+        encode(images=gray_images([0]), fps=fps)
+
+
+def test_a_name_outside_the_output_folder_is_refused(encode, comfyui):
+    with pytest.raises(Exception, match="outside the output folder"):
+        encode(images=gray_images([0]), filename_prefix="../elsewhere/film")
+
+    assert not (comfyui / "elsewhere").exists()
