@@ -334,7 +334,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("command", choices=("demo", "test", "serve", "host", "workflows"))
     options, rest = parser.parse_known_args(arguments)
-    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     host = set_up()
     if options.command == "host":
         say(f"ComfyUI: {host.comfyui}")
