@@ -275,8 +275,8 @@ def existing_host(comfyui: Path) -> Host:
     return Host(comfyui, python.absolute(), cache_folder())
 
 
-def missing_tools(host: Host) -> list[str]:
-    """Test tools that an existing host lacks, as requirement strings."""
+def missing_tools(host: Host, tools: Sequence[str]) -> list[str]:
+    """Those of `tools`, requirement strings, that an existing host lacks."""
     question = (
         "import sys, json, importlib.metadata as m\n"
         "from packaging.requirements import Requirement as R\n"
@@ -286,21 +286,22 @@ def missing_tools(host: Host) -> list[str]:
         "    except m.PackageNotFoundError: return False\n"
         "print(json.dumps([t for t in sys.argv[1:] if not there(R(t))]))\n"
     )
-    answer = subprocess.run(
-        [str(host.python), "-c", question, *test_tools()], capture_output=True, text=True, check=False
-    )
+    answer = subprocess.run([str(host.python), "-c", question, *tools], capture_output=True, text=True, check=False)
     if answer.returncode:
         stop(f"{host.python} cannot say what is installed:\n{answer.stderr.strip()}")
     return list(json.loads(answer.stdout))
 
 
-def set_up() -> Host:
-    """Return a host that is ready to use, building it on the first call."""
+def set_up(command: str) -> Host:
+    """Return a host that is ready for `command`, building it on the first call."""
     if named := os.environ.get("LONGTAKE_COMFYUI"):
         host = existing_host(Path(named))
-        if missing := missing_tools(host):
+        tools = test_tools()
+        if command in ("demo", "serve"):
+            tools = [tool for tool in tools if tool.startswith(("tomli", "scikit-image"))]
+        if missing := missing_tools(host, tools):
             line = " ".join([str(host.python), "-m pip install", *(f'"{tool}"' for tool in missing)])
-            stop(f"this ComfyUI's Python lacks what the tests need; install it with\n  {line}")
+            stop(f"this ComfyUI's Python lacks what `{command}` needs; install it with\n  {line}")
         return host
     cache = cache_folder()
     folder = cache / host_name()
@@ -335,7 +336,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("command", choices=("demo", "test", "serve", "host", "workflows"))
     options, rest = parser.parse_known_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    host = set_up()
+    host = set_up(options.command)
     if options.command == "host":
         say(f"ComfyUI: {host.comfyui}")
         say(f"Python:  {host.python}")

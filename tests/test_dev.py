@@ -84,10 +84,10 @@ def test_an_existing_comfyui_is_used_with_the_environment_beside_it(
     assert (host.comfyui, host.python) == (tmp_path, python)
 
 
-def test_missing_tools_of_an_existing_comfyui_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dev, "test_tools", lambda: ["pytest>=1", "no-such-tool>=3", "tomli; python_version < '3'"])
+def test_missing_tools_of_an_existing_comfyui_are_named(tmp_path: Path) -> None:
     host = dev.Host(tmp_path, Path(sys.executable), tmp_path)
-    assert dev.missing_tools(host) == ["no-such-tool>=3"]
+    tools = ["pytest>=1", "no-such-tool>=3", "tomli; python_version < '3'"]
+    assert dev.missing_tools(host, tools) == ["no-such-tool>=3"]
 
 
 def test_an_unfinished_host_is_built_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
