@@ -288,7 +288,7 @@ def missing_tools(host: Host, tools: Sequence[str]) -> list[str]:
     )
     answer = subprocess.run([str(host.python), "-c", question, *tools], capture_output=True, text=True, check=False)
     if answer.returncode:
-        stop(f"{host.python} cannot say what is installed:\n{answer.stderr.strip()}")
+        stop(f"{host.python} does not run ComfyUI; set LONGTAKE_PYTHON to the one that does\n{answer.stderr.strip()}")
     return list(json.loads(answer.stdout))
 
 
