@@ -314,17 +314,19 @@ def set_up(command: str) -> Host:
 
 def test(host: Host, arguments: Sequence[str]) -> int:
     """Run every check; pytest comes last, so that its closing lines close the output."""
-    checks = (
-        ("format", ("-m", "ruff", "format", "--check", ".")),
-        ("lint", ("-m", "ruff", "check", ".")),
-        ("types", ("-m", "mypy")),
-        ("tests", ("-m", "pytest", *arguments)),
-    )
-    failed = False
-    for name, command in checks:
+    checks = {
+        "format": ("ruff", "format", "--check", "."),
+        "lint": ("ruff", "check", "."),
+        "types": ("mypy",),
+    }
+    failed = []
+    for name, command in checks.items():
         say(name)
-        failed |= host.run(*command) != 0
-    return int(failed)
+        if host.run("-m", *command):
+            failed.append(name)
+    say(f"tests (failed so far: {', '.join(failed)})" if failed else "tests")
+    tests = host.run("-m", "pytest", *arguments)
+    return int(bool(failed or tests))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
