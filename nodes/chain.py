@@ -31,7 +31,7 @@ class ChainToLatent(io.ComfyNode):
     def execute(cls, chain: ChainValue, stage: int) -> io.NodeOutput:
         if stage > len(chain.links):
             raise Refusal(f"{stage} given; the chain has {len(chain.links)} stages.", field="stage")
-        return io.NodeOutput({"samples": chain.links[stage - 1].take.latent()})
+        return io.NodeOutput({"samples": chain.links[stage - 1].rendered.latent()})
 
 
 NODES = [ChainToLatent]

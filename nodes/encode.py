@@ -134,8 +134,8 @@ class EncodeVideo(io.ComfyNode):
                     min=0.0,
                     max=51.0,
                     step=1.0,
-                    tooltip="Quality: lower is better and larger. 18 is hard to tell from the original, 23 is half "
-                    "the size; 0 is lossless and plays in few players.",
+                    tooltip="Quality: lower is better and larger. 18 is hard to tell from the original, 23 is about "
+                    "half the size; 0 keeps every code value and plays in few players.",
                 ),
                 io.Combo.Input(
                     "preset",
@@ -200,7 +200,7 @@ def _frame_rate(fps: float) -> Fraction:
     return Fraction(round(thousandths * 1000), 1000)
 
 
-def _workflow(hidden: io.Hidden) -> dict | None:
+def _workflow(hidden: io.HiddenHolder) -> dict | None:
     """What ComfyUI writes into its own files, so that a dropped file gives back its workflow."""
     if args.disable_metadata:
         return None

@@ -33,7 +33,8 @@ class LoadWan22(io.ComfyNode):
             node_id="LongtakeLoadWan22",
             display_name="Load Wan 2.2",
             category=CATEGORY,
-            description="Chooses the files of a Wan 2.2 model. They are checked now and loaded when a stage first needs "
+            description="Chooses the files of a Wan 2.2 model. They are checked now and loaded when a stage "
+            "first needs "
             "them, so a chain that has nothing to render loads nothing.",
             search_aliases=["wan loader", "wan 2.2 bundle", "t2v", "i2v", "ti2v 5b"],
             inputs=[

@@ -9,23 +9,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ..pipelines.chain import Chain, Join, Length, Transition, plan_clip
-from ..pipelines.chain import Link
+import torch
+
+from ..pipelines.chain import Chain, Join, Length, Link, Transition, plan_clip
 from ..pipelines.errors import Refusal
+from ..pipelines.families import Carry
 from ..pipelines.model import VideoModel
-from ..pipelines.pictures import check_size
+from ..pipelines.stage import Stage, check_stage
 
 STAGE = "LongtakeChainStage"
+Inputs = Mapping[str, Any]
 Graph = Mapping[str, Mapping[str, Any]]
 
 
-def next_stages(graph: Graph, node_id: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def next_stages(graph: Graph, node_id: str) -> Iterator[tuple[str, Inputs]]:
     """Ids and inputs of the stages whose chain comes straight from a stage."""
     for other, node in graph.items():
         if node.get("class_type") == STAGE:
             inputs = node.get("inputs", {})
-            link = inputs.get("chain")
-            if isinstance(link, list) and str(link[0]) == node_id:
+            if _linked(inputs.get("chain")) and str(inputs["chain"][0]) == node_id:
                 yield other, inputs
 
 
@@ -39,50 +41,64 @@ def count_later_stages(graph: Graph, node_id: str | None) -> int:
 def check_later_stages(graph: Graph, node_id: str | None, chain: Chain, model: VideoModel) -> None:
     """Raise `Refusal` for a later stage that cannot follow `chain`, as far as its constants tell.
 
+    A stage with a bundle of its own is only planned: what that bundle can do is known when it is made.
+
     Args:
         chain: up to this stage, which may still be unrendered.
-        model: this stage's; later stages share its grid and frame rate or are refused when they run.
+        model: the bundle of this stage.
     """
     if node_id is None:
         return
+    bundle = graph[node_id].get("inputs", {}).get("model")
     for other, inputs in next_stages(graph, node_id):
-        number = len(chain.links) + 1
-        try:
-            _check_constants(inputs, chain, model)
-            planned = _planned(inputs, chain, model)
-        except Refusal as refusal:
-            raise refusal.at(stage=number) from None
-        if planned is not None:
-            check_later_stages(graph, other, planned, model)
+        stage = _stage(inputs, model)
+        if stage is None:
+            continue
+        if inputs.get("model") == bundle:
+            planned = check_stage(stage, model, chain).behind(chain, model)
+        else:
+            planned = _planned(stage, chain, model)
+        check_later_stages(graph, other, planned, model)
 
 
-def _check_constants(inputs: Mapping[str, Any], chain: Chain, model: VideoModel) -> None:
-    for field, expected in (("width", chain.width), ("height", chain.height)):
-        value = inputs.get(field)
-        if isinstance(value, int) and value not in (0, expected):
-            raise Refusal(
-                f"{value} given, but the chain is {chain.width}x{chain.height}; all stages of a chain share one size "
-                "(0 follows the chain).",
-                field=field,
-            )
-    check_size(chain.width, chain.height, model.variant)
-    if inputs.get("transition") == Transition.SMOOTH.value and "start_image" in inputs:
-        raise Refusal(
-            "a smooth stage starts from the end of the stage before it and cannot take a start image too. "
-            "Choose transition cut or fade, or disconnect the image.",
-            field="start_image",
-        )
+def _planned(stage: Stage, chain: Chain, model: VideoModel) -> Chain:
+    try:
+        clip = plan_clip(chain.clips, stage.length, stage.join, model.family.grid, chain.fps)
+    except Refusal as refusal:
+        raise refusal.at(stage=len(chain.links) + 1) from None
+    return chain.append(Link(clip, None, model))
 
 
-def _planned(inputs: Mapping[str, Any], chain: Chain, model: VideoModel) -> Chain | None:
-    """The chain with the later stage at its end, or None where the graph leaves its length or join open."""
+def _stage(inputs: Inputs, model: VideoModel) -> Stage | None:
+    """A later stage as far as the graph knows it, with stand-ins for what other nodes will make.
+
+    None where its length or its transition is made by another node.
+    """
     unit = inputs.get("length")
     amount = inputs.get(f"length.{unit}")
     transition = inputs.get("transition")
     overlap, fade = inputs.get("transition.overlap", 0), inputs.get("transition.fade_frames", 0)
-    if any(isinstance(value, list) or value is None for value in (unit, amount, transition, overlap, fade)):
+    if amount is None or transition is None or any(map(_linked, (unit, amount, transition, overlap, fade))):
         return None
-    join = Join.of(Transition(transition), overlap or model.variant.overlap, fade)
-    length = Length(seconds=amount) if unit == "seconds" else Length(frames=amount)
-    clip = plan_clip(chain.clips, length, join, model.family.grid, model.variant.fps)
-    return chain.append(Link(clip, None, model))
+    carry = inputs.get("transition.carry_over", Carry.PIXELS)
+    picture = torch.zeros(1, 1, 1, 3)
+    images = {name: picture for name in ("start_image", "end_image", "anchor_image") if name in inputs}
+    return Stage(
+        prompt="",
+        negative_prompt="",
+        length=Length(seconds=amount) if unit == "seconds" else Length(frames=amount),
+        seed=0,
+        join=Join.of(Transition(transition), overlap or model.variant.overlap, fade),
+        carry=Carry.PIXELS if _linked(carry) else Carry(carry),
+        width=_number(inputs.get("width")),
+        height=_number(inputs.get("height")),
+        **images,
+    )
+
+
+def _number(value: Any) -> int:
+    return value if isinstance(value, int) else 0
+
+
+def _linked(value: Any) -> bool:
+    return isinstance(value, list)

@@ -45,7 +45,8 @@ class SamplingSettingsNode(io.ComfyNode):
             node_id="LongtakeSamplingSettings",
             display_name="Sampling Settings",
             category=CATEGORY,
-            description="How stages are denoised. Without this node a stage uses the values its model was published with.",
+            description="How stages are denoised. Without this node a stage uses the values its model was "
+            "published with.",
             search_aliases=["steps", "cfg", "lightning settings", "boundary"],
             inputs=[
                 io.Int.Input(
@@ -61,7 +62,8 @@ class SamplingSettingsNode(io.ComfyNode):
                     min=0.0,
                     max=100.0,
                     step=0.1,
-                    tooltip="Guidance of the high-noise expert, or of the only model. 1 switches it off (Lightning LoRAs).",
+                    tooltip="Guidance of the high-noise expert, or of the only model. 1 switches it off "
+                    "(Lightning LoRAs).",
                 ),
                 io.Float.Input(
                     "cfg_low", default=3.5, min=0.0, max=100.0, step=0.1, tooltip="Guidance of the low-noise expert."
@@ -87,7 +89,8 @@ class SamplingSettingsNode(io.ComfyNode):
                 io.DynamicCombo.Input(
                     "expert_split",
                     options=split,
-                    tooltip="Where the high-noise expert hands over: at a boundary (as published), after a step, or never.",
+                    tooltip="Where the high-noise expert hands over: at a boundary (as published), after a "
+                    "step, or never.",
                 ),
             ],
             outputs=[Sampling.Output(display_name="sampling")],

@@ -29,7 +29,8 @@ def length_input() -> io.DynamicCombo.Input:
                         min=0.01,
                         max=3600.0,
                         step=0.01,
-                        tooltip="What the stage adds to the film. A little more is rendered where the model's grid needs it, "
+                        tooltip="What the stage adds to the film. A little more is rendered where the model's "
+                        "grid needs it, "
                         "and the film still ends exactly where asked.",
                     )
                 ],
@@ -42,7 +43,8 @@ def length_input() -> io.DynamicCombo.Input:
                         default=81,
                         min=1,
                         max=16384,
-                        tooltip="The clip as the model renders it, overlap included: 4n+1 for Wan, 8n+1 for LTX-2. 1 is a still.",
+                        tooltip="The clip as the model renders it, overlap included: 4n+1 for Wan, 8n+1 for "
+                        "LTX-2. 1 is a still.",
                     )
                 ],
             ),
@@ -63,14 +65,16 @@ def transition_input() -> io.DynamicCombo.Input:
                         default=0,
                         min=0,
                         max=1024,
-                        tooltip="Frames of the stage before that this one is pinned to; they are shown once. 1, 5, 9, 13 ... "
+                        tooltip="Frames of the stage before that this one is pinned to; they are shown once. 1, "
+                        "5, 9, 13 ... "
                         "for Wan. 0: the model's usual overlap (Wan 5).",
                     ),
                     io.Combo.Input(
                         "carry_over",
                         options=[c.value for c in Carry],
                         default=Carry.PIXELS.value,
-                        tooltip="What is handed on. pixels: the last frames, encoded again. latents: the last latents as they "
+                        tooltip="What is handed on. pixels: the last frames, encoded again. latents: the last "
+                        "latents as they "
                         "are. svi: latents beside an anchor image, for a Stable Video Infinity LoRA.",
                     ),
                 ],
@@ -113,7 +117,8 @@ class ChainStage(io.ComfyNode):
             node_id="LongtakeChainStage",
             display_name="Chain Stage",
             category=CATEGORY,
-            description="Renders one clip and hands on the chain with it at the end. Connect the chain of the stage before "
+            description="Renders one clip and hands on the chain with it at the end. Connect the chain of the "
+            "stage before "
             "to go on from where it ends.",
             search_aliases=["continue video", "extend", "long video", "wan chain", "i2v", "first last frame"],
             inputs=[
@@ -130,14 +135,16 @@ class ChainStage(io.ComfyNode):
                     default=832,
                     min=0,
                     max=16384,
-                    tooltip="Pixels, a multiple of 16 (TI2V-5B: 32). 0: as the chain, or the published size for a first stage.",
+                    tooltip="Pixels, a multiple of 16 (TI2V-5B: 32). 0: as the chain, or the published size for "
+                    "a first stage.",
                 ),
                 io.Int.Input(
                     "height",
                     default=480,
                     min=0,
                     max=16384,
-                    tooltip="Pixels, a multiple of 16 (TI2V-5B: 32). 0: as the chain, or the published size for a first stage.",
+                    tooltip="Pixels, a multiple of 16 (TI2V-5B: 32). 0: as the chain, or the published size for "
+                    "a first stage.",
                 ),
                 io.Int.Input(
                     "seed", default=0, min=0, max=MAX_SEED, control_after_generate=True, tooltip="Seed of the noise."
@@ -147,7 +154,8 @@ class ChainStage(io.ComfyNode):
                 io.Image.Input(
                     "start_image",
                     optional=True,
-                    tooltip="First frame, for a first stage or after a cut or fade. Scaled to cover the size, then cropped evenly.",
+                    tooltip="First frame, for a first stage or after a cut or fade. Scaled to cover the size, "
+                    "then cropped evenly.",
                 ),
                 io.Image.Input(
                     "end_image", optional=True, tooltip="Last frame, scaled and cropped by the same rule as the first."

@@ -22,7 +22,8 @@ class RenderStills(io.ComfyNode):
             node_id="LongtakeRenderStills",
             display_name="Render Stills",
             category=CATEGORY,
-            description="Renders one image for each prompt with the model loaded once. A prompt that fails is reported and "
+            description="Renders one image for each prompt with the model loaded once. A prompt that fails is "
+            "reported and "
             "the others are rendered.",
             search_aliases=["text to image", "batch images", "keyframes"],
             inputs=[

@@ -93,7 +93,8 @@ class RenderStoryboard(io.ComfyNode):
             node_id="LongtakeRenderStoryboard",
             display_name="Render Storyboard",
             category=CATEGORY,
-            description="Renders a whole chain from one document, the same way as stages wired by hand. All prompts are "
+            description="Renders a whole chain from one document, the same way as stages wired by hand. All "
+            "prompts are "
             "read first, so that the text encoder is loaded once.",
             search_aliases=["long video", "script", "multi prompt", "mold chain"],
             inputs=[
@@ -102,7 +103,8 @@ class RenderStoryboard(io.ComfyNode):
                     "storyboard",
                     multiline=True,
                     default=EXAMPLE,
-                    tooltip="JSON or TOML (schema longtake.storyboard.v1, or a mold.chain.v1 script), or plain text with one "
+                    tooltip="JSON or TOML (schema longtake.storyboard.v1, or a mold.chain.v1 script), or plain "
+                    "text with one "
                     "prompt a line.",
                 ),
                 io.Boolean.Input(

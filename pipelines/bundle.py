@@ -75,7 +75,8 @@ def swapped_names(high: str, low: str) -> tuple[str, ...]:
     """A remark if the file names say high and low the other way round; the weights themselves cannot tell."""
     if _noise_level(high) == "low" and _noise_level(low) == "high":
         return (
-            f"The names suggest that the experts are swapped: {high} is in the high-noise place and {low} in the low-noise one.",
+            f"The names suggest that the experts are swapped: {high} is in the high-noise place "
+            f"and {low} in the low-noise one.",
         )
     return ()
 

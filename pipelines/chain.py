@@ -145,11 +145,18 @@ class Span:
 
 @dataclass(frozen=True)
 class Link:
-    """A clip, the take that holds its pixels, and the model that rendered it."""
+    """A clip, the take that holds its latent, and the model that renders it; without a take it is only planned."""
 
     clip: Clip
-    take: Take
+    take: Take | None
     model: VideoModel
+
+    @property
+    def rendered(self) -> Take:
+        """Its take; raises ValueError where it is only planned."""
+        if self.take is None:
+            raise ValueError("the stage is planned, not rendered")
+        return self.take
 
 
 @dataclass(frozen=True)

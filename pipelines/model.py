@@ -75,7 +75,8 @@ def check_vae(variant: Variant, name: str, channels: int | None) -> None:
     """Raise `Refusal` if a VAE's latent channels are not the variant's; None (not known yet) passes."""
     if channels is not None and channels != variant.latent_channels:
         raise Refusal(
-            f"{name} has {channels} latent channels; {variant.name} needs {variant.latent_channels} ({variant.vae_hint}).",
+            f"{name} has {channels} latent channels; {variant.name} needs {variant.latent_channels} "
+            f"({variant.vae_hint}).",
             field="vae",
         )
 

@@ -17,7 +17,8 @@ def check_single(image: torch.Tensor, field: str) -> None:
     """Raise `Refusal` unless `image` is one picture, `[1, H, W, C]` with 3 channels or more."""
     if image.ndim != 4 or image.shape[0] != 1:
         raise Refusal(
-            f"a batch of {image.shape[0]} images is connected; one image is needed. Pick one with Get Image from Batch.",
+            f"a batch of {image.shape[0]} images is connected; one image is needed. "
+            "Pick one with Get Image from Batch.",
             field=field,
         )
     if image.shape[-1] < 3:

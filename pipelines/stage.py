@@ -230,7 +230,7 @@ def _check_mode(stage: Stage, model: VideoModel) -> None:
         else:
             hint = f"Use a bundle of {' or '.join(able)}, or disconnect the images."
         field = "transition" if smooth else "start_image"
-        raise Refusal(f"{variant.name} cannot do {mode.value}. {hint}", field=field)
+        raise Refusal(f"{variant.name} cannot {mode.value}. {hint}", field=field)
     if smooth and stage.carry not in variant.carries:
         raise Refusal(
             f"{variant.name} has no carry-over {stage.carry.value}; it has "

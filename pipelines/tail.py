@@ -41,7 +41,7 @@ def tail_of(link: Link, overlap: int, carry: Carry) -> Tail:
         overlap: frames, on the family's grid and not longer than the clip.
     """
     slots = link.model.family.grid.slots(overlap) - 1
-    latent = link.take.latent()[:, :, -slots:] if carry is not Carry.PIXELS and slots else None
+    latent = link.rendered.latent()[:, :, -slots:] if carry is not Carry.PIXELS and slots else None
     frames = None
     if carry is not Carry.SVI:
         frames = torch.from_numpy(decoded(link)[-overlap:].astype(np.float32) / 65535.0)
@@ -53,7 +53,7 @@ def decoded(link: Link) -> np.ndarray:
 
     A clip is decoded once, when its frames are first asked for, and kept beside its take.
     """
-    take = link.take
+    take = link.rendered
     if not take.frames_path.exists():
         frames = link.model.family.decode(link.model, take.latent())
         if len(frames) != link.clip.frames:

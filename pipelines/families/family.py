@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 class Mode(str, Enum):
-    """What a stage is made from."""
+    """What a stage is made from; the values finish the sentence "this model can ..."."""
 
-    TEXT = "text to video"
-    IMAGE = "image to video"
-    FIRST_LAST = "first and last frame"
-    CONTINUE = "continue"
+    TEXT = "render from text alone"
+    IMAGE = "start from an image"
+    FIRST_LAST = "go from a first to a last frame"
+    CONTINUE = "continue from the stage before"
     CONTINUE_TO_LAST = "continue to a last frame"
 
 
@@ -79,12 +79,33 @@ class Pictures:
 class Family(Protocol):
     """One kind of video model."""
 
-    name: str
-    title: str
-    grid: Grid
-    text_encoder_kind: str
-    text_encoder_hint: str
-    variants: tuple[Variant, ...]
+    @property
+    def name(self) -> str:
+        """Short name that chains and takes carry."""
+        ...
+
+    @property
+    def title(self) -> str:
+        """Name that people know it by."""
+        ...
+
+    @property
+    def grid(self) -> Grid:
+        """The lengths it can render."""
+        ...
+
+    @property
+    def text_encoder_kind(self) -> str:
+        """Member name of ComfyUI's CLIPType."""
+        ...
+
+    @property
+    def text_encoder_hint(self) -> str:
+        """The text encoder and the file most people have for it, for errors."""
+        ...
+
+    @property
+    def variants(self) -> tuple[Variant, ...]: ...
 
     def variant_of(self, config: Mapping[str, Any]) -> Variant | None:
         """The variant of a detected `unet_config`, or None where it is not this family's."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..tail import Tail
 
 SLOT = 4  # frames per latent slot after the first, which holds one (causal video VAE)
+GRID = Grid(SLOT)
 
 _AREAS = {"480p": 832 * 480, "720p": 1280 * 720}
 _WITH_IMAGE = frozenset({Mode.IMAGE, Mode.FIRST_LAST, Mode.CONTINUE, Mode.CONTINUE_TO_LAST})
@@ -85,7 +86,7 @@ _CHANNELS = {(16, 16): "t2v-14b", (36, 16): "i2v-14b", (48, 48): "ti2v-5b"}
 class Wan22:
     name: str = "wan22"
     title: str = "Wan 2.2"
-    grid: Grid = Grid(SLOT)
+    grid: Grid = GRID
     text_encoder_kind: str = "WAN"  # a member of ComfyUI's CLIPType
     text_encoder_hint: str = "UMT5-XXL (umt5_xxl_fp8_e4m3fn_scaled.safetensors)"
     variants: tuple[Variant, ...] = VARIANTS
@@ -105,7 +106,8 @@ class Wan22:
     def check(self, variant: Variant, mode: Mode, carry: Carry | None, overlap: int, anchored: bool) -> None:
         if anchored and carry is not Carry.SVI:
             raise Refusal(
-                f"{self.title} uses an anchor image only with a smooth transition and carry-over svi (and an SVI LoRA).",
+                f"{self.title} uses an anchor image only with a smooth transition and carry-over svi (and an "
+                f"SVI LoRA).",
                 field="anchor_image",
             )
         if carry is not Carry.SVI:
@@ -175,7 +177,7 @@ def _image_channels(vae: Any, empty: torch.Tensor, frames: int, tail: Tail | Non
         mask = torch.ones((1, 1, slots, height, width))
         mask[:, :, :pinned] = 0.0
     image = vae.encode(clip)
-    if tail is not None and tail.carry is Carry.LATENTS:
+    if tail is not None and tail.latent is not None:
         # Slot 0 stays the fresh encode of the single frame before the carried slots (causal: it sees no other frame).
         image[:, :, 1:pinned] = tail.latent
     return Start(empty, {"concat_latent_image": image, "concat_mask": mask}, pinned=pinned)
@@ -190,7 +192,7 @@ def _known(tail: Tail | None, pictures: Pictures) -> torch.Tensor:
 
 
 def _svi_channels(vae: Any, empty: torch.Tensor, tail: Tail, anchor: torch.Tensor | None) -> Start:
-    """Stable Video Infinity 2.0 Pro: anchor latent, the last latents of the clip before, then zeros as the model sees them.
+    """Stable Video Infinity 2.0 Pro: anchor latent, the last latents of the clip before, then the model's zeros.
 
     Layout from the SVI 2.0 Pro release notes: the mask is 0 on the anchor slot only, and the zeros are zero after
     normalisation, so they are denormalised here.
@@ -218,7 +220,7 @@ def _kept_slots(vae: Any, empty: torch.Tensor, tail: Tail | None, pictures: Pict
     head = vae.encode(known)
     pinned = head.shape[2]
     latent[:, :, :pinned] = head
-    if tail is not None and tail.carry is Carry.LATENTS:
+    if tail is not None and tail.latent is not None:
         latent[:, :, 1:pinned] = tail.latent
     mask[:, :, :pinned] = 0.0
     if pictures.end is not None:

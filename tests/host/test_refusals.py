@@ -1,0 +1,321 @@
+"""What cannot be done is refused by a real server in words that name the stage and the field, before weights load."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.host import graphs
+from tests.host.place import Place
+from tests.host.server import Server
+from tests.host.stock import Graph, node
+from tests.tiny.photos import put_photos
+
+LOADING = "Requested to load"  # what ComfyUI logs before it brings weights to their device
+
+
+@pytest.fixture(scope="module")
+def fresh(place: Place, tiny_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that has not loaded a weight, and must not have when these tests are done."""
+    with Server(place, tmp_path_factory.mktemp("fresh"), tiny_models) as running:
+        put_photos(running.input)
+        yield running
+        assert LOADING not in running.log.read_text()
+
+
+def film(kind: str = "i2v", **second: Any) -> Graph:
+    """Two stages and the file they would make."""
+    return {
+        **graphs.photo("astronaut.png"),
+        "model": graphs.load(kind),
+        "sampling": graphs.sampling(),
+        "first": graphs.stage(start_image=["photo", 0]),
+        "second": graphs.stage(chain="first", **second),
+        **graphs.delivered("second"),
+    }
+
+
+def changed(graph: Graph, place: str, **inputs: Any) -> Graph:
+    return {**graph, place: {**graph[place], "inputs": {**graph[place]["inputs"], **inputs}}}
+
+
+def message(server: Server, graph: Graph) -> str:
+    """What a person reads when `graph` fails."""
+    result = server.run(graph)
+    assert result.error is not None, result.why()
+    return result.error["exception_message"].strip()
+
+
+STAGES = {
+    "frames off the grid": (
+        {"frames": 18},
+        "stage 2, frames: 18 frames are given, and the model takes 4n+1; use 17 or 21",
+    ),
+    "overlap off the grid": (
+        {"transition.overlap": 6},
+        "stage 2, overlap: 6 frames are given, and the model takes 4n+1; use 5 or 9",
+    ),
+    "overlap as long as the clip": (
+        {"transition.overlap": 17},
+        "stage 2, overlap: an overlap of 17 frames leaves nothing new of a clip of 17; use at most 13, or more frames",
+    ),
+    "overlap longer than the stage before": (
+        {"transition.overlap": 21, "frames": 33},
+        "stage 2, overlap: an overlap of 21 frames is longer than the stage before it, which renders 17; use at "
+        "most 17",
+    ),
+    "fade longer than the clip": (
+        {"transition": "fade", "transition.fade_frames": 9, "frames": 5, "start_image": ["photo", 0]},
+        "stage 2, fade_frames: a fade of 9 frames is longer than the stage itself, which has 5; use at most 5",
+    ),
+    "another size than the chain": (
+        {"width": 64},
+        "stage 2, width: 64x64 given, but the chain is 96x64; all stages of a chain share one size (0 follows "
+        "the chain).",
+    ),
+    "a start image and a tail": (
+        {"start_image": ["photo", 0]},
+        "stage 2, start_image: a smooth stage starts from the end of the stage before it and cannot take a start image "
+        "too. Choose transition cut or fade, or disconnect the image.",
+    ),
+}
+
+
+@pytest.mark.parametrize(("second", "expected"), STAGES.values(), ids=STAGES.keys())
+def test_a_later_stage_is_refused_before_the_first_one_renders(
+    fresh: Server, second: dict[str, Any], expected: str
+) -> None:
+    result = fresh.run(film(**second))
+    assert result.error is not None, result.why()
+    assert result.error["exception_message"].strip() == expected
+    assert result.error["node_id"] == "first"
+
+
+def test_two_fades_that_meet_are_refused(fresh: Server) -> None:
+    fade = {"transition": "fade", "transition.fade_frames": 12, "start_image": ["photo", 0]}
+    graph = {**film(**fade), "third": graphs.stage(chain="second", **fade), **graphs.delivered("third")}
+    assert message(fresh, graph) == (
+        "stage 3, fade_frames: two fades meet: the stage before shows 17 frames, 12 of them fade in and 12 would fade "
+        "out; fade at most 5, or make that stage longer"
+    )
+
+
+FIRST = {
+    "width off the grid": (
+        {"width": 100},
+        "stage 1, width: 100 is not a multiple of 16, as i2v-14b needs; the nearest are 96 or 112.",
+    ),
+    "no image": (
+        {"start_image": None},
+        "stage 1, start_image: i2v-14b cannot render from text alone. Connect a start image, or use a bundle of "
+        "t2v-14b or ti2v-5b.",
+    ),
+    "an anchor without svi": (
+        {"anchor_image": ["photo", 0]},
+        "stage 1, anchor_image: Wan 2.2 uses an anchor image only with a smooth transition and carry-over svi "
+        "(and an SVI LoRA).",
+    ),
+}
+
+
+@pytest.mark.parametrize(("inputs", "expected"), FIRST.values(), ids=FIRST.keys())
+def test_a_first_stage_is_refused(fresh: Server, inputs: dict[str, Any], expected: str) -> None:
+    graph = film()
+    for name, value in inputs.items():
+        if value is None:
+            del graph["first"]["inputs"][name]
+        else:
+            graph["first"]["inputs"][name] = value
+    assert message(fresh, graph) == expected
+
+
+def test_a_batch_of_images_is_refused(fresh: Server) -> None:
+    graph = film()
+    graph["batch"] = node("EmptyImage", width=96, height=64, batch_size=3, color=0)
+    graph["first"]["inputs"]["start_image"] = ["batch", 0]
+    assert message(fresh, graph) == (
+        "stage 1, start_image: a batch of 3 images is connected; one image is needed. Pick one with Get Image "
+        "from Batch."
+    )
+
+
+def test_text_to_video_cannot_continue_and_says_what_can(fresh: Server) -> None:
+    graph = {
+        "model": graphs.load("t2v"),
+        "sampling": graphs.sampling(),
+        "first": graphs.stage(),
+        "second": graphs.stage(chain="first"),
+        **graphs.delivered("second"),
+    }
+    assert message(fresh, graph) == (
+        "stage 2, transition: t2v-14b cannot continue from the stage before. Give this stage a bundle of "
+        "i2v-14b or ti2v-5b, or choose "
+        "transition cut."
+    )
+
+
+def test_a_14b_model_without_its_low_noise_expert_is_refused(fresh: Server) -> None:
+    graph = changed(film(), "model", low_noise_model="none")
+    assert message(fresh, graph) == (
+        "stage 1, low_noise_model: i2v-14b is two models and the low-noise one is not given. Choose it in the "
+        "loader, or "
+        "set the expert split of Sampling Settings to 'single model' for a checkpoint that does every step."
+    )
+
+
+LOADERS = {
+    "experts of two kinds": (
+        {"low_noise_model": "wan2.2_t2v_low_noise_14B_fp8_scaled.safetensors"},
+        "low_noise_model: the low-noise model is t2v-14b, the high-noise model i2v-14b; both must be of one variant.",
+    ),
+    "wrong VAE": (
+        {"vae": "wan2.2_vae.safetensors"},
+        "vae: wan2.2_vae.safetensors has 48 latent channels; i2v-14b needs 16 (wan_2.1_vae.safetensors).",
+    ),
+    "another kind of model": (
+        {"high_noise_model": "ltx-video-2b-v0.9.5.safetensors"},
+        "high_noise_model: ltx-video-2b-v0.9.5.safetensors is ltxv (128 input channels); a diffusion model of "
+        "one of these "
+        "kinds is needed (Wan 2.2: t2v-14b, i2v-14b, ti2v-5b).",
+    ),
+    "torn file": (
+        {"high_noise_model": "torn_download.safetensors"},
+        "high_noise_model: torn_download.safetensors cannot be read as a safetensors file (Error while "
+        "deserializing header: "
+        "header too large). Download or copy it again.",
+    ),
+    "a low-noise model for 5B": (
+        {
+            "high_noise_model": "wan2.2_ti2v_5B_fp16.safetensors",
+            "vae": "wan2.2_vae.safetensors",
+        },
+        "low_noise_model: ti2v-5b is one model; leave the low-noise model empty.",
+    ),
+}
+
+
+@pytest.mark.parametrize(("inputs", "expected"), LOADERS.values(), ids=LOADERS.keys())
+def test_files_that_do_not_belong_together_are_refused(fresh: Server, inputs: dict[str, Any], expected: str) -> None:
+    assert message(fresh, changed(film(), "model", **inputs)) == expected
+
+
+def test_experts_in_each_others_place_are_remarked_on(fresh: Server) -> None:
+    files = graphs.load("i2v")["inputs"]
+    swapped = graphs.load("i2v", high_noise_model=files["low_noise_model"], low_noise_model=files["high_noise_model"])
+    board = graphs.storyboard(
+        {"defaults": {"start_image": "astronaut.png"}, "stages": [{"prompt": "a"}]}, validate_only=True
+    )
+    result = fresh.run({"model": swapped, "sampling": graphs.sampling(), "board": board})
+    assert result.ok, result.why()
+    assert "The names suggest that the experts are swapped" in result.texts[0]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "expected"),
+    [
+        (
+            {"cfg_high": float("nan")},
+            "cfg_high: nan given; a number from 0 to 100 is needed (1 switches guidance off).",
+        ),
+        ({"expert_split.split_step": 9}, "split_step: 9 given; with 4 steps it must be 0 to 4."),
+        ({"shift": float("nan")}, "shift: nan given; a number above 0 is needed, or 0 for the published value."),
+    ],
+    ids=["cfg", "split step", "shift"],
+)
+def test_sampling_settings_no_sampler_can_work_with_are_refused(
+    fresh: Server, inputs: dict[str, Any], expected: str
+) -> None:
+    assert message(fresh, changed(film(), "sampling", **inputs)) == expected
+
+
+@pytest.mark.parametrize(
+    ("where", "inputs"),
+    [
+        ("first", {"seed": -1}),
+        ("first", {"seed": 2**64}),
+        ("sampling", {"cfg_low": -1.0}),
+        ("sampling", {"steps": 0}),
+        ("model", {"vae": "../../secret.safetensors"}),
+        ("encode", {"crf": 99.0}),
+    ],
+    ids=lambda value: str(value),
+)
+def test_a_value_out_of_its_range_is_not_even_queued(fresh: Server, where: str, inputs: dict[str, Any]) -> None:
+    result = fresh.run(changed(film(), where, **inputs))
+    assert result.refused is not None
+    assert where in result.refused["node_errors"]
+
+
+BOARDS = {
+    "unknown field": (
+        {"stages": [{"prompt": "a", "promt": "b"}]},
+        "stage 1, promt",
+    ),
+    "unknown schema": (
+        {"schema": "longtake.storyboard.v9", "stages": [{"prompt": "a"}]},
+        "schema: 'longtake.storyboard.v9'",
+    ),
+    "no stages": ({"stages": []}, "stages: there is none; give at least one stage"),
+    "empty text": ("", "prompt"),
+    "missing image": (
+        {"stages": [{"prompt": "a", "start_image": "nowhere.png"}]},
+        "stage 1, start_image: there is no image 'nowhere.png' in ComfyUI's input folder.",
+    ),
+    "image outside the input folder": (
+        {"stages": [{"prompt": "a", "start_image": "../secret.png"}]},
+        "stage 1, start_image",
+    ),
+    "frames off the grid": (
+        {"defaults": {"start_image": "astronaut.png"}, "stages": [{"prompt": "a"}, {"prompt": "b", "frames": 80}]},
+        "stage 2, frames: 80 frames are given, and the model takes 4n+1; use 77 or 81",
+    ),
+    "seed out of range": ({"stages": [{"prompt": "a", "seed": 2**64}]}, "stage 1, seed"),
+    "no number": ('{"stages": [{"prompt": "a", "seconds": NaN}]}', "stage 1, seconds: nan is given"),
+}
+
+
+@pytest.mark.parametrize(("document", "expected"), BOARDS.values(), ids=BOARDS.keys())
+def test_a_storyboard_that_cannot_be_rendered_is_refused(fresh: Server, document: Any, expected: str) -> None:
+    graph = {"model": graphs.load("i2v"), "sampling": graphs.sampling(), "board": graphs.storyboard(document)}
+    assert expected in message(fresh, graph)
+
+
+def test_an_input_folder_link_that_leads_outside_is_refused(fresh: Server, tmp_path: Path) -> None:
+    (tmp_path / "secret.png").write_bytes(b"secret")
+    (fresh.input / "link.png").symlink_to(tmp_path / "secret.png")
+    board = {"stages": [{"prompt": "a", "start_image": "link.png"}]}
+    graph = {"model": graphs.load("i2v"), "sampling": graphs.sampling(), "board": graphs.storyboard(board)}
+    assert message(fresh, graph) == (
+        "stage 1, start_image: 'link.png' lies outside ComfyUI's input folder; only images in it can be used."
+    )
+
+
+def test_stills_without_a_prompt_are_refused(fresh: Server) -> None:
+    inputs = {
+        "prompts": " \n ",
+        "negative_prompt": "",
+        "width": 96,
+        "height": 64,
+        "seed": 0,
+        "sampling": ["sampling", 0],
+    }
+    graph = {
+        "model": graphs.load("t2v"),
+        "sampling": graphs.sampling(),
+        "stills": node("LongtakeRenderStills", model=["model", 0], **inputs),
+        "png": node("SaveImage", images=["stills", 0], filename_prefix="stills/none"),
+    }
+    assert message(fresh, graph) == "prompts: no prompt given; write one a line, or a JSON list."
+
+
+def test_a_refused_stage_leaves_the_stages_before_it_usable(server: Server, photos: dict[str, str]) -> None:
+    good = film()
+    assert server.run(good).ok
+    refused = server.run(changed(good, "second", **{"length.frames": 18}))
+    assert refused.error is not None
+    again = server.run(changed(good, "second", prompt="another end"))
+    assert again.ok, again.why()
+    assert "first" in again.cached

@@ -1,0 +1,73 @@
+"""Every shipped workflow, posted to a real server as an API client posts it, and the file it delivers."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.host.film import look_into
+from tests.host.place import ROOT
+from tests.host.server import Server
+
+WORKFLOWS = sorted((ROOT / "workflows" / "api").glob("*.json"))
+SECONDS = 1  # a stage, where the workflow says 4 or 5
+
+
+def shrunk(workflow: Path, photo: str) -> dict[str, Any]:
+    """The workflow as shipped, but for what makes it large: sizes and lengths, and the name of its image."""
+    graph = json.loads(workflow.read_text(encoding="utf-8"))
+    for one in graph.values():
+        inputs = one["inputs"]
+        match one["class_type"]:
+            case "LongtakeChainStage":
+                inputs["width"], inputs["height"] = (96, 64) if inputs["width"] else (0, 0)
+                inputs["length.seconds"] = SECONDS
+            case "LongtakeRenderStoryboard":
+                board = json.loads(inputs["storyboard"])
+                board["defaults"] |= {"width": 96, "height": 64, "seconds": SECONDS}
+                inputs["storyboard"] = json.dumps(board)
+            case "LoadImage":
+                inputs["image"] = photo
+    return graph
+
+
+def stages_in(graph: dict[str, Any]) -> int:
+    boards = [one for one in graph.values() if one["class_type"] == "LongtakeRenderStoryboard"]
+    by_hand = sum(one["class_type"] == "LongtakeChainStage" for one in graph.values())
+    return by_hand + sum(len(json.loads(one["inputs"]["storyboard"])["stages"]) for one in boards)
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
+def test_a_shipped_workflow_delivers_the_film_it_promises(
+    server: Server, photos: dict[str, str], workflow: Path
+) -> None:
+    graph = shrunk(workflow, photos["astronaut"])
+    canvas = {"nodes": [], "version": 0.4}
+
+    result = server.run(graph, extra_data={"extra_pnginfo": {"workflow": canvas}})
+
+    assert result.ok, result.why()
+    (file,) = server.files(result)
+    film = look_into(file)
+    fps = Fraction(24 if "5b" in workflow.stem else 16)
+    assert (film.width, film.height, film.codec, film.fps) == (96, 64, "h264", fps)
+    assert film.frames == stages_in(graph) * SECONDS * fps
+    embedded = json.loads(film.metadata["prompt"])
+    for one in embedded.values():
+        one.pop("is_changed", None)  # the executor's own note on Load Image
+    assert embedded == graph
+    assert json.loads(film.metadata["workflow"]) == canvas
+
+
+def test_there_is_a_workflow_for_each_way_to_begin() -> None:
+    assert [path.stem for path in WORKFLOWS] == [
+        "wan22_5b_long_film",
+        "wan22_first_last_bridge",
+        "wan22_i2v_long_film",
+        "wan22_storyboard",
+        "wan22_t2v_then_i2v",
+    ]
