@@ -47,9 +47,12 @@ def check_later_stages(graph: Graph, node_id: str | None, chain: Chain, model: V
         chain: up to this stage, which may still be unrendered.
         model: the bundle of this stage.
     """
-    if node_id is None:
-        return
-    bundle = graph[node_id].get("inputs", {}).get("model")
+    if node_id is not None:
+        _check_behind(graph, node_id, chain, model, graph[node_id].get("inputs", {}).get("model"))
+
+
+def _check_behind(graph: Graph, node_id: str, chain: Chain, model: VideoModel, bundle: Any) -> None:
+    """The same, for the stages behind any node; `bundle` is the link that `model` came over."""
     for other, inputs in next_stages(graph, node_id):
         stage = _stage(inputs, model)
         if stage is None:
@@ -58,7 +61,7 @@ def check_later_stages(graph: Graph, node_id: str | None, chain: Chain, model: V
             planned = check_stage(stage, model, chain).behind(chain, model)
         else:
             planned = _planned(stage, chain, model)
-        check_later_stages(graph, other, planned, model)
+        _check_behind(graph, other, planned, model, bundle)
 
 
 def _planned(stage: Stage, chain: Chain, model: VideoModel) -> Chain:

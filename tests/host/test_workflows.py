@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import json
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.host.film import look_into
-from tests.host.place import ROOT
 from tests.host.server import Server
+from tests.host.workflows import api_names, api_prompt
 
-WORKFLOWS = sorted((ROOT / "workflows" / "api").glob("*.json"))
 SECONDS = 1  # a stage, where the workflow says 4 or 5
 
 
-def shrunk(workflow: Path, photo: str) -> dict[str, Any]:
+def shrunk(workflow: str, photo: str) -> dict[str, Any]:
     """The workflow as shipped, but for what makes it large: sizes and lengths, and the name of its image."""
-    graph = json.loads(workflow.read_text(encoding="utf-8"))
+    graph = api_prompt(workflow)
     for one in graph.values():
         inputs = one["inputs"]
         match one["class_type"]:
@@ -41,9 +39,9 @@ def stages_in(graph: dict[str, Any]) -> int:
     return by_hand + sum(len(json.loads(one["inputs"]["storyboard"])["stages"]) for one in boards)
 
 
-@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("workflow", api_names())
 def test_a_shipped_workflow_delivers_the_film_it_promises(
-    server: Server, photos: dict[str, str], workflow: Path
+    server: Server, photos: dict[str, str], workflow: str
 ) -> None:
     graph = shrunk(workflow, photos["astronaut"])
     canvas = {"nodes": [], "version": 0.4}
@@ -53,7 +51,7 @@ def test_a_shipped_workflow_delivers_the_film_it_promises(
     assert result.ok, result.why()
     (file,) = server.files(result)
     film = look_into(file)
-    fps = Fraction(24 if "5b" in workflow.stem else 16)
+    fps = Fraction(24 if "5b" in workflow else 16)
     assert (film.width, film.height, film.codec, film.fps) == (96, 64, "h264", fps)
     assert film.frames == stages_in(graph) * SECONDS * fps
     embedded = json.loads(film.metadata["prompt"])
@@ -64,7 +62,7 @@ def test_a_shipped_workflow_delivers_the_film_it_promises(
 
 
 def test_there_is_a_workflow_for_each_way_to_begin() -> None:
-    assert [path.stem for path in WORKFLOWS] == [
+    assert api_names() == [
         "wan22_5b_long_film",
         "wan22_first_last_bridge",
         "wan22_i2v_long_film",
