@@ -183,14 +183,25 @@ def _times_in_window(container: InputContainer, stream: Any, start_time: float, 
     """Presentation times of the frames shown in the window, in order, in the stream's time base."""
     first = int(start_time / stream.time_base)
     end = int((start_time + duration) / stream.time_base)
-    times = []
+    times: list[int] = []
+    reached = 0
     for packet in container.demux(stream):
+        if packet.size and packet.pts is None:
+            raise Refusal(f"{_name(container.name)} has frames without a time; save it as mp4 first", field="video")
         if not packet.size or packet.is_discard:
             continue
-        if packet.pts is None:
-            raise Refusal(f"{_name(container.name)} has frames without a time; save it as mp4 first", field="video")
+        if packet.is_corrupt:
+            raise Refusal(f"{_name(container.name)} is damaged or cut short", field="video")
+        reached = max(reached, packet.pts + (packet.duration or 0))
         if packet.pts >= first and (not duration or packet.pts < end):
             times.append(packet.pts)
+    # an mp4 that was cut off still has its whole index, and would be read as a shorter film
+    if "mp4" in container.format.name and stream.duration:
+        missing = ((stream.start_time or 0) + stream.duration - reached) * stream.time_base
+        if missing > Fraction(1, 4):
+            raise Refusal(
+                f"{_name(container.name)} is cut short: its last {float(missing):.2f} s are missing", field="video"
+            )
     return np.unique(np.array(times, np.int64))
 
 

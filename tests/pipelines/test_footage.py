@@ -139,6 +139,25 @@ def test_a_window_past_the_end_is_refused(film):
         VideoFile(film, start_time=100)
 
 
+@pytest.mark.parametrize("kept", [0.4, 0.6, 0.75])
+def test_a_file_cut_short_is_refused_and_not_read_as_a_shorter_one(film, tmp_path, kept):
+    content = film.read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(content[: int(len(content) * kept)])
+
+    with pytest.raises(Refusal, match=r"cut\.mp4 is .*cut short"):
+        VideoFile(tmp_path / "cut.mp4")
+
+
+def test_a_damaged_frame_is_refused(film, tmp_path):
+    content = bytearray(film.read_bytes())
+    start = content.index(b"mdat") + 4
+    content[start:-200] = np.random.default_rng(0).bytes(len(content) - 200 - start)
+    (tmp_path / "damaged.mp4").write_bytes(content)
+
+    with pytest.raises(Refusal, match=r"damaged\.mp4 is damaged"):
+        levels(VideoFile(tmp_path / "damaged.mp4"))
+
+
 def test_a_film_without_sound_has_no_track(tmp_path):
     encode(Gray([1, 2]), tmp_path / "silent.mp4")
 
