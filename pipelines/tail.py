@@ -10,6 +10,7 @@ import torch
 
 from . import store
 from .families import Carry
+from .frames import from_float
 
 if TYPE_CHECKING:
     from .chain import Link
@@ -63,10 +64,6 @@ def decoded(link: Link) -> np.ndarray:
 
 
 def _quantise(frames: torch.Tensor, array: np.ndarray) -> None:
-    # Frame by frame: a whole clip in float64 or a second float32 copy is what must not be held.
+    # Frame by frame: a second copy of a whole clip is what must not be held.
     for index in range(len(frames)):
-        frame = frames[index].to("cpu", torch.float32, copy=True).numpy()
-        np.multiply(frame, 65535.0, out=frame)
-        np.rint(frame, out=frame)
-        np.clip(frame, 0.0, 65535.0, out=frame)
-        array[index] = frame
+        array[index] = from_float(frames[index].float().cpu().numpy())
