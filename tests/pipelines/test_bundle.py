@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from longtake.pipelines.bundle import swapped_names  # noqa: E402
+from longtake.pipelines.bundle import swapped_names
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ torch = pytest.importorskip("torch")
 
 from hypothesis import given  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
-
 from longtake.pipelines.errors import Refusal  # noqa: E402
 from longtake.pipelines.families.wan22 import WAN22  # noqa: E402
 from longtake.pipelines.pictures import best_size, check_size, fit  # noqa: E402
