@@ -9,7 +9,12 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Film:
-    """What decoding a whole file shows: frames counted, not read from a header; `metadata` of the container."""
+    """What decoding a whole file shows: frames and samples counted, not read from a header.
+
+    Attributes:
+        metadata: of the container.
+        audio_rate, samples: samples a second and samples of each channel of the first audio stream; 0 without one.
+    """
 
     frames: int
     fps: Fraction
@@ -17,6 +22,8 @@ class Film:
     height: int
     codec: str
     metadata: dict[str, str]
+    audio_rate: int = 0
+    samples: int = 0
 
     @property
     def seconds(self) -> Fraction:
@@ -37,4 +44,15 @@ def look_into(path: Path) -> Film:
             stream.height,
             stream.codec_context.name,
             dict(container.metadata),
+            *_sound(path),
         )
+
+
+def _sound(path: Path) -> tuple[int, int]:
+    import av
+
+    with av.open(str(path)) as container:
+        if not container.streams.audio:
+            return 0, 0
+        stream = container.streams.audio[0]
+        return stream.sample_rate, sum(frame.samples for frame in container.decode(stream))

@@ -24,7 +24,7 @@ def recipes() -> dict[str, Recipe]:
     """File name below the models folder -> what makes that file."""
     import torch
 
-    from . import ltx, wan
+    from . import ltx, ltx2, wan
     from .weights import save
 
     t2v = partial(wan.diffusion_model, in_channels=16, out_channels=16)
@@ -43,6 +43,12 @@ def recipes() -> dict[str, Recipe]:
         "loras/wan2.2_i2v_lightx2v_4steps_lora_v1_low_noise.safetensors": partial(wan.lora, seed=32),
         "loras/wan2.2_t2v_lightx2v_4steps_lora_v1.1_high_noise.safetensors": partial(wan.lora, seed=33),
         "loras/wan2.2_t2v_lightx2v_4steps_lora_v1.1_low_noise.safetensors": partial(wan.lora, seed=34),
+        "checkpoints/ltx-2-19b-distilled.safetensors": partial(ltx2.checkpoint, seed=51, version="2.0"),
+        "checkpoints/ltx-2-19b-dev-fp8.safetensors": partial(ltx2.checkpoint, seed=55, version="2.0"),
+        "checkpoints/ltx-2.3-22b-distilled-fp8.safetensors": partial(ltx2.checkpoint, seed=61, version="2.3"),
+        "checkpoints/ltx-2.3-22b-dev-fp8.safetensors": partial(ltx2.checkpoint, seed=65, version="2.3"),
+        "text_encoders/gemma_3_12B_it_fp4_mixed.safetensors": partial(ltx2.text_encoder, seed=71),
+        "latent_upscale_models/ltx-2-spatial-upscaler-x2-1.0.safetensors": partial(ltx2.upsampler, seed=72),
         # What a Wan 2.2 loader must refuse: other models, and files that hold no model.
         "diffusion_models/ltx-video-2b-v0.9.5.safetensors": partial(ltx.diffusion_model, seed=41),
         "diffusion_models/wan2.1_i2v_480p_14B_fp16.safetensors": partial(i2v, seed=42, kind="i2v"),

@@ -13,10 +13,10 @@ import comfy.sd
 import comfy.utils
 from safetensors import SafetensorError, safe_open
 
-from . import umt5
+from . import gemma, umt5
 
 # Keyed by the entry of the file's metadata "config" that marks it as tiny.
-TEXT_ENCODERS = {"tiny_umt5": umt5.load}
+TEXT_ENCODERS = {"tiny_umt5": umt5.load, "tiny_gemma": gemma.load}
 
 NODE_CLASS_MAPPINGS: dict[str, type] = {}
 
