@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from .host.inprocess import enter_comfyui, use_folders, use_models
 from .host.place import Place
@@ -12,6 +13,10 @@ from .run import ROOT, name_packages
 from .tiny.models import tiny_models as make_tiny_models
 
 name_packages()
+
+# The same examples in every run; a slow machine is no failure. `--hypothesis-profile default` looks for new ones.
+settings.register_profile("suite", derandomize=True, deadline=None)
+settings.load_profile("suite")
 
 
 class RootIsNoTestPackage:

@@ -53,8 +53,11 @@ def test_the_best_size_is_on_the_grid_and_near_the_area(width: int, height: int,
     found = best_size(width, height, area, step)
     assert found[0] % step == 0 and found[1] % step == 0
     if 0.25 <= width / height <= 4:
-        assert 0.9 < found[0] * found[1] / area < 1.12
-        assert abs(math.log(found[0] / found[1] * height / width)) < 0.05
+        # The height is within a step of the ideal one, the width within half a step of the shape's.
+        ideal = math.sqrt(area * height / width)
+        slack = (1 + step / ideal) ** 2 * (1 + step / found[0])
+        assert 1 / slack < found[0] * found[1] / area < slack
+        assert abs(found[0] / found[1] - width / height) <= step / 2 / found[1]
 
 
 @pytest.mark.parametrize(
