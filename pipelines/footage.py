@@ -45,6 +45,7 @@ class VideoFile:
             stream = _video_stream(container, source)
             self.frame_rate = Fraction(stream.average_rate or 1)
             self._times = _times_in_window(container, stream, start_time, duration)
+            self._time_base = stream.time_base
             if not len(self._times):
                 raise Refusal(f"{_name(source)} has no frame between the times it is trimmed to", field="video")
         self.frame_count = len(self._times)
@@ -52,6 +53,11 @@ class VideoFile:
         if first is None:
             raise Refusal(f"{_name(source)} holds no frame that can be decoded", field="video")
         self.height, self.width = first.shape[:2]
+
+    @property
+    def times(self) -> list[Fraction]:
+        """When each frame is shown, in seconds from the first one."""
+        return [int(time - self._times[0]) * self._time_base for time in self._times]
 
     def frames(self, start: int = 0, stop: int | None = None) -> Iterator[np.ndarray]:
         start, stop = bounds(start, stop, self.frame_count)
