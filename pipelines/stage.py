@@ -104,7 +104,7 @@ def render_stage(
         progress.doing("taking over the end of the stage before")
         tail = tail_of(chain.links[-1], stage.join.overlap, stage.carry)
     latent = render_latent(ready, model, tail, positive, negative, progress)
-    return ready.behind(chain, model, store.write_take(latent, facts_of(ready, model)))
+    return ready.behind(chain, model, store.write_take({"latent": latent}, facts_of(ready, model)))
 
 
 def render_latent(

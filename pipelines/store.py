@@ -22,15 +22,19 @@ class Take:
     """One finished rendering of a stage.
 
     Args:
-        path: safetensors file with the latent `[1, C, T, h, w]` in VAE space and the facts as JSON metadata.
+        path: safetensors file with named tensors and the facts as JSON metadata. "latent" `[1, C, T, h, w]` is the
+            picture in VAE space; what else a family renders (sound, for example) lies beside it under its own name.
     """
 
     path: Path
 
-    def latent(self) -> torch.Tensor:
+    def tensors(self) -> dict[str, torch.Tensor]:
         from safetensors.torch import load_file
 
-        return load_file(self.path)["latent"]
+        return load_file(self.path)
+
+    def latent(self) -> torch.Tensor:
+        return self.tensors()["latent"]
 
     def facts(self) -> dict[str, Any]:
         from safetensors import safe_open
@@ -53,19 +57,19 @@ def folder() -> Path:
     return path
 
 
-def write_take(latent: torch.Tensor, facts: Mapping[str, Any]) -> Take:
+def write_take(tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> Take:
     """Write a take; it exists wholly or not at all.
 
     Args:
-        latent: `[1, C, T, h, w]`.
+        tensors: by name; "latent" `[1, C, T, h, w]` is the picture.
         facts: what made it; JSON values.
     """
     from safetensors.torch import save_file
 
     path = folder() / f"{uuid.uuid4().hex}.safetensors"
-    tensors = {"latent": latent.detach().cpu().contiguous().clone()}
+    whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     metadata = {"format": FORMAT, "facts": json.dumps(dict(facts))}
-    _write_whole(path, lambda partial: save_file(tensors, partial, metadata))
+    _write_whole(path, lambda partial: save_file(whole, partial, metadata))
     return Take(path)
 
 

@@ -52,7 +52,7 @@ def link_of(model: Any, frames: int) -> Any:
     from longtake.pipelines.chain import Clip, Join, Link
     from longtake.pipelines.store import write_take
 
-    return Link(Clip(frames, Join(), frames), write_take(clip_latent(model, frames), {}), model)
+    return Link(Clip(frames, Join(), frames), write_take({"latent": clip_latent(model, frames)}, {}), model)
 
 
 def start_of(model: Any, tail: Any, frames: int = 17, **pictures: Any) -> Any:
