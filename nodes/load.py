@@ -21,7 +21,7 @@ def _file(folder: str, name: str) -> ModelFile:
 
 def _describe(model: VideoModel) -> str:
     variant = model.variant
-    lines = [f"{model.family.title} {variant.name}, {variant.fps} frames a second", *model.notes]
+    lines = [f"{model.family.title} {variant.name}, {model.fps} frames a second", *model.notes]
     return "\n".join(lines)
 
 

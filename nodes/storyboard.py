@@ -32,7 +32,7 @@ EXAMPLE = """{
 
 def format_of(model: VideoModel) -> Format:
     variant = model.variant
-    return Format(model.family.grid, variant.fps, variant.clip_frames, variant.overlap)
+    return Format(model.family.grid, model.fps, variant.clip_frames, variant.overlap)
 
 
 def stages_of(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from .errors import Refusal
@@ -53,6 +54,7 @@ class VideoModel:
         family, variant: found from the files' headers or the loaded model, never from a file name.
         high: the high-noise expert, or the only diffusion model.
         low: the low-noise expert, where there is one.
+        frame_rate: frames a second to render at, where the family leaves a choice; None takes the variant's.
         notes: remarks for the person at the canvas, shown on the node that made the bundle.
     """
 
@@ -63,7 +65,13 @@ class VideoModel:
     text_encoder: Part
     vae: Part
     audio_vae: Part | None = None
+    frame_rate: Fraction | None = None
     notes: tuple[str, ...] = field(default=(), compare=False)
+
+    @property
+    def fps(self) -> Fraction:
+        """Frames a second of what it renders."""
+        return self.frame_rate or self.variant.fps
 
     def encode_prompt(self, text: str) -> list[Any]:
         """ComfyUI's CONDITIONING for a text, as its CLIPTextEncode node makes it."""

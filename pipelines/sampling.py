@@ -73,9 +73,25 @@ class SamplingSettings:
                 f"{self.split_step} given; with {self.steps} steps it must be 0 to {self.steps}.", field="split_step"
             )
 
-    def filled(self, published: SamplingSettings) -> SamplingSettings:
+    def filled(self, published: Any) -> SamplingSettings:
         """The same settings with what was left open taken from the published ones."""
+        if not isinstance(published, SamplingSettings):
+            raise Refusal(
+                "Sampling Settings are for models with a high- and a low-noise expert; this bundle has a settings node "
+                "of its own.",
+                field="sampling",
+            )
         return replace(self, boundary=self.boundary if self.boundary is not None else published.boundary)
+
+    def facts(self) -> dict[str, Any]:
+        """What a take made with them remembers, as JSON values."""
+        return {
+            "steps": self.steps,
+            "cfg": [self.cfg_high, self.cfg_low],
+            "shift": self.shift,
+            "sampler": self.sampler,
+            "scheduler": self.scheduler,
+        }
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 from . import store
 from .chain import Chain, Clip, Join, Length, Link, Transition, plan_clip
 from .errors import Refusal
-from .families import Carry, Mode, Pictures
+from .families import Carry, Mode, Pictures, Settings, Shot
 from .pictures import check_single, check_size, fit
-from .sampling import SamplingSettings, Split, denoise
 from .tail import Tail, tail_of
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ class Stage:
     start_image: torch.Tensor | None = None
     end_image: torch.Tensor | None = None
     anchor_image: torch.Tensor | None = None
-    sampling: SamplingSettings | None = None
+    sampling: Settings | None = None
 
 
 @dataclass(frozen=True)
@@ -57,13 +56,13 @@ class Ready:
     clip: Clip
     width: int
     height: int
-    sampling: SamplingSettings
+    sampling: Settings
     number: int
 
     def behind(self, chain: Chain | None, model: VideoModel, take: store.Take | None = None) -> Chain:
         """The chain with this stage at its end; without a take it is only planned."""
         if chain is None:
-            chain = Chain(model.family.name, self.width, self.height, model.variant.fps)
+            chain = Chain(model.family.name, self.width, self.height, model.fps)
         return chain.append(Link(self.clip, take, model))
 
 
@@ -83,7 +82,7 @@ def check_stage(stage: Stage, model: VideoModel, chain: Chain | None) -> Ready:
         if not 0 <= stage.seed <= MAX_SEED:
             raise Refusal(f"{stage.seed} given; a whole number from 0 to {MAX_SEED} is needed.", field="seed")
         before = () if chain is None else chain.clips
-        clip = plan_clip(before, stage.length, stage.join, model.family.grid, model.variant.fps)
+        clip = plan_clip(before, stage.length, stage.join, model.family.grid, model.fps)
     except Refusal as refusal:
         raise refusal.at(stage=number) from None
     return Ready(stage, clip, width, height, sampling, number)
@@ -103,24 +102,21 @@ def render_stage(
     if stage.join.transition is Transition.SMOOTH and chain is not None:
         progress.doing("taking over the end of the stage before")
         tail = tail_of(chain.links[-1], stage.join.overlap, stage.carry)
-    latent = render_latent(ready, model, tail, positive, negative, progress)
-    return ready.behind(chain, model, store.write_take({"latent": latent}, facts_of(ready, model)))
+    tensors = render_latents(ready, model, tail, positive, negative, progress)
+    return ready.behind(chain, model, store.write_take(tensors, facts_of(ready, model)))
 
 
-def render_latent(
+def render_latents(
     ready: Ready, model: VideoModel, tail: Tail | None, positive: list[Any], negative: list[Any], progress: Progress
-) -> torch.Tensor:
-    """Denoise a checked stage and return its latent `[1, C, T, h, w]` in VAE space."""
+) -> dict[str, torch.Tensor]:
+    """Denoise a checked stage: `latent` `[1, C, T, h, w]` in VAE space and, where there is sound, `audio`."""
     pictures = _pictures(ready.stage, ready.width, ready.height)
-    start = model.family.condition(model, ready.clip.frames, ready.width, ready.height, tail, pictures)
-    experts = model.family.experts(model, ready.sampling)
-    if ready.sampling.split is Split.SINGLE:
-        experts = experts[:1]
+    shot = Shot(ready.clip.frames, ready.width, ready.height, tail, pictures)
 
     def on_step(done: int, preview: Any) -> None:
         progress.step(done, ready.sampling.steps, preview)
 
-    return denoise(experts, start, positive, negative, ready.sampling, ready.stage.seed, on_step)
+    return model.family.sample(model, shot, positive, negative, ready.sampling, ready.stage.seed, on_step)
 
 
 def check_stages(stages: Sequence[Stage], model: VideoModel, chain: Chain | None = None) -> list[Ready]:
@@ -153,7 +149,7 @@ def encode_prompts(model: VideoModel, stages: Sequence[Stage], progress: Progres
 
 def facts_of(ready: Ready, model: VideoModel) -> dict[str, Any]:
     """What made a take, as JSON values."""
-    stage, sampling = ready.stage, ready.sampling
+    stage = ready.stage
     return {
         "stage": ready.number,
         "family": model.family.name,
@@ -164,25 +160,21 @@ def facts_of(ready: Ready, model: VideoModel) -> dict[str, Any]:
         "width": ready.width,
         "height": ready.height,
         "frames": ready.clip.frames,
-        "fps": str(model.variant.fps),
+        "fps": str(model.fps),
         "transition": stage.join.transition.value,
         "overlap": stage.join.overlap,
         "fade_frames": stage.join.fade_frames,
         "carry_over": stage.carry.value,
-        "steps": sampling.steps,
-        "cfg": [sampling.cfg_high, sampling.cfg_low],
-        "shift": sampling.shift,
-        "sampler": sampling.sampler,
-        "scheduler": sampling.scheduler,
+        **ready.sampling.facts(),
     }
 
 
 def _check_same_film(model: VideoModel, chain: Chain) -> None:
     if model.family.name != chain.family:
         raise Refusal(f"a {model.family.title} bundle cannot continue a chain of {chain.family}.", field="model")
-    if model.variant.fps != chain.fps:
+    if model.fps != chain.fps:
         raise Refusal(
-            f"{model.variant.name} runs at {model.variant.fps} frames a second, the chain so far at {chain.fps}; "
+            f"{model.variant.name} runs at {model.fps} frames a second, the chain so far at {chain.fps}; "
             "all stages of a chain share one frame rate.",
             field="model",
         )
@@ -245,17 +237,11 @@ def _check_mode(stage: Stage, model: VideoModel) -> None:
             check_single(image, field)
 
 
-def _sampling(stage: Stage, model: VideoModel) -> SamplingSettings:
+def _sampling(stage: Stage, model: VideoModel) -> Settings:
     published = model.variant.sampling
     sampling = (stage.sampling or published).filled(published)
     sampling.check()
-    missing = model.variant.experts == 2 and model.low is None and sampling.split is not Split.SINGLE
-    if missing and not (sampling.split is Split.STEP and sampling.split_step >= sampling.steps):
-        raise Refusal(
-            f"{model.variant.name} is two models and the low-noise one is not given. Choose it in the loader, or set "
-            "the expert split of Sampling Settings to 'single model' for a checkpoint that does every step.",
-            field="low_noise_model",
-        )
+    model.family.check_settings(model, sampling)
     return sampling
 
 

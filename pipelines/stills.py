@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from .chain import Join, Length
 from .errors import Refusal
-from .stage import MAX_SEED, Ready, Stage, check_stage, encode_prompts, render_latent
+from .stage import MAX_SEED, Ready, Stage, check_stage, encode_prompts, render_latents
 
 if TYPE_CHECKING:
     import torch
@@ -107,7 +107,8 @@ def _render(
 ) -> Still:
     prompt, seed = ready.stage.prompt, ready.stage.seed
     try:
-        image = model.family.decode(model, render_latent(ready, model, None, positive, negative, progress))
+        tensors = render_latents(ready, model, None, positive, negative, progress)
+        image = model.family.decode(model, tensors["latent"])
     except Exception as error:
         if is_cancel(error):
             raise

@@ -36,6 +36,10 @@ class Take:
     def latent(self) -> torch.Tensor:
         return self.tensors()["latent"]
 
+    def audio(self) -> torch.Tensor | None:
+        """The sound's latent `[1, C, T, F]`, or None for a silent take."""
+        return self.tensors().get("audio")
+
     def facts(self) -> dict[str, Any]:
         from safetensors import safe_open
 
@@ -46,6 +50,11 @@ class Take:
     def frames_path(self) -> Path:
         """Where the decoded frames are kept, once somebody has asked for them."""
         return self.path.with_suffix(".frames.npy")
+
+    @property
+    def sound_path(self) -> Path:
+        """Where the decoded sound is kept, once somebody has asked for it."""
+        return self.path.with_suffix(".sound.npy")
 
 
 def folder() -> Path:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .family import Carry, Family, Mode, Pictures, Variant
+from .family import Carry, Family, Mode, Pictures, Settings, Shot, Variant
 from .wan22 import WAN22
 
 FAMILIES: tuple[Family, ...] = (WAN22,)
 
-__all__ = ["FAMILIES", "Carry", "Family", "Mode", "Pictures", "Variant", "recognise"]
+__all__ = ["FAMILIES", "Carry", "Family", "Mode", "Pictures", "Settings", "Shot", "Variant", "recognise"]
 
 
 def recognise(config: Mapping[str, Any]) -> tuple[Family, Variant] | None:

@@ -9,13 +9,12 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..chain import Grid
-from ..sampling import SamplingSettings
 
 if TYPE_CHECKING:
     import torch
 
     from ..model import VideoModel
-    from ..sampling import Expert, Start
+    from ..sampling import Conditioning, StepCallback
     from ..tail import Tail
 
 
@@ -35,6 +34,31 @@ class Carry(str, Enum):
     PIXELS = "pixels"
     LATENTS = "latents"
     SVI = "svi"
+
+
+class Settings(Protocol):
+    """How a stage is denoised, in the words of one family."""
+
+    @property
+    def steps(self) -> int:
+        """Denoising steps of a stage, all passes together."""
+        ...
+
+    def check(self) -> None:
+        """Raise `Refusal` for values no sampler can work with."""
+        ...
+
+    def filled(self, published: Any) -> Settings:
+        """The same settings with what was left open taken from the published ones.
+
+        Raises:
+            Refusal: these are another family's settings.
+        """
+        ...
+
+    def facts(self) -> dict[str, Any]:
+        """What a take made with them remembers, as JSON values."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -64,7 +88,7 @@ class Variant:
     latent_channels: int
     experts: int
     vae_hint: str
-    sampling: SamplingSettings
+    sampling: Settings
 
 
 @dataclass(frozen=True)
@@ -74,6 +98,23 @@ class Pictures:
     start: torch.Tensor | None = None
     end: torch.Tensor | None = None
     anchor: torch.Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Shot:
+    """What the sampler is to make a clip of.
+
+    Args:
+        frames: length of the clip, on the family's grid.
+        width, height: pixels.
+        tail: the end of the clip before that this one is pinned to, or None.
+    """
+
+    frames: int
+    width: int
+    height: int
+    tail: Tail | None
+    pictures: Pictures
 
 
 class Family(Protocol):
@@ -124,14 +165,29 @@ class Family(Protocol):
         """
         ...
 
-    def experts(self, model: VideoModel, settings: SamplingSettings) -> list[Expert]:
-        """The diffusion models in the order they denoise, with their guidance."""
+    def check_settings(self, model: VideoModel, settings: Any) -> None:
+        """Raise `Refusal` for settings that this bundle cannot be sampled with."""
         ...
 
-    def condition(
-        self, model: VideoModel, frames: int, width: int, height: int, tail: Tail | None, pictures: Pictures
-    ) -> Start:
-        """What the sampler starts from."""
+    def sample(
+        self,
+        model: VideoModel,
+        shot: Shot,
+        positive: Conditioning,
+        negative: Conditioning,
+        settings: Any,
+        seed: int,
+        on_step: StepCallback,
+    ) -> dict[str, torch.Tensor]:
+        """Denoise a clip.
+
+        Args:
+            settings: of this family, checked and filled.
+            on_step: told after each step how many of all steps are done.
+
+        Returns:
+            `latent` `[1, C, T, h, w]` in VAE space and, where the bundle has sound, `audio` `[1, C, T, F]`.
+        """
         ...
 
     def decode(self, model: VideoModel, latent: torch.Tensor) -> torch.Tensor:

@@ -12,8 +12,8 @@ import torch
 
 from ..chain import Grid
 from ..errors import Refusal
-from ..sampling import Expert, SamplingSettings, Start, with_shift
-from .family import Carry, Mode, Pictures, Variant
+from ..sampling import Conditioning, Expert, SamplingSettings, Split, Start, StepCallback, denoise, with_shift
+from .family import Carry, Mode, Pictures, Shot, Variant
 
 if TYPE_CHECKING:
     from ..model import Part, VideoModel
@@ -121,13 +121,36 @@ class Wan22:
                 f"{overlap} given; carry-over svi hands on at least one latent slot: 5, 9, 13 ...", field="overlap"
             )
 
+    def check_settings(self, model: VideoModel, settings: SamplingSettings) -> None:
+        missing = model.variant.experts == 2 and model.low is None and settings.split is not Split.SINGLE
+        if missing and not (settings.split is Split.STEP and settings.split_step >= settings.steps):
+            raise Refusal(
+                f"{model.variant.name} is two models and the low-noise one is not given. Choose it in the loader, or "
+                "set the expert split of Sampling Settings to 'single model' for a checkpoint that does every step.",
+                field="low_noise_model",
+            )
+
+    def sample(
+        self,
+        model: VideoModel,
+        shot: Shot,
+        positive: Conditioning,
+        negative: Conditioning,
+        settings: SamplingSettings,
+        seed: int,
+        on_step: StepCallback,
+    ) -> dict[str, torch.Tensor]:
+        start = self.condition(model, shot.frames, shot.width, shot.height, shot.tail, shot.pictures)
+        experts = self.experts(model, settings)
+        return {"latent": denoise(experts, start, positive, negative, settings, seed, on_step)}
+
     def experts(self, model: VideoModel, settings: SamplingSettings) -> list[Expert]:
-        published = model.variant.sampling.shift
-        return [
-            Expert(partial(_shifted, part, settings.shift, published), cfg)
-            for part, cfg in ((model.high, settings.cfg_high), (model.low, settings.cfg_low))
-            if part is not None
-        ]
+        """The diffusion models in the order they denoise, with their guidance."""
+        published: Any = model.variant.sampling
+        parts = [(model.high, settings.cfg_high)]
+        if model.low is not None and settings.split is not Split.SINGLE:
+            parts.append((model.low, settings.cfg_low))
+        return [Expert(partial(_shifted, part, settings.shift, published.shift), cfg) for part, cfg in parts]
 
     def condition(
         self, model: VideoModel, frames: int, width: int, height: int, tail: Tail | None, pictures: Pictures

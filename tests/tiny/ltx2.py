@@ -230,7 +230,7 @@ def _audio(config: dict[str, Any], seed: int) -> dict[str, torch.Tensor]:
 
 
 def _text_projection(newer: bool, seed: int) -> dict[str, torch.Tensor]:
-    """From the hidden states of all Gemma layers, the embedding among them; 2.3 has one for each of picture and sound."""
+    """From the hidden states of all Gemma layers and the embedding; 2.3 has one for each of picture and sound."""
     generator = torch.Generator().manual_seed(seed)
     states = TEXT_WIDTH * (TEXT_LAYERS + 1)
     widths = {"audio_": AUDIO_TEXT_WIDTH, "video_": TEXT_WIDTH} if newer else {"": TEXT_WIDTH}
