@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ from .checkpoint import Outline, model_config, outline, vae_channels
 from .errors import Refusal
 from .families import FAMILIES, Family, Variant, recognise
 from .model import Part, VideoModel, check_vae, diffusion_part, text_encoder_part, vae_part
+from .pairs import noise_level
 
 
 @dataclass(frozen=True)
@@ -73,18 +73,12 @@ def bundle_from_loaded(high: Any, low: Any | None, clip: Any, vae: Any, audio_va
 
 def swapped_names(high: str, low: str) -> tuple[str, ...]:
     """A remark if the file names say high and low the other way round; the weights themselves cannot tell."""
-    if _noise_level(high) == "low" and _noise_level(low) == "high":
+    if noise_level(high) == "low" and noise_level(low) == "high":
         return (
             f"The names suggest that the experts are swapped: {high} is in the high-noise place "
             f"and {low} in the low-noise one.",
         )
     return ()
-
-
-def _noise_level(name: str) -> str | None:
-    levels = set(re.findall(r"(?<![a-z])(high|low)(?![a-z])|(?<![a-z])(high|low)noise", name.lower()))
-    words = {word for pair in levels for word in pair if word}
-    return words.pop() if len(words) == 1 else None
 
 
 def _outline(file: ModelFile, field: str) -> Outline:

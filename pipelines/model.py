@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from .errors import Refusal
 
 if TYPE_CHECKING:
     from .families import Family, Variant
+    from .lora import AppliedLora
 
 
 class Part:
@@ -20,13 +22,18 @@ class Part:
     Args:
         name: what errors call it, usually the file name.
         load: reads it through ComfyUI; called at most once, by the first `get`.
+        path: the file it is read from, where there is one.
+        base: the part that it is a patched copy of.
     """
 
-    def __init__(self, name: str, load: Callable[[], Any]):
+    def __init__(self, name: str, load: Callable[[], Any], *, path: str | None = None, base: Part | None = None):
         self.name = name
+        self.path = path
+        self.base = base
         self._load = load
         self._loaded: Any = None
         self._lock = threading.Lock()
+        self._patched: weakref.WeakValueDictionary[Hashable, Part] = weakref.WeakValueDictionary()
 
     @classmethod
     def of(cls, name: str, loaded: Any) -> Part:
@@ -45,6 +52,23 @@ class Part:
                 self._loaded = self._load()
             return self._loaded
 
+    def patched(self, key: Hashable, patch: Callable[[Any], Any]) -> Part:
+        """A part that is made from this one when it is first needed.
+
+        Two stages that ask for the same `key` get the same part, so that ComfyUI sees one patched model and leaves its
+        weights where they are between them.
+
+        Args:
+            key: what the patch depends on.
+            patch: takes the loaded model and returns a patched clone that shares its weights.
+        """
+        with self._lock:
+            part = self._patched.get(key)
+            if part is None:
+                part = Part(self.name, lambda: patch(self.get()), path=self.path, base=self)
+                self._patched[key] = part
+            return part
+
 
 @dataclass(frozen=True)
 class VideoModel:
@@ -55,6 +79,7 @@ class VideoModel:
         high: the high-noise expert, or the only diffusion model.
         low: the low-noise expert, where there is one.
         frame_rate: frames a second to render at, where the family leaves a choice; None takes the variant's.
+        loras: what `high` and `low` were patched with, in order.
         notes: remarks for the person at the canvas, shown on the node that made the bundle.
     """
 
@@ -66,6 +91,7 @@ class VideoModel:
     vae: Part
     audio_vae: Part | None = None
     frame_rate: Fraction | None = None
+    loras: tuple[AppliedLora, ...] = ()
     notes: tuple[str, ...] = field(default=(), compare=False)
 
     @property
@@ -105,7 +131,7 @@ def diffusion_part(path: str, name: str, weight_dtype: str) -> Part:
             options["fp8_optimizations"] = True
         return load_diffusion_model(path, model_options=options)
 
-    return Part(name, load)
+    return Part(name, load, path=path)
 
 
 def text_encoder_part(path: str, name: str, kind: str) -> Part:

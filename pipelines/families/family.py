@@ -9,6 +9,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..chain import Grid
+from .traits import LoraTraits
 
 if TYPE_CHECKING:
     import torch
@@ -147,6 +148,11 @@ class Family(Protocol):
 
     @property
     def variants(self) -> tuple[Variant, ...]: ...
+
+    @property
+    def lora(self) -> LoraTraits:
+        """How LoRAs trained for it name its modules."""
+        ...
 
     def variant_of(self, config: Mapping[str, Any]) -> Variant | None:
         """The variant of a detected `unet_config`, or None where it is not this family's."""

@@ -14,6 +14,8 @@ from ..chain import Grid
 from ..errors import Refusal
 from ..sampling import Conditioning, Expert, SamplingSettings, Split, Start, StepCallback, denoise, with_shift
 from .family import Carry, Mode, Pictures, Shot, Variant
+from .traits import LoraTraits
+from .wan22_lora import WAN_LORA
 
 if TYPE_CHECKING:
     from ..model import Part, VideoModel
@@ -90,6 +92,7 @@ class Wan22:
     text_encoder_kind: str = "WAN"  # a member of ComfyUI's CLIPType
     text_encoder_hint: str = "UMT5-XXL (umt5_xxl_fp8_e4m3fn_scaled.safetensors)"
     variants: tuple[Variant, ...] = VARIANTS
+    lora: LoraTraits = WAN_LORA
 
     def variant_of(self, config: Mapping[str, Any]) -> Variant | None:
         # Only the plain transformer: "i2v" here is Wan 2.1's, which looks at the image through CLIP, and VACE, S2V,

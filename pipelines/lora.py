@@ -1,0 +1,188 @@
+"""LoRAs on a bundle: a file for each expert, checked against the model's own header, patched in on first use."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from .checkpoint import outline
+from .errors import Refusal
+from .lora_file import LoraFile, open_lora
+from .lora_match import Match, match
+from .lora_names import for_second
+from .lora_report import Coverage, coverage
+from .pairs import noise_level, other_half
+from .skeleton import Skeleton, skeleton_of_file, skeleton_of_model
+
+if TYPE_CHECKING:
+    from .model import Part, VideoModel
+
+NONE = "none"
+AUTO = "auto"  # the other half of the pair, found by its name
+
+
+@dataclass(frozen=True)
+class LoraChoice:
+    """LoRA files as somebody chose them: names in ComfyUI's loras folder, `NONE` or `AUTO`.
+
+    Args:
+        high: for the high-noise expert, or for the only diffusion model.
+        low: for the low-noise expert.
+        strength_high, strength_low: factor of the change; 0 leaves the expert as it is.
+    """
+
+    high: str = NONE
+    low: str = AUTO
+    strength_high: float = 1.0
+    strength_low: float = 1.0
+
+
+@dataclass(frozen=True)
+class AppliedLora:
+    """A LoRA that an expert is patched with; `content` (SHA-256) and strength are what identify it.
+
+    Args:
+        expert: "high" or "low"; the only diffusion model is "high".
+    """
+
+    file: LoraFile
+    expert: str
+    strength: float
+
+    @property
+    def content(self) -> str:
+        return self.file.content
+
+
+def apply_lora(
+    model: VideoModel, choice: LoraChoice, names: Iterable[str], find: Callable[[str], str]
+) -> tuple[VideoModel, list[Coverage], list[str]]:
+    """A bundle with LoRAs on its experts, a report for each, and remarks on what was found by name.
+
+    Nothing is loaded: files are judged by their headers.
+
+    Args:
+        names: the files in the loras folder.
+        find: name -> path; raises `Refusal` for a file that is not there.
+
+    Raises:
+        Refusal: a file that is none or does not fit, or a choice that cannot be meant.
+    """
+    high, low, remarks = _resolved(model, choice, list(names), find)
+    reports = []
+    for expert, name, strength in (("high", high, choice.strength_high), ("low", low, choice.strength_low)):
+        field = f"{expert}_noise_lora"
+        if not math.isfinite(strength):
+            raise Refusal(f"{strength} given; a number is needed.", field=f"strength_{expert}")
+        if name == NONE:
+            continue
+        try:
+            file = open_lora(name, find(name))
+            model, report = patched(model, file, expert, strength)
+        except Refusal as refusal:
+            raise refusal.at(field=field) from None
+        reports.append(report)
+        if strength == 0:
+            remarks.append(f"{name} is at strength 0 and changes nothing.")
+    if not reports:
+        remarks.append("No LoRA is chosen.")
+    return model, reports, remarks
+
+
+def patched(model: VideoModel, file: LoraFile, expert: str, strength: float) -> tuple[VideoModel, Coverage]:
+    """A bundle with one expert patched by one file.
+
+    Args:
+        expert: "high" or "low".
+    """
+    part = model.high if expert == "high" else model.low
+    if part is None:
+        raise ValueError(f"{model.variant.name} has no {expert}-noise expert")
+    place = "model" if model.low is None else f"{expert} noise"
+    skeleton = skeleton_of(part)
+    found = match(file, skeleton, model.family.lora, second=expert == "low")
+    report = coverage(file, found, model.family, place, strength, len(skeleton.modules))
+    if strength == 0:
+        return model, report
+    applied = AppliedLora(file, expert, strength)
+    part = part.patched(applied, lambda base: _patch(base, file, found, strength))
+    loras = (*model.loras, applied)
+    if expert == "high":
+        return replace(model, high=part, loras=loras), report
+    return replace(model, low=part, loras=loras), report
+
+
+def skeleton_of(part: Part) -> Skeleton:
+    """Names and shapes of a diffusion model: from its file's header where there is one, else from the loaded model."""
+    while part.base is not None:
+        part = part.base
+    if part.path is not None and not part.loaded:
+        return skeleton_of_file(outline(part.path))
+    return skeleton_of_model(part.get().model)
+
+
+def _patch(base: Any, file: LoraFile, found: Match, strength: float) -> Any:
+    """A clone of a ModelPatcher with a file's changes added, as ComfyUI's LoraLoaderModelOnly adds them."""
+    from comfy.lora import model_lora_keys_unet
+
+    patches = found.patches(file.load(), model_lora_keys_unet(base.model, {}))
+    clone = base.clone()
+    taken = set(clone.add_patches(patches, strength))
+    left = [str(target) for target in patches if target not in taken]
+    if left:
+        raise Refusal(
+            f"{file.name}: the loaded model lacks {len(left)} of the weights that its header names, {left[0]} first. "
+            "Was the file changed in between?"
+        )
+    return clone
+
+
+def _resolved(
+    model: VideoModel, choice: LoraChoice, names: list[str], find: Callable[[str], str]
+) -> tuple[str, str, list[str]]:
+    """The file of each expert, with `AUTO` replaced by what was found."""
+    high, low = choice.high, choice.low
+    if model.low is None:
+        if low not in (NONE, AUTO):
+            raise Refusal(
+                f"this bundle has one diffusion model ({model.variant.name}); choose its LoRA as high_noise_lora.",
+                field="low_noise_lora",
+            )
+        if high == AUTO:
+            raise Refusal("this bundle has one diffusion model; choose its LoRA by name.", field="high_noise_lora")
+        return high, NONE, []
+    remarks = []
+    if high == AUTO and low in (NONE, AUTO):
+        return NONE, NONE, []
+    if low == AUTO:
+        low = _partner(high, "low", names, find)
+        remarks += [f"Low-noise half found by name: {low}"] if low != NONE else []
+    elif high == AUTO:
+        high = _partner(low, "high", names, find)
+        remarks += [f"High-noise half found by name: {high}"] if high != NONE else []
+    return high, low, remarks
+
+
+def _partner(name: str, wanted: str, names: list[str], find: Callable[[str], str]) -> str:
+    if name == NONE:
+        return NONE
+    given = "low" if wanted == "high" else "high"
+    field = f"{wanted}_noise_lora"
+    found = other_half(name, names)
+    if found is not None:
+        return found
+    if name.endswith(".safetensors") and any(map(for_second, open_lora(name, find(name)).tensors)):
+        return name  # one file that holds both halves
+    if noise_level(name) is None:
+        raise Refusal(
+            f"{name} does not say in its name that it is one half of a pair. Choose the {wanted}-noise file yourself: "
+            f"the same file for both experts, or none for the {given}-noise expert alone.",
+            field=field,
+        )
+    raise Refusal(
+        f"no {wanted}-noise half of {name} was found in the loras folder. Choose it yourself, or none for the "
+        f"{given}-noise expert alone.",
+        field=field,
+    )

@@ -1,0 +1,103 @@
+"""Apply LoRA on a real server: the stock nodes' result, and a stopped queue where a file does not fit."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from tests.host import graphs, stock
+from tests.host.place import Place
+from tests.host.server import Server
+from tests.host.stock import Graph, node
+from tests.host.test_parity import assert_same
+from tests.host.test_refusals import LOADING, message
+from tests.tiny.photos import put_photos
+
+HIGH = "wan2.2_i2v_lightx2v_4steps_lora_v1_high_noise.safetensors"
+LOW = "wan2.2_i2v_lightx2v_4steps_lora_v1_low_noise.safetensors"
+
+
+def apply_lora(high: str, low: str = "auto", strength_high: float = 1.0, strength_low: float = 1.0) -> dict:
+    return node(
+        "LongtakeApplyLora",
+        model=["model", 0],
+        high_noise_lora=high,
+        strength_high=strength_high,
+        low_noise_lora=low,
+        strength_low=strength_low,
+    )
+
+
+def with_lora(lora: dict) -> Graph:
+    return {
+        **graphs.photo("astronaut.png"),
+        "model": graphs.load("i2v"),
+        "lora": lora,
+        "sampling": graphs.sampling(),
+        "stage": graphs.stage("lora", start_image=["photo", 0]),
+    }
+
+
+def test_a_pair_equals_stock_lora_loaders(server: Server, photos: dict[str, str]) -> None:
+    bundle = {"model": ["high_lora", 0], "low_noise_model": ["low_lora", 0], "clip": ["clip", 0], "vae": ["vae", 0]}
+    graph = {
+        **stock.loaders("i2v", graphs.VAES["i2v"]),
+        **with_lora(apply_lora(HIGH, strength_high=3.0, strength_low=0.5)),
+        "high_lora": node("LoraLoaderModelOnly", model=["high", 0], lora_name=HIGH, strength_model=3.0),
+        "low_lora": node("LoraLoaderModelOnly", model=["low", 0], lora_name=LOW, strength_model=0.5),
+        "loaded": node("LongtakeUseLoadedModels", **bundle),
+        "again": graphs.stage("loaded", start_image=["photo", 0], sampling=["sampling", 0]),
+        "latent": node("LongtakeChainToLatent", chain=["stage", 0], stage=1),
+        "latent_again": node("LongtakeChainToLatent", chain=["again", 0], stage=1),
+    }
+    assert_same(server, graph, ["latent", 0], ["latent_again", 0])
+
+
+def test_the_report_is_shown_and_handed_on(server: Server, photos: dict[str, str]) -> None:
+    graph = {**with_lora(apply_lora(HIGH)), "shown": node("PreviewAny", source=["lora", 1])}
+    del graph["stage"]
+    result = server.run(graph)
+    assert result.ok, result.why()
+    [shown] = result.outputs["shown"]["text"]
+    assert f"Low-noise half found by name: {LOW}" in shown
+    assert "keys: 24 of 24 used (100 %)" in shown
+    assert shown in result.texts
+    assert result.outputs["lora"]["text"] == [shown]
+
+
+@pytest.fixture(scope="module")
+def with_bad_loras(place: Place, tiny_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server with LoRAs that fit nothing; it has loaded no weight when these tests are done."""
+    folder = tmp_path_factory.mktemp("models")
+    for one in tiny_models.iterdir():
+        if one.name != "loras":
+            os.symlink(one, folder / one.name)
+    (folder / "loras").mkdir()
+    pair = {"a.lora_A.weight": torch.zeros(2, 24), "a.lora_B.weight": torch.zeros(24, 2)}
+    save_file(pair, folder / "loras" / "other.safetensors")
+    torch.save(pair, folder / "loras" / "pickle.pt")
+    with Server(place, tmp_path_factory.mktemp("bad_loras"), folder) as running:
+        put_photos(running.input)
+        yield running
+        assert LOADING not in running.log.read_text()
+
+
+def test_a_lora_that_fits_nothing_stops_the_queue(with_bad_loras: Server) -> None:
+    graph = with_lora(apply_lora("other.safetensors", "none")) | graphs.delivered("stage")
+    assert message(with_bad_loras, graph) == (
+        "high_noise_lora: not one of the 2 keys of other.safetensors fits the high noise model (format: names without "
+        "prefix, lora_A/B). First keys: a.lora_A.weight, a.lora_B.weight. The likely reason: it was trained for "
+        "another kind of model, or is written in a format not known here."
+    )
+
+
+def test_a_pickle_stops_the_queue(with_bad_loras: Server) -> None:
+    assert message(with_bad_loras, with_lora(apply_lora("pickle.pt", "none")) | graphs.delivered("stage")) == (
+        "high_noise_lora: pickle.pt is not a safetensors file. Formats that can run code when opened are not read; "
+        "convert it to .safetensors."
+    )
