@@ -31,7 +31,12 @@ class ChainToLatent(io.ComfyNode):
     def execute(cls, chain: ChainValue, stage: int) -> io.NodeOutput:
         if stage > len(chain.links):
             raise Refusal(f"{stage} given; the chain has {len(chain.links)} stages.", field="stage")
-        return io.NodeOutput({"samples": chain.links[stage - 1].rendered.latent()})
+        link = chain.links[stage - 1]
+        if link.footage is not None:
+            raise Refusal(
+                "the chain begins with a video there, which has no latent.", stage=stage or None, field="stage"
+            )
+        return io.NodeOutput({"samples": link.rendered.latent()})
 
 
 NODES = [ChainToLatent]

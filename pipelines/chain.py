@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from .errors import Refusal
 
 if TYPE_CHECKING:
+    from .existing import Footage
     from .model import VideoModel
     from .store import Take
 
@@ -145,17 +146,23 @@ class Span:
 
 @dataclass(frozen=True)
 class Link:
-    """A clip, the take that holds its latent, and the model that renders it; without a take it is only planned."""
+    """A clip, what holds it, and the model that renders it; with neither take nor footage it is only planned.
+
+    Attributes:
+        take: its latent.
+        footage: the video it shows, where that was there before the chain.
+    """
 
     clip: Clip
     take: Take | None
     model: VideoModel
+    footage: Footage | None = None
 
     @property
     def rendered(self) -> Take:
-        """Its take; raises ValueError where it is only planned."""
+        """Its take; raises ValueError where it has none."""
         if self.take is None:
-            raise ValueError("the stage is planned, not rendered")
+            raise ValueError("the stage has no take")
         return self.take
 
 
@@ -356,7 +363,7 @@ def _check_join(before: Sequence[Clip], join: Join, grid: Grid) -> None:
         if join.overlap > previous.frames:
             raise Refusal(
                 f"an overlap of {join.overlap} frames is longer than the stage before it, which renders "
-                f"{previous.frames}; use at most {previous.frames}",
+                f"{previous.frames}; use at most {grid.neighbours(previous.frames)[0]}",
                 field="overlap",
             )
     elif join.transition is Transition.FADE:

@@ -6,7 +6,7 @@ working on, however long the film is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
@@ -19,6 +19,8 @@ from .errors import Refusal
 
 if TYPE_CHECKING:
     import torch
+
+    from .existing import FootageFrames
 
 
 class FrameSource(Protocol):
@@ -46,7 +48,7 @@ class Film:
         Refusal: the chain has no stages; later, while reading, a clip that does not have the shape it was planned with.
     """
 
-    def __init__(self, chain: Chain, decoded: Callable[[Link], np.ndarray]):
+    def __init__(self, chain: Chain, decoded: Callable[[Link], np.ndarray | FootageFrames]):
         if not chain.links:
             raise Refusal("the chain has no stages; connect at least one Chain Stage", field="chain")
         self.chain = chain
@@ -58,7 +60,7 @@ class Film:
 
     def frames(self, start: int = 0, stop: int | None = None) -> Iterator[np.ndarray]:
         start, stop = bounds(start, stop, self.frame_count)
-        clips: dict[int, np.ndarray] = {}
+        clips: dict[int, np.ndarray | FootageFrames] = {}
         for scene in _scenes(self.chain):
             first, last = max(start, scene.start), min(stop, scene.stop)
             if first >= last:
@@ -67,7 +69,7 @@ class Film:
             for frame in range(first, last):
                 yield scene.read(clips, frame)
 
-    def _open(self, index: int) -> np.ndarray:
+    def _open(self, index: int) -> np.ndarray | FootageFrames:
         link = self.chain.links[index]
         clip = self.decoded(link)
         planned = (link.clip.frames, self.height, self.width, 3)
@@ -194,7 +196,7 @@ class _Scene:
     clips: tuple[int, ...]
     offsets: tuple[int, ...]
 
-    def read(self, clips: dict[int, np.ndarray], frame: int) -> np.ndarray:
+    def read(self, clips: Mapping[int, np.ndarray | FootageFrames], frame: int) -> np.ndarray:
         shown = [
             np.asarray(clips[index][frame - offset]) for index, offset in zip(self.clips, self.offsets, strict=True)
         ]

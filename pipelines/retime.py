@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 
@@ -49,6 +49,26 @@ class Retimed:
             while index < wanted:
                 index, frame = next(reading)
             yield frame
+
+
+class Steady:
+    """Frames at their constant rate, with the time of each."""
+
+    def __init__(self, source: FrameSource):
+        self.source = source
+        self.width, self.height = source.width, source.height
+        self.frame_rate, self.frame_count = source.frame_rate, source.frame_count
+        self.frames = source.frames
+
+    @property
+    def times(self) -> list[Fraction]:
+        return [number / self.frame_rate for number in range(self.frame_count)]
+
+
+def at_rate(source: FrameSource, frame_rate: Fraction) -> FrameSource:
+    """Any frames at a film's rate; those of a file by the time each is shown, which need not be steady."""
+    timed = cast(Timed, source) if hasattr(source, "times") else Steady(source)
+    return Retimed(timed, frame_rate)
 
 
 class Fitted:

@@ -76,6 +76,7 @@ def check_stage(stage: Stage, model: VideoModel, chain: Chain | None) -> Ready:
     try:
         if chain is not None:
             _check_same_film(model, chain)
+            _check_tail(stage, chain)
         width, height = _size(stage, model, chain)
         _check_mode(stage, model)
         sampling = _sampling(stage, model)
@@ -177,6 +178,15 @@ def _check_same_film(model: VideoModel, chain: Chain) -> None:
             f"{model.variant.name} runs at {model.fps} frames a second, the chain so far at {chain.fps}; "
             "all stages of a chain share one frame rate.",
             field="model",
+        )
+
+
+def _check_tail(stage: Stage, chain: Chain) -> None:
+    smooth = stage.join.transition is Transition.SMOOTH
+    if smooth and chain.links[-1].footage is not None and stage.carry is not Carry.PIXELS:
+        raise Refusal(
+            f"{stage.carry.value} cannot be carried over from a video, which has none; use pixels.",
+            field="carry_over",
         )
 
 

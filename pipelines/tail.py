@@ -14,6 +14,7 @@ from .frames import from_float
 
 if TYPE_CHECKING:
     from .chain import Link
+    from .existing import FootageFrames
 
 
 @dataclass(frozen=True)
@@ -49,11 +50,13 @@ def tail_of(link: Link, overlap: int, carry: Carry) -> Tail:
     return Tail(carry, frames, latent)
 
 
-def decoded(link: Link) -> np.ndarray:
-    """All frames of a clip `[T, H, W, 3]`, 16 bits a channel, mapped from disk.
+def decoded(link: Link) -> np.ndarray | FootageFrames:
+    """All frames of a clip `[T, H, W, 3]`, 16 bits a channel, mapped from disk or read from a video.
 
     A clip is decoded once, when its frames are first asked for, and kept beside its take.
     """
+    if link.footage is not None:
+        return link.footage.frames()
     take = link.rendered
     if not take.frames_path.exists():
         frames = link.model.family.decode(link.model, take.latent())

@@ -1,0 +1,113 @@
+"""A video that is already there, as the beginning of a chain."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import overload
+
+import numpy as np
+
+from .chain import Chain, Clip, Join, Link
+from .errors import Refusal
+from .frames import Excerpt, FrameSource
+from .model import VideoModel
+from .pictures import best_size, check_size
+from .retime import Fitted, at_rate
+from .sound import Sound, SoundExcerpt
+
+
+@dataclass(frozen=True)
+class Footage:
+    """Frames and sound that stand where a rendered stage's take would.
+
+    Args:
+        source: the frames, at the film's rate and size.
+        sound: what is heard with them at its own sample rate, or None.
+    """
+
+    source: FrameSource
+    sound: Sound | None
+
+    def frames(self) -> FootageFrames:
+        return FootageFrames(self.source)
+
+    def key(self) -> str:
+        """A hash of every frame: two videos that look the same are the same beginning. Reads the whole video."""
+        digest = hashlib.sha256()
+        for frame in self.source.frames():
+            digest.update(np.ascontiguousarray(frame).data)
+        return digest.hexdigest()
+
+
+class FootageFrames:
+    """The frames of a video `[T, H, W, 3]` uint16 under their numbers, read as they are asked for.
+
+    It keeps its place, so that reading in order decodes each frame once.
+    """
+
+    dtype = np.dtype(np.uint16)
+
+    def __init__(self, source: FrameSource):
+        self.source = source
+        self.shape = (source.frame_count, source.height, source.width, 3)
+        self._place = 0
+        self._reading: Iterator[np.ndarray] | None = None
+
+    @overload
+    def __getitem__(self, wanted: int) -> np.ndarray: ...
+    @overload
+    def __getitem__(self, wanted: slice) -> np.ndarray: ...
+    def __getitem__(self, wanted: int | slice) -> np.ndarray:
+        if isinstance(wanted, slice):
+            start, stop, _ = wanted.indices(self.shape[0])
+            return np.stack([frame.copy() for frame in self.source.frames(start, stop)])
+        if self._reading is None or wanted != self._place:
+            self._reading = self.source.frames(wanted)
+        self._place = wanted + 1
+        return next(self._reading)
+
+
+def begin_with(
+    model: VideoModel, source: FrameSource, sound: Sound | None, width: int, height: int, keep_seconds: float
+) -> Chain:
+    """A chain of one link, the end of a video, for a stage of `model` to go on from.
+
+    Args:
+        source: frames of any rate and size; they are shown at the model's rate, scaled to cover the size and cropped
+            evenly.
+        width, height: pixels; 0 and 0 take the size nearest to the video's own that the model can render.
+        keep_seconds: how much of the video's end the film begins with; 0 is all of it.
+
+    Raises:
+        Refusal: a size off the grid, or a time that is none.
+    """
+    if (width == 0) != (height == 0):
+        raise Refusal(f"{width}x{height} given; give both, or 0 and 0 for the video's own size.", field="width")
+    if not width:
+        width, height = best_size(source.width, source.height, source.width * source.height, model.variant.size_step)
+    check_size(width, height, model.variant)
+    film = Fitted(at_rate(source, model.fps), width, height)
+    if not 0 <= keep_seconds < float("inf"):
+        raise Refusal(
+            f"{keep_seconds} given; a time in seconds is needed, or 0 for the whole video.", field="keep_seconds"
+        )
+    keep = round(Fraction(str(keep_seconds)) * model.fps) or film.frame_count
+    if keep > film.frame_count:
+        raise Refusal(
+            f"{keep_seconds} s given; the video lasts {float(film.frame_count / model.fps):.2f} s. 0 keeps all of it.",
+            field="keep_seconds",
+        )
+    first = film.frame_count - keep
+    footage = Footage(Excerpt(film, first, film.frame_count), _sound_from(sound, first / model.fps, keep / model.fps))
+    link = Link(Clip(keep, Join(), keep), None, model, footage)
+    return Chain(model.family.name, width, height, model.fps, (link,))
+
+
+def _sound_from(sound: Sound | None, start: Fraction, seconds: Fraction) -> Sound | None:
+    if sound is None:
+        return None
+    begin = round(start * sound.sample_rate)
+    return SoundExcerpt(sound, begin, begin + round(seconds * sound.sample_rate))
