@@ -1,0 +1,153 @@
+"""Write workflows/*.json, the files a canvas loads, from workflows/api/*.json: python dev.py workflows
+
+ComfyUI's own canvas makes them, so that what it writes is what it reads. Before a file is written it is loaded again,
+and the prompt that the canvas would queue must equal the API file.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from pathlib import Path
+from typing import Any
+
+from tests.browser.addresses import models_of
+from tests.browser.browser import Canvas, canvas
+from tests.browser.layout import frames, positions
+from tests.host.place import ROOT, Place
+from tests.host.server import Server
+from tests.host.workflows import api_names, api_prompt, put_inputs
+from tests.tiny.models import tiny_models
+
+FOLDER = ROOT / "workflows"
+
+# Width of a node, and room for each of its texts of several lines.
+WIDTHS = {
+    "UNETLoader": 400,
+    "LoraLoaderModelOnly": 450,
+    "CLIPLoader": 450,
+    "VAELoader": 450,
+    "LoadImage": 340,
+    "LongtakeLoadWan22": 460,
+    "LongtakeApplyLora": 460,
+    "LongtakeRenderStoryboard": 640,
+    "LongtakeChainStage": 400,
+    "LongtakeSamplingSettings": 320,
+    "LongtakeEncodeVideo": 460,
+}
+WIDTH = 270
+TEXTS = {"LongtakeRenderStoryboard": 620, "LongtakeChainStage": 130}
+# Room for the film, once there is one.
+FILM = 290
+
+OPEN = """async (prompt) => {
+  await app.loadApiJson(prompt, 'workflow');
+  for (const node of app.rootGraph.nodes)
+    for (const widget of node.widgets ?? [])
+      if (widget.name === 'control_after_generate') widget.value = 'fixed';
+}"""
+
+MEASURE = """() => Object.fromEntries(app.rootGraph.nodes.map((node) => [node.id, {
+  size: [...node.computeSize()],
+  texts: (node.widgets ?? []).filter((w) => w.element?.tagName === 'TEXTAREA' || w.type === 'customtext').length,
+}]))"""
+
+SERIALIZE = """() => {
+  const graph = app.rootGraph.serialize({ sortNodes: true });
+  for (const node of graph.nodes)
+    for (const slot of [...(node.inputs ?? []), ...(node.outputs ?? [])]) delete slot.localized_name;
+  return graph;
+}"""
+
+QUEUED = "async () => (await app.graphToPrompt()).output"
+
+
+def sizes(prompt: dict[str, Any], measured: dict[str, Any]) -> dict[str, tuple[float, float]]:
+    """Width and height of each node: what it needs, and room to read its texts and see its image."""
+    found = {}
+    for name, node in prompt.items():
+        kind, (width, height) = node["class_type"], measured[name]["size"]
+        width = max(width, WIDTHS.get(kind, WIDTH))
+        # The canvas counts 50 a text as the least.
+        height += measured[name]["texts"] * max(0, TEXTS.get(kind, 0) - 50)
+        height += FILM if kind == "LongtakeEncodeVideo" else 0
+        found[name] = (round(width), round(height))
+    return found
+
+
+def without_titles(prompt: dict[str, Any]) -> dict[str, Any]:
+    return {name: {k: v for k, v in node.items() if k != "_meta"} for name, node in prompt.items()}
+
+
+def make(open_canvas: Canvas, name: str) -> dict[str, Any]:
+    """The canvas file of API workflow `name`."""
+    prompt = api_prompt(name)
+    # A node shows what the node of its number showed before, so that it would be measured wrongly.
+    open_canvas.open()
+    open_canvas.ask(OPEN, prompt)
+    open_canvas.settle()
+    size = sizes(prompt, open_canvas.ask(MEASURE))
+    place = positions(prompt, size)
+    graph = open_canvas.ask(SERIALIZE)
+    for node in graph["nodes"]:
+        key = str(node["id"])
+        node["size"], node["pos"] = list(size[key]), list(place[key])
+        if models := models_of(prompt[key]["inputs"]):
+            node["properties"]["models"] = models
+    graph["groups"] = [frame.as_json(number) for number, frame in enumerate(frames(prompt, size, place), start=1)]
+    return tidy(graph, name)
+
+
+def tidy(graph: dict[str, Any], name: str) -> dict[str, Any]:
+    """The file as it is kept: its id for life, links counted from 1, and no trace of the window it was made in."""
+    path = FOLDER / f"{name}.json"
+    known = json.loads(path.read_text(encoding="utf-8"))["id"] if path.is_file() else str(uuid.uuid4())
+    number = {link[0]: count for count, link in enumerate(graph["links"], start=1)}
+    for link in graph["links"]:
+        link[0] = number[link[0]]
+    for node in graph["nodes"]:
+        for slot in node["inputs"]:
+            slot["link"] = None if slot["link"] is None else number[slot["link"]]
+        for slot in node["outputs"]:
+            slot["links"] = None if slot["links"] is None else [number[link] for link in slot["links"]]
+    return {**graph, "id": known, "last_link_id": len(number), "extra": {}}
+
+
+def differences(wanted: dict[str, Any], found: dict[str, Any]) -> list[str]:
+    """What the canvas made of a loaded file, where that is not the file."""
+    lines = [f"{key}: {found[key]}" for key in ("links", "groups", "version") if found[key] != wanted[key]]
+    for one, other in zip(wanted["nodes"], found["nodes"], strict=True):
+        lines += [
+            f"node {one['id']}, {key}: {other.get(key)}, wanted {one[key]}" for key in one if other.get(key) != one[key]
+        ]
+    return lines
+
+
+def write(open_canvas: Canvas, name: str) -> Path:
+    """Write the file of `name`; raises ValueError where the canvas would not take it as it is meant."""
+    graph = make(open_canvas, name)
+    open_canvas.open()
+    open_canvas.load(graph, name)
+    queued, wanted = without_titles(open_canvas.ask(QUEUED)), without_titles(api_prompt(name))
+    if queued != wanted:
+        raise ValueError(f"{name}: the canvas would queue\n{json.dumps(queued, indent=1, ensure_ascii=False)}")
+    if lines := differences(graph, open_canvas.ask(SERIALIZE)) + open_canvas.complaints():
+        raise ValueError("\n".join([f"{name}: once loaded it is another", *lines]))
+    path = FOLDER / f"{name}.json"
+    path.write_text(json.dumps(graph, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return path
+
+
+def main() -> None:
+    place = Place.here()
+    server = Server(place, ROOT / "build" / "browser", tiny_models(place))
+    put_inputs(server.input)
+    with server, canvas(server) as open_canvas:
+        for name in api_names():
+            print(f"wrote {write(open_canvas, name).relative_to(ROOT)}", flush=True)
+        if open_canvas.mistakes:
+            raise SystemExit("\n".join(open_canvas.mistakes))
+
+
+if __name__ == "__main__":
+    main()
