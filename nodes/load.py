@@ -11,6 +11,7 @@ from ..pipelines.families.wan22 import WAN22
 from ..pipelines.model import VideoModel
 from .progress import say
 from .types import CATEGORY, ModelBundle
+from .upstream import source_of
 
 NONE = "none"
 
@@ -105,12 +106,21 @@ class UseLoadedModels(io.ComfyNode):
                 io.Vae.Input("audio_vae", optional=True, tooltip="The audio VAE of a model with sound."),
             ],
             outputs=[ModelBundle.Output(display_name="model")],
-            hidden=[io.Hidden.unique_id],
+            hidden=[io.Hidden.unique_id, io.Hidden.prompt],
         )
 
     @classmethod
     def execute(cls, model, clip, vae, low_noise_model=None, audio_vae=None) -> io.NodeOutput:
-        bundle = bundle_from_loaded(model, low_noise_model, clip, vae, audio_vae)
+        inputs = {
+            "high": ("model", model),
+            "low": ("low_noise_model", low_noise_model),
+            "clip": ("clip", clip),
+            "vae": ("vae", vae),
+            "audio_vae": ("audio_vae", audio_vae),
+        }
+        graph, node_id = cls.hidden.prompt, cls.hidden.unique_id
+        sources = {part: source_of(graph, node_id, name, loaded) for part, (name, loaded) in inputs.items()}
+        bundle = bundle_from_loaded(model, low_noise_model, clip, vae, audio_vae, sources)
         say(cls.hidden.unique_id, _describe(bundle))
         return io.NodeOutput(bundle)
 

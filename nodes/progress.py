@@ -8,6 +8,13 @@ import comfy.utils
 from server import PromptServer
 
 
+def announce(event: str, **data: Any) -> None:
+    """Tell every client over the websocket."""
+    server = PromptServer.instance
+    if server is not None:
+        server.send_sync(f"longtake.{event}", data)
+
+
 def say(node_id: str | None, text: str) -> None:
     """Show a line of text on a node."""
     server = PromptServer.instance
@@ -38,11 +45,28 @@ class NodeProgress:
         self._before += self._done
         self._done = 0
         self._stage = number
+        self._announce("stage_started")
+
+    def stored(self, number: int, steps: int, key: str) -> None:
+        self._before += self._done
+        self._done = steps
+        self._stage = number
+        self._bar.update_absolute(self._before + steps)
+        self._show("stored, nothing to render")
+        self._announce("stored_hit", take=key)
+
+    def finished(self, number: int, key: str) -> None:
+        self._announce("stage_done", take=key)
 
     def step(self, done: int, steps: int, preview: Any) -> None:
         self._done = done
         self._bar.update_absolute(self._before + done, preview=preview)
         self._show(f"step {done} of {steps}")
+        self._announce("step", step=done, steps=steps)
+
+    def _announce(self, event: str, **data: Any) -> None:
+        stages = max(self._stages, self._stage)
+        announce(event, node=self._node_id, stage=self._stage, stages=stages, **data)
 
     def _show(self, text: str) -> None:
         where = f"Stage {self._stage} of {max(self._stages, self._stage)}, " if self._stage else ""

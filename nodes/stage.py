@@ -9,8 +9,9 @@ from ..pipelines.chain import Chain as ChainValue
 from ..pipelines.chain import Join, Length, Transition
 from ..pipelines.families import Carry
 from ..pipelines.model import VideoModel
+from ..pipelines.render import render_stages
 from ..pipelines.sampling import SamplingSettings
-from ..pipelines.stage import MAX_SEED, Stage, check_stage, encode_prompts, render_stage
+from ..pipelines.stage import MAX_SEED, Stage, check_stage
 from .lookahead import check_later_stages, count_later_stages
 from .progress import NodeProgress
 from .types import CATEGORY, Chain, ModelBundle, Sampling
@@ -210,8 +211,7 @@ class ChainStage(io.ComfyNode):
         node_id, graph = cls.hidden.unique_id, cls.hidden.prompt or {}
         check_later_stages(graph, node_id, ready.behind(chain, model), model)
         progress = NodeProgress(node_id, ready.number + count_later_stages(graph, node_id), ready.sampling.steps)
-        [(positive, negative)] = encode_prompts(model, [stage], progress)
-        return io.NodeOutput(render_stage(ready, model, chain, positive, negative, progress))
+        return io.NodeOutput(render_stages([ready], model, progress, chain))
 
 
 NODES = [ChainStage]

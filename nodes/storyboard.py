@@ -12,8 +12,9 @@ from ..pipelines.chain import Format, Length
 from ..pipelines.errors import Refusal
 from ..pipelines.families import Carry
 from ..pipelines.model import VideoModel
+from ..pipelines.render import render_stages
 from ..pipelines.sampling import SamplingSettings
-from ..pipelines.stage import Stage, check_stages, render_stages
+from ..pipelines.stage import Stage, check_stages
 from ..pipelines.storyboard import Plan, PlannedStage, Storyboard, parse, plan
 from .images import input_image
 from .progress import NodeProgress, say

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from .checkpoint import Outline, model_config, outline, vae_channels
 from .errors import Refusal
 from .families import FAMILIES, Family, Variant, recognise
+from .identity import Source
 from .model import Part, VideoModel, check_vae, diffusion_part, text_encoder_part, vae_part
 from .pairs import noise_level
 
@@ -50,8 +52,18 @@ def bundle_from_files(
     )
 
 
-def bundle_from_loaded(high: Any, low: Any | None, clip: Any, vae: Any, audio_vae: Any | None = None) -> VideoModel:
+def bundle_from_loaded(
+    high: Any,
+    low: Any | None,
+    clip: Any,
+    vae: Any,
+    audio_vae: Any | None = None,
+    sources: Mapping[str, Source | None] = MappingProxyType({}),
+) -> VideoModel:
     """A bundle of ComfyUI's own MODEL, CLIP and VAE objects, whichever loader they came from.
+
+    Args:
+        sources: what identifies each of them, by this function's own names (`high`, `low`, ...).
 
     Raises:
         Refusal: a model is of no known family, or two do not belong together.
@@ -63,11 +75,11 @@ def bundle_from_loaded(high: Any, low: Any | None, clip: Any, vae: Any, audio_va
     return VideoModel(
         family=family,
         variant=variant,
-        high=Part.of("high-noise model", high),
-        low=None if low is None else Part.of("low-noise model", low),
-        text_encoder=Part.of("text encoder", clip),
-        vae=Part.of("VAE", vae),
-        audio_vae=None if audio_vae is None else Part.of("audio VAE", audio_vae),
+        high=Part.of("high-noise model", high, sources.get("high")),
+        low=None if low is None else Part.of("low-noise model", low, sources.get("low")),
+        text_encoder=Part.of("text encoder", clip, sources.get("clip")),
+        vae=Part.of("VAE", vae, sources.get("vae")),
+        audio_vae=None if audio_vae is None else Part.of("audio VAE", audio_vae, sources.get("audio_vae")),
     )
 
 

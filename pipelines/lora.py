@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .checkpoint import outline
 from .errors import Refusal
 from .lora_file import LoraFile, open_lora
-from .lora_match import match
+from .lora_match import Match, match
 from .lora_names import for_second
-from .lora_patch import patch
 from .lora_report import Coverage, coverage
 from .pairs import noise_level, other_half
 from .skeleton import Skeleton, skeleton_of_file, skeleton_of_model
@@ -55,6 +54,11 @@ class AppliedLora:
     @property
     def content(self) -> str:
         return self.file.content
+
+    @property
+    def identity(self) -> tuple[str, str, float]:
+        """What the key of a take counts of it."""
+        return self.content, self.expert, self.strength
 
 
 def apply_lora(
@@ -108,7 +112,7 @@ def patched(model: VideoModel, file: LoraFile, expert: str, strength: float) -> 
     if strength == 0:
         return model, report
     applied = AppliedLora(file, expert, strength)
-    part = part.patched(applied, lambda base: patch(base, file, found, strength))
+    part = part.patched(applied, lambda base: _patch(base, file, found, strength))
     loras = (*model.loras, applied)
     if expert == "high":
         return replace(model, high=part, loras=loras), report
@@ -122,6 +126,22 @@ def skeleton_of(part: Part) -> Skeleton:
     if part.path is not None and not part.loaded:
         return skeleton_of_file(outline(part.path))
     return skeleton_of_model(part.get().model)
+
+
+def _patch(base: Any, file: LoraFile, found: Match, strength: float) -> Any:
+    """A clone of a ModelPatcher with a file's changes added, as ComfyUI's LoraLoaderModelOnly adds them."""
+    from comfy.lora import model_lora_keys_unet
+
+    patches = found.patches(file.load(), model_lora_keys_unet(base.model, {}))
+    clone = base.clone()
+    taken = set(clone.add_patches(patches, strength))
+    left = [str(target) for target in patches if target not in taken]
+    if left:
+        raise Refusal(
+            f"{file.name}: the loaded model lacks {len(left)} of the weights that its header names, {left[0]} first. "
+            "Was the file changed in between?"
+        )
+    return clone
 
 
 def _resolved(

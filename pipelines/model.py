@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable, Hashable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from .errors import Refusal
+from .identity import Source, Unidentified, canonical
 
 if TYPE_CHECKING:
     from .families import Family, Variant
@@ -22,23 +24,38 @@ class Part:
     Args:
         name: what errors call it, usually the file name.
         load: reads it through ComfyUI; called at most once, by the first `get`.
+        source: what identifies its weights. None where nothing does: then takes made with it are kept and never found
+            again.
         path: the file it is read from, where there is one.
         base: the part that it is a patched copy of.
+        patch: what it is patched with.
     """
 
-    def __init__(self, name: str, load: Callable[[], Any], *, path: str | None = None, base: Part | None = None):
+    def __init__(
+        self,
+        name: str,
+        load: Callable[[], Any],
+        source: Source | None = None,
+        *,
+        path: str | None = None,
+        base: Part | None = None,
+        patch: Hashable = None,
+    ):
         self.name = name
+        self.source = source
         self.path = path
         self.base = base
+        self.patch = patch
+        self._identity: Any = None
         self._load = load
         self._loaded: Any = None
         self._lock = threading.Lock()
         self._patched: weakref.WeakValueDictionary[Hashable, Part] = weakref.WeakValueDictionary()
 
     @classmethod
-    def of(cls, name: str, loaded: Any) -> Part:
+    def of(cls, name: str, loaded: Any, source: Source | None = None) -> Part:
         """A part that some other loader has loaded already."""
-        part = cls(name, lambda: loaded)
+        part = cls(name, lambda: loaded, source)
         part.get()
         return part
 
@@ -46,9 +63,28 @@ class Part:
     def loaded(self) -> bool:
         return self._loaded is not None
 
+    @property
+    def identity(self) -> Any:
+        """What the key of a take counts of it: the content of its files at the time they were read, and its patches.
+
+        Raises:
+            Unidentified: nothing tells its weights from others.
+        """
+        if self._identity is None:
+            if self.base is not None:
+                self._identity = {"base": self.base.identity, "patch": canonical(self.patch)}
+            elif self.source is not None:
+                self._identity = canonical(self.source)
+            else:
+                raise Unidentified(f"the {self.name} comes from nodes that cannot be identified")
+        return self._identity
+
     def get(self) -> Any:
         with self._lock:
             if self._loaded is None:
+                # A file that is replaced later is not what these weights came from.
+                with suppress(Unidentified):
+                    _ = self.identity
                 self._loaded = self._load()
             return self._loaded
 
@@ -65,7 +101,7 @@ class Part:
         with self._lock:
             part = self._patched.get(key)
             if part is None:
-                part = Part(self.name, lambda: patch(self.get()), path=self.path, base=self)
+                part = Part(self.name, lambda: patch(self.get()), path=self.path, base=self, patch=key)
                 self._patched[key] = part
             return part
 
@@ -131,7 +167,7 @@ def diffusion_part(path: str, name: str, weight_dtype: str) -> Part:
             options["fp8_optimizations"] = True
         return load_diffusion_model(path, model_options=options)
 
-    return Part(name, load, path=path)
+    return Part(name, load, Source((path,), (("weight_dtype", weight_dtype),)), path=path)
 
 
 def text_encoder_part(path: str, name: str, kind: str) -> Part:
@@ -147,7 +183,7 @@ def text_encoder_part(path: str, name: str, kind: str) -> Part:
             clip_type=getattr(comfy.sd.CLIPType, kind),
         )
 
-    return Part(name, load)
+    return Part(name, load, Source((path,), (("kind", kind),)))
 
 
 def vae_part(path: str, name: str, variant: Variant) -> Part:
@@ -163,4 +199,4 @@ def vae_part(path: str, name: str, variant: Variant) -> Part:
         check_vae(variant, name, vae.latent_channels)
         return vae
 
-    return Part(name, load)
+    return Part(name, load, Source((path,)))

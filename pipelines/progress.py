@@ -19,3 +19,11 @@ class Progress(Protocol):
     def step(self, done: int, steps: int, preview: Any) -> None:
         """`done` of the stage's `steps` are finished; `preview` is ComfyUI's preview tuple or None."""
         ...
+
+    def stored(self, number: int, steps: int, key: str) -> None:
+        """Stage `number`, of `steps` steps, is not rendered: its take `key` is stored."""
+        ...
+
+    def finished(self, number: int, key: str) -> None:
+        """Stage `number` is rendered, and stored as take `key`."""
+        ...

@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from . import store
 from .chain import Chain, Clip, Join, Length, Link, Transition, plan_clip
 from .errors import Refusal
 from .families import Carry, Mode, Pictures, Settings, Shot
 from .pictures import check_single, check_size, fit
-from .tail import Tail, tail_of
 
 if TYPE_CHECKING:
     import torch
 
+    from . import store
     from .model import VideoModel
     from .progress import Progress
+    from .tail import Tail
 
 MAX_SEED = 2**64 - 1
 
@@ -32,6 +32,7 @@ class Stage:
         width, height: pixels; 0 follows the chain, or the variant's published size for a first stage.
         start_image, end_image, anchor_image: `[1, H, W, C]` in 0..1 at any size.
         sampling: None takes the values the variant was published with.
+        take: number of a stored take of this stage that is used whatever the words, seed and sampling; 0 is none.
     """
 
     prompt: str
@@ -46,6 +47,7 @@ class Stage:
     end_image: torch.Tensor | None = None
     anchor_image: torch.Tensor | None = None
     sampling: Settings | None = None
+    take: int = 0
 
 
 @dataclass(frozen=True)
@@ -89,24 +91,6 @@ def check_stage(stage: Stage, model: VideoModel, chain: Chain | None) -> Ready:
     return Ready(stage, clip, width, height, sampling, number)
 
 
-def render_stage(
-    ready: Ready, model: VideoModel, chain: Chain | None, positive: list[Any], negative: list[Any], progress: Progress
-) -> Chain:
-    """Render a checked stage and return the chain with it at the end.
-
-    Args:
-        positive, negative: ComfyUI's CONDITIONING of the stage's prompts.
-    """
-    stage = ready.stage
-    progress.stage(ready.number)
-    tail = None
-    if stage.join.transition is Transition.SMOOTH and chain is not None:
-        progress.doing("taking over the end of the stage before")
-        tail = tail_of(chain.links[-1], stage.join.overlap, stage.carry)
-    tensors = render_latents(ready, model, tail, positive, negative, progress)
-    return ready.behind(chain, model, store.write_take(tensors, facts_of(ready, model)))
-
-
 def render_latents(
     ready: Ready, model: VideoModel, tail: Tail | None, positive: list[Any], negative: list[Any], progress: Progress
 ) -> dict[str, torch.Tensor]:
@@ -127,17 +111,6 @@ def check_stages(stages: Sequence[Stage], model: VideoModel, chain: Chain | None
         ready.append(check_stage(stage, model, chain))
         chain = ready[-1].behind(chain, model)
     return ready
-
-
-def render_stages(ready: Sequence[Ready], model: VideoModel, progress: Progress) -> Chain:
-    """Render a whole chain of checked stages: all prompts first, then stage after stage."""
-    prompts = encode_prompts(model, [one.stage for one in ready], progress)
-    chain = None
-    for one, (positive, negative) in zip(ready, prompts, strict=True):
-        chain = render_stage(one, model, chain, positive, negative, progress)
-    if chain is None:
-        raise Refusal("a chain needs at least one stage.", field="stages")
-    return chain
 
 
 def encode_prompts(model: VideoModel, stages: Sequence[Stage], progress: Progress) -> list[tuple[list[Any], list[Any]]]:

@@ -1,20 +1,41 @@
-"""Takes on disk."""
+"""Takes on disk: everything that was ever rendered, under the key of what made it.
+
+    takes/<key>/take.json            facts, and the size and hash of every file beside it; sealed with a hash of itself
+    takes/<key>/tensors.safetensors  the latents
+    takes/<key>/notes.json           name and keep mark, the only thing about a take that can change
+
+A take is put together under another name and appears by one rename, so it exists wholly or not at all.
+"""
 
 from __future__ import annotations
 
-import json
+import contextlib
+import hashlib
+import logging
 import os
+import re
+import secrets
+import shutil
+import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from .disk import READ_ONLY, Damaged, flush, flush_folder, room_for, sealed, unsealed, write_whole
+from .errors import Refusal
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
 
-FORMAT = "longtake.take.v1"
+log = logging.getLogger(__name__)
+
+TAKE_FORMAT = "longtake.take.v2"
+NOTES_FORMAT = "longtake.notes.v1"
+FACTS, TENSORS, NOTES = "take.json", "tensors.safetensors", "notes.json"
+KEY = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -22,16 +43,45 @@ class Take:
     """One finished rendering of a stage.
 
     Args:
-        path: safetensors file with named tensors and the facts as JSON metadata. "latent" `[1, C, T, h, w]` is the
-            picture in VAE space; what else a family renders (sound, for example) lies beside it under its own name.
+        path: its folder. The tensors in it go by name: "latent" `[1, C, T, h, w]` is the picture in VAE space; what
+            else a family renders (sound, for example) lies beside it under its own name.
     """
 
     path: Path
 
-    def tensors(self) -> dict[str, torch.Tensor]:
-        from safetensors.torch import load_file
+    @property
+    def key(self) -> str:
+        return self.path.name
 
-        return load_file(self.path)
+    def record(self) -> dict[str, Any]:
+        """What take.json says; raises `Damaged`."""
+        try:
+            record = unsealed((self.path / FACTS).read_bytes(), (TAKE_FORMAT,))
+        except OSError as error:
+            raise Damaged(f"its {FACTS} cannot be read ({error.strerror})") from None
+        if record.get("key") != self.key:
+            raise Damaged("it is another take under this one's name")
+        return record
+
+    def facts(self) -> dict[str, Any]:
+        """What made it."""
+        return self.record()["facts"]
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Its tensors by name, read and checked.
+
+        Raises:
+            Refusal: the take has been deleted or damaged since it was rendered.
+        """
+        from safetensors.torch import load
+
+        try:
+            return load(self.checked())
+        except Damaged as error:
+            raise Refusal(
+                f"the take {self.key[:12]} can no longer be used: {error}. Queue again with a new seed, or restart "
+                "ComfyUI and queue again: it is rendered anew and the stages that are stored are not."
+            ) from error
 
     def latent(self) -> torch.Tensor:
         return self.tensors()["latent"]
@@ -40,50 +90,168 @@ class Take:
         """The sound's latent `[1, C, T, F]`, or None for a silent take."""
         return self.tensors().get("audio")
 
-    def facts(self) -> dict[str, Any]:
-        from safetensors import safe_open
+    def checked(self) -> bytes:
+        """The bytes of its tensor file; raises `Damaged` where they are not what was written."""
+        expected = self.record()["files"][TENSORS]
+        try:
+            data = (self.path / TENSORS).read_bytes()
+        except OSError as error:
+            raise Damaged(f"its {TENSORS} cannot be read ({error.strerror})") from None
+        if len(data) != expected["size"] or hashlib.sha256(data).hexdigest() != expected["sha256"]:
+            raise Damaged(f"its {TENSORS} has changed since it was written")
+        return data
 
-        with safe_open(self.path, framework="pt") as file:
-            return json.loads(file.metadata()["facts"])
+    def notes(self) -> dict[str, Any]:
+        """Name and keep mark; those of an unnamed take where nothing readable is noted."""
+        blank = {"name": "", "keep": False}
+        try:
+            return {**blank, **unsealed((self.path / NOTES).read_bytes(), (NOTES_FORMAT,))}
+        except FileNotFoundError:
+            return blank
+        except (OSError, Damaged) as error:
+            log.warning("Longtake: the notes of take %s are lost: %s", self.key[:12], error)
+            return blank
+
+    def note(self, **changes: Any) -> None:
+        """Change its name or keep mark."""
+        notes = {**self.notes(), **changes, "format": NOTES_FORMAT}
+        write_whole(self.path / NOTES, lambda partial: partial.write_bytes(sealed(notes)))
+
+    def size(self) -> int:
+        """Bytes on disk."""
+        with contextlib.suppress(OSError):
+            return sum(entry.stat().st_size for entry in os.scandir(self.path))
+        return 0
+
+    @property
+    def used(self) -> float:
+        """When it was last used, in seconds since 1970."""
+        try:
+            return (self.path / FACTS).stat().st_mtime
+        except OSError:
+            return 0.0
+
+    def touch(self) -> None:
+        """Count as used now; on a store that cannot be written nobody prunes either."""
+        with contextlib.suppress(OSError):
+            os.utime(self.path / FACTS)
 
     @property
     def frames_path(self) -> Path:
-        """Where the decoded frames are kept, once somebody has asked for them."""
-        return self.path.with_suffix(".frames.npy")
+        """Where the decoded frames are kept, once somebody has asked for them: they can always be made again."""
+        return _temp() / f"{self.key}.frames.npy"
 
     @property
     def sound_path(self) -> Path:
         """Where the decoded sound is kept, once somebody has asked for it."""
-        return self.path.with_suffix(".sound.npy")
+        return _temp() / f"{self.key}.sound.npy"
 
 
-def folder() -> Path:
-    """Where takes live: ComfyUI's temp folder, which it clears when it starts."""
+class Store:
+    """A folder of takes, and a spare one that takes what the first cannot.
+
+    Args:
+        root: usually `output/longtake`.
+        spare: written to where `root` is read-only.
+    """
+
+    def __init__(self, root: Path, spare: Path | None = None):
+        self.root = root
+        self.roots = (root,) if spare is None else (root, spare)
+
+    def find(self, key: str) -> Take | None:
+        """The take of this key, whole and checked, or None.
+
+        What lies under the key and is no whole take is reported and put aside, so that it is rendered again.
+        """
+        for root in self.roots:
+            take = Take(root / "takes" / key)
+            if not os.path.lexists(take.path):
+                continue
+            try:
+                take.checked()
+            except Damaged as error:
+                log.warning("Longtake: take %s is rendered again: %s", key[:12], error)
+                _put_aside(take.path)
+                continue
+            take.touch()
+            return take
+        return None
+
+    def write(self, key: str, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> Take:
+        """Keep a take, in the spare folder where the store is read-only.
+
+        Args:
+            tensors: by name; "latent" `[1, C, T, h, w]` is the picture.
+            facts: what made it; JSON values.
+
+        Raises:
+            Refusal: the disk is full; nothing is left behind.
+        """
+        from safetensors.torch import save
+
+        data = save({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()})
+        *first, last = self.roots
+        for root in first:
+            try:
+                return _publish(root, key, data, facts)
+            except OSError as error:
+                if error.errno not in READ_ONLY:
+                    raise
+                log.warning("Longtake: %s cannot be written (%s); takes go to %s", root, error.strerror, last)
+        return _publish(last, key, data, facts)
+
+    def takes(self) -> Iterator[Take]:
+        """Every folder that may be a take, read or not."""
+        for root in self.roots:
+            with contextlib.suppress(FileNotFoundError):
+                for entry in os.scandir(root / "takes"):
+                    if KEY.fullmatch(entry.name):
+                        yield Take(Path(entry.path))
+
+    def records(self) -> Iterator[tuple[Take, dict[str, Any]]]:
+        """Every readable take and what its take.json says."""
+        for take in self.takes():
+            with contextlib.suppress(Damaged):
+                yield take, take.record()
+
+    def take(self, key: str) -> Take | None:
+        """The take of a key, or None; what it holds is not read."""
+        if not KEY.fullmatch(key):
+            return None
+        paths = (root / "takes" / key for root in self.roots)
+        return next((Take(path) for path in paths if path.is_dir()), None)
+
+    def delete(self, take: Take) -> None:
+        """Remove a take: it is gone at once, whatever happens while its files are being removed."""
+        gone = take.path.parents[1] / "partial" / uuid.uuid4().hex
+        gone.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.replace(take.path, gone)
+        shutil.rmtree(gone, ignore_errors=True)
+
+
+def here() -> Store:
+    """The store of this ComfyUI, in its output folder."""
     import folder_paths
 
-    path = Path(folder_paths.get_temp_directory()) / "longtake"
-    path.mkdir(parents=True, exist_ok=True)
-    return path
+    return Store(Path(folder_paths.get_output_directory()) / "longtake", _temp())
 
 
 def write_take(tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> Take:
-    """Write a take; it exists wholly or not at all.
+    """Keep a take under a key that is used once: it can be shown, named and exported, and is never found again."""
+    return here().write(secrets.token_hex(32), tensors, facts)
 
-    Args:
-        tensors: by name; "latent" `[1, C, T, h, w]` is the picture.
-        facts: what made it; JSON values.
-    """
-    from safetensors.torch import save_file
 
-    path = folder() / f"{uuid.uuid4().hex}.safetensors"
-    whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    metadata = {"format": FORMAT, "facts": json.dumps(dict(facts))}
-    _write_whole(path, lambda partial: save_file(whole, partial, metadata))
-    return Take(path)
+def numbered(store: Store, place: str) -> dict[int, Take]:
+    """The takes of one stage by the numbers they were given when they were rendered, from 1."""
+    found = [(record, take) for take, record in store.records() if record["facts"].get("place") == place]
+    found.sort(key=lambda pair: (pair[0]["facts"].get("take", 0), pair[0]["created"]), reverse=True)
+    return dict(sorted((record["facts"].get("take", 0), take) for record, take in found))
 
 
 def write_frames(take: Take, shape: tuple[int, ...], fill: Callable[[np.ndarray], None]) -> None:
-    """Keep decoded frames beside a take.
+    """Keep the decoded frames of a take.
 
     Args:
         shape: `(T, H, W, 3)`.
@@ -93,18 +261,68 @@ def write_frames(take: Take, shape: tuple[int, ...], fill: Callable[[np.ndarray]
 
     def write(partial: Path) -> None:
         frames = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint16, shape=shape)
+        if hasattr(os, "posix_fallocate"):
+            # Writing to a mapped file that the disk has no room for would end the whole process.
+            with open(partial, "rb+") as file:
+                os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
         fill(frames)
         frames.flush()
 
-    _write_whole(take.frames_path, write)
+    write_whole(take.frames_path, write)
 
 
-def _write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+def _temp() -> Path:
+    import folder_paths
+
+    path = Path(folder_paths.get_temp_directory()) / "longtake"
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _publish(root: Path, key: str, data: bytes, facts: Mapping[str, Any]) -> Take:
+    path = root / "takes" / key
+    partial = root / "partial" / uuid.uuid4().hex
+    record = {
+        "format": TAKE_FORMAT,
+        "key": key,
+        "created": time.time(),
+        "facts": dict(facts),
+        "files": {TENSORS: {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}},
+    }
     try:
-        write(partial)
-        with open(partial, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(partial, path)
+        with room_for(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial.mkdir(parents=True)
+            for name, content in ((TENSORS, data), (FACTS, sealed(record))):
+                (partial / name).write_bytes(content)
+                flush(partial / name)
+            flush_folder(partial)
+            return _rename(partial, Take(path))
     finally:
-        partial.unlink(missing_ok=True)
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _rename(partial: Path, take: Take) -> Take:
+    """Let a finished folder become the take; another process may have been faster with the same one."""
+    if os.path.lexists(take.path):
+        try:
+            take.checked()
+            return take
+        except Damaged:
+            _put_aside(take.path)
+    try:
+        os.rename(partial, take.path)
+    except OSError:
+        if not take.path.is_dir():
+            raise
+        take.checked()
+    flush_folder(take.path.parent)
+    return take
+
+
+def _put_aside(path: Path) -> None:
+    """Move what is no whole take out of the way, without losing it."""
+    aside = path.parents[1] / "damaged"
+    with contextlib.suppress(OSError):
+        aside.mkdir(exist_ok=True)
+        os.rename(path, aside / f"{path.name}.{uuid.uuid4().hex[:8]}")

@@ -1,0 +1,114 @@
+"""Rendering the stages of a chain that are not stored yet."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from . import chains, store
+from .chain import Chain, Transition
+from .errors import Refusal
+from .keys import Planned, look_up
+from .stage import Ready, encode_prompts, facts_of, render_latents
+from .tail import tail_of
+
+if TYPE_CHECKING:
+    from .model import VideoModel
+    from .progress import Progress
+
+
+class StageFailed(RuntimeError):
+    """A stage that could not be rendered; the message names it and says what is kept."""
+
+
+def render_stages(ready: Sequence[Ready], model: VideoModel, progress: Progress, chain: Chain | None = None) -> Chain:
+    """The chain with checked stages at its end: stored ones from the store, the others rendered.
+
+    All prompts of stages that render are read first, so that the text encoder is loaded once; where every stage is
+    stored nothing is loaded. Each stage is kept as soon as it is finished, and so is the chain up to it.
+
+    Raises:
+        StageFailed: naming the stage; those before it are stored, and their chain opens with Load Chain.
+    """
+    planned = look_up(ready, model, chain)
+    missing = [one.ready.stage for one in planned if one.take is None]
+    prompts = iter(encode_prompts(model, missing, progress) if missing else ())
+    for one in planned:
+        if one.take is not None:
+            progress.stored(one.ready.number, one.ready.sampling.steps, one.take.key)
+            chain = one.ready.behind(chain, model, one.take)
+        else:
+            progress.stage(one.ready.number)
+            with _named(one.ready.number, chain):
+                take = _render(one, model, chain, *next(prompts), progress)
+            chain = one.ready.behind(chain, model, take)
+            progress.finished(one.ready.number, take.key)
+        chains.remember(store.here(), chain)
+    if chain is None:
+        raise Refusal("a chain needs at least one stage.", field="stages")
+    return chain
+
+
+def _render(
+    one: Planned,
+    model: VideoModel,
+    chain: Chain | None,
+    positive: list[Any],
+    negative: list[Any],
+    progress: Progress,
+) -> store.Take:
+    started = time.monotonic()
+    stage, tail = one.ready.stage, None
+    if stage.join.transition is Transition.SMOOTH and chain is not None:
+        progress.doing("taking over the end of the stage before")
+        tail = tail_of(chain.links[-1], stage.join.overlap, stage.carry)
+    tensors = render_latents(one.ready, model, tail, positive, negative, progress)
+    shelf = store.here()
+    facts = {
+        **facts_of(one.ready, model),
+        "place": one.identity.place,
+        "take": max(store.numbered(shelf, one.identity.place), default=0) + 1,
+        "rendering_seconds": round(time.monotonic() - started, 3),
+        "unidentified": one.identity.unidentified,
+        **versions(),
+    }
+    return shelf.write(one.identity.key, tensors, facts)
+
+
+def versions() -> dict[str, str]:
+    """What rendered a take; recorded, and no part of its key."""
+    import comfyui_version
+    import torch
+
+    return {"torch": torch.__version__, "comfyui": comfyui_version.__version__}
+
+
+@contextmanager
+def _named(number: int, before: Chain | None) -> Iterator[None]:
+    """Let an error name its stage and say what is kept. A cancel and an empty GPU stay what they are to ComfyUI."""
+    from comfy.model_management import InterruptProcessingException, is_oom
+
+    try:
+        yield
+    except InterruptProcessingException:
+        raise
+    except Refusal as refusal:
+        raise refusal.at(stage=number) from None
+    except Exception as error:
+        message = f"stage {number}: {error or type(error).__name__}{_kept(before)}"
+        if is_oom(error):
+            error.args = (message, *error.args[1:])
+            raise
+        raise StageFailed(message) from error
+
+
+def _kept(chain: Chain | None) -> str:
+    if chain is None:
+        return ""
+    count = len(chain.links)
+    what = "Stage 1 is" if count == 1 else f"Stages 1 to {count} are"
+    return (
+        f"\n{what} stored: queued again, this goes on from there; Load Chain opens them as chain {chains.id_of(chain)}."
+    )
