@@ -1,13 +1,19 @@
-"""Apply LoRA: files for the experts of a bundle."""
+"""Apply LoRA, files for the experts of a bundle; Fuse and Save, merged checkpoints of them."""
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
+import comfy.utils
 import folder_paths
 from comfy_api.latest import io, ui
 
 from ..pipelines.errors import Refusal
+from ..pipelines.fuse import fuse
 from ..pipelines.lora import AUTO, NONE, LoraChoice, apply_lora
 from ..pipelines.model import VideoModel
+from ..pipelines.pairs import other_half
 from .progress import say
 from .types import CATEGORY, ModelBundle
 
@@ -72,6 +78,14 @@ class ApplyLora(io.ComfyNode):
         )
 
     @classmethod
+    def fingerprint_inputs(cls, high_noise_lora: str, low_noise_lora: str, **_: object) -> list[tuple[str, int, int]]:
+        """The node runs again where a file was exchanged for another of the same name."""
+        names = {high_noise_lora, low_noise_lora} - {NONE, AUTO}
+        found = names | {other_half(name, lora_names()) for name in names}
+        stats = {name: os.stat(lora_path(name)) for name in found if name in lora_names()}
+        return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in sorted(stats.items())]
+
+    @classmethod
     def execute(
         cls,
         model: VideoModel,
@@ -87,4 +101,61 @@ class ApplyLora(io.ComfyNode):
         return io.NodeOutput(bundle, text, ui=ui.PreviewText(text))
 
 
-NODES = [ApplyLora]
+class FuseAndSave(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LongtakeFuseAndSave",
+            display_name="Fuse and Save",
+            category=CATEGORY,
+            description="Writes the diffusion models of a bundle with their LoRAs merged in, one file for each expert "
+            "that has any. Every loader that loads the original loads the merged file.",
+            search_aliases=["merge lora", "bake lora", "save merged model", "save checkpoint"],
+            inputs=[
+                ModelBundle.Input("model", tooltip="A bundle of files with LoRAs from Apply LoRA."),
+                io.String.Input(
+                    "filename_prefix",
+                    default="diffusion_models/longtake",
+                    tooltip="Below ComfyUI's output folder. Loaders list what lies in its diffusion_models.",
+                ),
+            ],
+            outputs=[io.String.Output(display_name="paths")],
+            hidden=[io.Hidden.unique_id],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(cls, model: VideoModel, filename_prefix: str) -> io.NodeOutput:
+        experts = [(name, part) for name, part in (("high", model.high), ("low", model.low)) if part is not None]
+        chosen = [(name, part) for name, part in experts if any(lora.expert == name for lora in model.loras)]
+        if not chosen:
+            raise Refusal("the bundle has no LoRA to merge; put Apply LoRA before this node.", field="model")
+        folder, filename, counter, _, _ = folder_paths.get_save_image_path(
+            filename_prefix, folder_paths.get_output_directory()
+        )
+        bar = comfy.utils.ProgressBar(len(chosen) * 1000, node_id=cls.hidden.unique_id)
+        said = []
+        for number, (name, part) in enumerate(chosen):
+            if part.path is None:
+                raise Refusal(
+                    "the bundle was made of loaded models; merging works from the file, so choose it in Load Wan 2.2.",
+                    field="model",
+                )
+            expert = f"_{name}_noise" if model.low is not None else ""
+            target = Path(folder) / f"{filename}_{counter:05}{expert}.safetensors"
+            say(cls.hidden.unique_id, f"Merging into {part.name}")
+            loras = [lora for lora in model.loras if lora.expert == name]
+            fused = fuse(
+                part.path,
+                loras,
+                model.family,
+                target,
+                lambda done, total, before=number: bar.update_absolute(before * 1000 + done * 1000 // max(1, total)),
+            )
+            said.append((str(fused.path), f"{target.name}: {fused.weights} weights of {part.name} changed"))
+        text = "\n".join(line for _, line in said)
+        say(cls.hidden.unique_id, text)
+        return io.NodeOutput("\n".join(path for path, _ in said), ui=ui.PreviewText(text))
+
+
+NODES = [ApplyLora, FuseAndSave]

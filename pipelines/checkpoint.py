@@ -13,7 +13,7 @@ from .errors import Refusal
 
 SAFE_SUFFIXES = (".safetensors", ".sft")
 
-_DTYPES = {
+DTYPES = {
     "F64": torch.float64,
     "F32": torch.float32,
     "F16": torch.float16,
@@ -65,7 +65,7 @@ def outline(path: str | os.PathLike[str]) -> Outline:
 
 def _hollow(part: Any) -> torch.Tensor:
     # Types that torch has no name for only occur in quantised weights, whose dtype no detection looks at.
-    return torch.empty(part.get_shape(), dtype=_DTYPES.get(part.get_dtype(), torch.uint8), device="meta")
+    return torch.empty(part.get_shape(), dtype=DTYPES.get(part.get_dtype(), torch.uint8), device="meta")
 
 
 def model_config(file: Outline) -> dict[str, Any] | None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .checkpoint import outline
 from .errors import Refusal
 from .lora_file import LoraFile, open_lora
-from .lora_match import Match, match
+from .lora_match import match
 from .lora_names import for_second
+from .lora_patch import patch
 from .lora_report import Coverage, coverage
 from .pairs import noise_level, other_half
 from .skeleton import Skeleton, skeleton_of_file, skeleton_of_model
@@ -112,7 +113,7 @@ def patched(model: VideoModel, file: LoraFile, expert: str, strength: float) -> 
     if strength == 0:
         return model, report
     applied = AppliedLora(file, expert, strength)
-    part = part.patched(applied, lambda base: _patch(base, file, found, strength))
+    part = part.patched(applied, lambda base: patch(base, file, found, strength))
     loras = (*model.loras, applied)
     if expert == "high":
         return replace(model, high=part, loras=loras), report
@@ -126,22 +127,6 @@ def skeleton_of(part: Part) -> Skeleton:
     if part.path is not None and not part.loaded:
         return skeleton_of_file(outline(part.path))
     return skeleton_of_model(part.get().model)
-
-
-def _patch(base: Any, file: LoraFile, found: Match, strength: float) -> Any:
-    """A clone of a ModelPatcher with a file's changes added, as ComfyUI's LoraLoaderModelOnly adds them."""
-    from comfy.lora import model_lora_keys_unet
-
-    patches = found.patches(file.load(), model_lora_keys_unet(base.model, {}))
-    clone = base.clone()
-    taken = set(clone.add_patches(patches, strength))
-    left = [str(target) for target in patches if target not in taken]
-    if left:
-        raise Refusal(
-            f"{file.name}: the loaded model lacks {len(left)} of the weights that its header names, {left[0]} first. "
-            "Was the file changed in between?"
-        )
-    return clone
 
 
 def _resolved(

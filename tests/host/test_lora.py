@@ -14,7 +14,7 @@ from tests.host import graphs, stock
 from tests.host.place import Place
 from tests.host.server import Server
 from tests.host.stock import Graph, node
-from tests.host.test_parity import assert_same
+from tests.host.test_parity import assert_same, both_latents
 from tests.host.test_refusals import LOADING, message
 from tests.tiny.photos import put_photos
 
@@ -68,6 +68,29 @@ def test_the_report_is_shown_and_handed_on(server: Server, photos: dict[str, str
     assert "keys: 24 of 24 used (100 %)" in shown
     assert shown in result.texts
     assert result.outputs["lora"]["text"] == [shown]
+
+
+def test_a_merged_model_renders_what_the_patched_one_renders(server: Server, photos: dict[str, str]) -> None:
+    """The tiny files are fp16 and a CPU computes in fp32, so the merged weights are rounded once more."""
+    merge = {
+        "model": graphs.load("i2v"),
+        "lora": apply_lora(HIGH, strength_high=3.0, strength_low=0.5),
+        "save": node("LongtakeFuseAndSave", model=["lora", 0], filename_prefix="diffusion_models/merged"),
+    }
+    result = server.run(merge)
+    assert result.ok, result.why()
+    high, low = "merged_00001_high_noise.safetensors", "merged_00001_low_noise.safetensors"
+    assert sorted(path.name for path in (server.output / "diffusion_models").iterdir()) == [high, low]
+    merged = graphs.load("i2v", high_noise_model=high, low_noise_model=low)
+    graph = {
+        **with_lora(merge["lora"]),
+        "merged": merged,
+        "again": graphs.stage("merged", start_image=["photo", 0]),
+        "latent": node("LongtakeChainToLatent", chain=["stage", 0], stage=1),
+        "latent_again": node("LongtakeChainToLatent", chain=["again", 0], stage=1),
+    }
+    first, second = both_latents(server, graph, ["latent", 0], ["latent_again", 0])
+    assert (first - second).abs().max() <= 2e-3 * first.abs().max()
 
 
 @pytest.fixture(scope="module")
