@@ -11,7 +11,8 @@ from comfy_api.latest import io, ui
 
 from ..pipelines.errors import Refusal
 from ..pipelines.fuse import fuse
-from ..pipelines.lora import AUTO, NONE, LoraChoice, apply_lora
+from ..pipelines.lora import apply_lora
+from ..pipelines.lora_choice import AUTO, NONE, LoraChoice
 from ..pipelines.model import VideoModel
 from ..pipelines.pairs import other_half
 from .progress import say

@@ -211,7 +211,7 @@ class ChainStage(io.ComfyNode):
         node_id, graph = cls.hidden.unique_id, cls.hidden.prompt or {}
         check_later_stages(graph, node_id, ready.behind(chain, model), model)
         progress = NodeProgress(node_id, ready.number + count_later_stages(graph, node_id), ready.sampling.steps)
-        return io.NodeOutput(render_stages([ready], model, progress, chain))
+        return io.NodeOutput(render_stages([ready], progress, chain))
 
 
 NODES = [ChainStage]

@@ -11,12 +11,15 @@ from comfy_execution.graph_utils import ExecutionBlocker
 from ..pipelines.chain import Format, Length
 from ..pipelines.errors import Refusal
 from ..pipelines.families import Carry
+from ..pipelines.lora import apply_lora
+from ..pipelines.lora_choice import LoraChoice
 from ..pipelines.model import VideoModel
 from ..pipelines.render import render_stages
 from ..pipelines.sampling import SamplingSettings
 from ..pipelines.stage import Stage, check_stages
 from ..pipelines.storyboard import Plan, PlannedStage, Storyboard, parse, plan
 from .images import input_image
+from .lora import lora_names, lora_path
 from .progress import NodeProgress, say
 from .types import CATEGORY, Chain, ModelBundle, Sampling
 
@@ -87,6 +90,28 @@ def _named_image(one: PlannedStage, field: str, number: int) -> torch.Tensor | N
         raise refusal.at(stage=number, field=field) from None
 
 
+def models_of(planned: Plan, model: VideoModel) -> tuple[list[VideoModel], dict[str, list[str]]]:
+    """The bundle of each stage, with the LoRAs that the stage names on top of the bundle's own, and a report of them.
+
+    Stages that name the same share one bundle, so that nothing is patched anew between them.
+    """
+    made: dict[tuple[LoraChoice, ...], VideoModel] = {(): model}
+    lines: list[str] = []
+    for number, stage in enumerate(planned.stages, start=1):
+        choices = stage.entry.loras
+        if choices in made:
+            continue
+        bundle = model
+        try:
+            for choice in choices:
+                bundle, reports, remarks = apply_lora(bundle, choice, lora_names(), lora_path)
+                lines += [*remarks, *(line for report in reports for line in report.lines())]
+        except Refusal as refusal:
+            raise refusal.at(stage=number) from None
+        made[choices] = bundle
+    return [made[stage.entry.loras] for stage in planned.stages], {"loras": lines} if lines else {}
+
+
 class RenderStoryboard(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -141,13 +166,14 @@ class RenderStoryboard(io.ComfyNode):
         board = parse(storyboard)
         planned = plan(board, format_of(model))
         stages = stages_of(board, planned, start_image, sampling)
-        ready = check_stages(stages, model)
-        text = json.dumps(planned.as_json(), indent=2, ensure_ascii=False)
+        models, reports = models_of(planned, model)
+        ready = check_stages(stages, models)
+        text = json.dumps(planned.as_json() | reports, indent=2, ensure_ascii=False)
         if validate_only:
             say(cls.hidden.unique_id, text)
             return io.NodeOutput(ExecutionBlocker(None), text, ui=ui.PreviewText(text))
         steps = sum(one.sampling.steps for one in ready)
-        chain = render_stages(ready, model, NodeProgress(cls.hidden.unique_id, len(ready), steps))
+        chain = render_stages(ready, NodeProgress(cls.hidden.unique_id, len(ready), steps))
         return io.NodeOutput(chain, text, ui=ui.PreviewText(text))
 
 

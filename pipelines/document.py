@@ -140,14 +140,26 @@ def seconds(value: Any) -> float:
     return float(value)
 
 
+def number(value: Any) -> float:
+    """A finite number of at most 100 either way."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not -100 <= value <= 100:
+        raise Refusal(f"{_quoted(value)} is given; a number from -100 to 100 is needed")
+    return float(value)
+
+
 def image_name(value: Any) -> str:
     """The name of a picture in ComfyUI's input folder, with forward or backward slashes."""
+    return file_name(value, "a picture", "input folder")
+
+
+def file_name(value: Any, what: str, folder: str) -> str:
+    """The name of a file in one of ComfyUI's folders; a path that leads out of it is refused."""
     name = text(value)
     path = PureWindowsPath(name)  # takes both slashes apart and knows drives, so it is as strict as either system
     if not name.strip() or "\0" in name:
-        raise Refusal("it is empty; name a picture in ComfyUI's input folder")
+        raise Refusal(f"it is empty; name {what} in ComfyUI's {folder}")
     if path.drive or path.root or ".." in path.parts:
-        raise Refusal(f"{_quoted(name)} leads out of ComfyUI's input folder; name a picture inside it")
+        raise Refusal(f"{_quoted(name)} leads out of ComfyUI's {folder}; name {what} inside it")
     return name
 
 

@@ -214,10 +214,7 @@ def _record(source: Path, loras: Sequence[AppliedLora]) -> dict[str, Any]:
     return {
         "into": source.name,
         "computed_in": "float32",
-        "loras": [
-            {"file": lora.file.name, "sha256": lora.content, "expert": lora.expert, "strength": lora.strength}
-            for lora in loras
-        ],
+        "loras": [lora.facts() for lora in loras],
     }
 
 

@@ -38,7 +38,7 @@ class Planned:
     take: store.Take | None
 
 
-def look_up(ready: Sequence[Ready], model: VideoModel, chain: Chain | None = None) -> list[Planned]:
+def look_up(ready: Sequence[Ready], chain: Chain | None = None) -> list[Planned]:
     """Name the takes of stages that follow one another, and find those that are stored. Nothing is loaded.
 
     Args:
@@ -51,10 +51,10 @@ def look_up(ready: Sequence[Ready], model: VideoModel, chain: Chain | None = Non
     shelf = store.here()
     planned = []
     for one in ready:
-        called = stage_identity(one, model, before)
+        called = stage_identity(one, one.model, before)
         take = _stored(shelf, called, one)
         planned.append(Planned(one, called, take))
-        before = _before(called.key if take is None else take.key, model)
+        before = _before(called.key if take is None else take.key, one.model)
     return planned
 
 

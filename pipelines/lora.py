@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .checkpoint import outline
 from .errors import Refusal
+from .lora_choice import AUTO, NONE, LoraChoice
 from .lora_file import LoraFile, open_lora
 from .lora_match import match
 from .lora_names import for_second
@@ -19,25 +20,6 @@ from .skeleton import Skeleton, skeleton_of_file, skeleton_of_model
 
 if TYPE_CHECKING:
     from .model import Part, VideoModel
-
-NONE = "none"
-AUTO = "auto"  # the other half of the pair, found by its name
-
-
-@dataclass(frozen=True)
-class LoraChoice:
-    """LoRA files as somebody chose them: names in ComfyUI's loras folder, `NONE` or `AUTO`.
-
-    Args:
-        high: for the high-noise expert, or for the only diffusion model.
-        low: for the low-noise expert.
-        strength_high, strength_low: factor of the change; 0 leaves the expert as it is.
-    """
-
-    high: str = NONE
-    low: str = AUTO
-    strength_high: float = 1.0
-    strength_low: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -60,6 +42,15 @@ class AppliedLora:
     def identity(self) -> tuple[str, str, float]:
         """What the key of a take counts of it."""
         return self.content, self.expert, self.strength
+
+    def facts(self) -> dict[str, Any]:
+        """What is written down of it, as JSON values."""
+        return {
+            "file": self.file.name,
+            "sha256": self.content,
+            "expert": self.expert,
+            "strength": self.strength,
+        }
 
 
 def apply_lora(

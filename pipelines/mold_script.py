@@ -25,7 +25,6 @@ ELSEWHERE: dict[str, str] = {
     "placement": "ComfyUI decides what is on the GPU",
 }
 INLINE_IMAGES = ("source_image", "source_image_b64")
-RESERVED = ("loras", "references")
 
 TRANSITION = doc.one_of("smooth", "cut", "fade")
 SCRIPT: dict[str, doc.Check] = {"schema": doc.text, "chain": doc.anything, "stage": doc.tables}
@@ -45,10 +44,13 @@ def _no_image_inside(value: Any) -> Any:
     )
 
 
-def _nothing(value: Any) -> Any:
-    if value != []:
-        raise Refusal("a stage cannot choose its own; connect a model that has it")
-    return value
+def _nothing(instead: str) -> doc.Check:
+    def check(value: Any) -> Any:
+        if value != []:
+            raise Refusal(f"a script's stage cannot choose its own; {instead}")
+        return value
+
+    return check
 
 
 STAGE: dict[str, doc.Check] = {
@@ -61,7 +63,8 @@ STAGE: dict[str, doc.Check] = {
     "source_image_path": doc.image_name,
     "model": doc.anything,
     **dict.fromkeys(INLINE_IMAGES, _no_image_inside),
-    **dict.fromkeys(RESERVED, _nothing),
+    "loras": _nothing("put Apply LoRA before this node, or write a storyboard, whose stages take loras"),
+    "references": _nothing("connect a model that has it"),
 }
 
 

@@ -15,7 +15,6 @@ from .stage import Ready, encode_prompts, facts_of, render_latents
 from .tail import tail_of
 
 if TYPE_CHECKING:
-    from .model import VideoModel
     from .progress import Progress
 
 
@@ -23,7 +22,7 @@ class StageFailed(RuntimeError):
     """A stage that could not be rendered; the message names it and says what is kept."""
 
 
-def render_stages(ready: Sequence[Ready], model: VideoModel, progress: Progress, chain: Chain | None = None) -> Chain:
+def render_stages(ready: Sequence[Ready], progress: Progress, chain: Chain | None = None) -> Chain:
     """The chain with checked stages at its end: stored ones from the store, the others rendered.
 
     All prompts of stages that render are read first, so that the text encoder is loaded once; where every stage is
@@ -32,18 +31,18 @@ def render_stages(ready: Sequence[Ready], model: VideoModel, progress: Progress,
     Raises:
         StageFailed: naming the stage; those before it are stored, and their chain opens with Load Chain.
     """
-    planned = look_up(ready, model, chain)
-    missing = [one.ready.stage for one in planned if one.take is None]
-    prompts = iter(encode_prompts(model, missing, progress) if missing else ())
+    planned = look_up(ready, chain)
+    missing = [one.ready for one in planned if one.take is None]
+    prompts = iter(encode_prompts(missing, progress) if missing else ())
     for one in planned:
         if one.take is not None:
             progress.stored(one.ready.number, one.ready.sampling.steps, one.take.key)
-            chain = one.ready.behind(chain, model, one.take)
+            chain = one.ready.behind(chain, one.ready.model, one.take)
         else:
             progress.stage(one.ready.number)
             with _named(one.ready.number, chain):
-                take = _render(one, model, chain, *next(prompts), progress)
-            chain = one.ready.behind(chain, model, take)
+                take = _render(one, chain, *next(prompts), progress)
+            chain = one.ready.behind(chain, one.ready.model, take)
             progress.finished(one.ready.number, take.key)
         chains.remember(store.here(), chain)
     if chain is None:
@@ -53,14 +52,13 @@ def render_stages(ready: Sequence[Ready], model: VideoModel, progress: Progress,
 
 def _render(
     one: Planned,
-    model: VideoModel,
     chain: Chain | None,
     positive: list[Any],
     negative: list[Any],
     progress: Progress,
 ) -> store.Take:
     started = time.monotonic()
-    stage, tail = one.ready.stage, None
+    stage, model, tail = one.ready.stage, one.ready.model, None
     if stage.join.transition is Transition.SMOOTH and chain is not None:
         progress.doing("taking over the end of the stage before")
         tail = tail_of(chain.links[-1], stage.join.overlap, stage.carry)

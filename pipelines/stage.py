@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
 
     from . import store
-    from .model import VideoModel
+    from .model import Part, VideoModel
     from .progress import Progress
     from .tail import Tail
 
@@ -52,9 +52,10 @@ class Stage:
 
 @dataclass(frozen=True)
 class Ready:
-    """A stage that has passed every check that needs no weights."""
+    """A stage that has passed every check that needs no weights, and the bundle it was checked with."""
 
     stage: Stage
+    model: VideoModel
     clip: Clip
     width: int
     height: int
@@ -88,7 +89,7 @@ def check_stage(stage: Stage, model: VideoModel, chain: Chain | None) -> Ready:
         clip = plan_clip(before, stage.length, stage.join, model.family.grid, model.fps)
     except Refusal as refusal:
         raise refusal.at(stage=number) from None
-    return Ready(stage, clip, width, height, sampling, number)
+    return Ready(stage, model, clip, width, height, sampling, number)
 
 
 def render_latents(
@@ -104,21 +105,31 @@ def render_latents(
     return model.family.sample(model, shot, positive, negative, ready.sampling, ready.stage.seed, on_step)
 
 
-def check_stages(stages: Sequence[Stage], model: VideoModel, chain: Chain | None = None) -> list[Ready]:
-    """Plan stages one behind the other, before anything is loaded; raises `Refusal` like `check_stage`."""
+def check_stages(stages: Sequence[Stage], models: Sequence[VideoModel], chain: Chain | None = None) -> list[Ready]:
+    """Plan stages one behind the other, before anything is loaded; raises `Refusal` like `check_stage`.
+
+    Args:
+        models: the bundle of each stage.
+    """
     ready = []
-    for stage in stages:
+    for stage, model in zip(stages, models, strict=True):
         ready.append(check_stage(stage, model, chain))
         chain = ready[-1].behind(chain, model)
     return ready
 
 
-def encode_prompts(model: VideoModel, stages: Sequence[Stage], progress: Progress) -> list[tuple[list[Any], list[Any]]]:
-    """Conditionings of all stages in one go, each text once, so that the text encoder is loaded once."""
+def encode_prompts(ready: Sequence[Ready], progress: Progress) -> list[tuple[list[Any], list[Any]]]:
+    """Conditionings of all stages in one go, each text once, so that a text encoder is loaded once."""
     progress.doing("reading the prompts")
-    texts = dict.fromkeys(text for stage in stages for text in (stage.prompt, stage.negative_prompt))
-    encoded = {text: model.encode_prompt(text) for text in texts}
-    return [(encoded[stage.prompt], encoded[stage.negative_prompt]) for stage in stages]
+    encoded: dict[tuple[Part, str], list[Any]] = {}
+
+    def read(model: VideoModel, text: str) -> list[Any]:
+        called = (model.text_encoder, text)
+        if called not in encoded:
+            encoded[called] = model.encode_prompt(text)
+        return encoded[called]
+
+    return [(read(one.model, one.stage.prompt), read(one.model, one.stage.negative_prompt)) for one in ready]
 
 
 def facts_of(ready: Ready, model: VideoModel) -> dict[str, Any]:
@@ -139,6 +150,7 @@ def facts_of(ready: Ready, model: VideoModel) -> dict[str, Any]:
         "overlap": stage.join.overlap,
         "fade_frames": stage.join.fade_frames,
         "carry_over": stage.carry.value,
+        "loras": [lora.facts() for lora in model.loras],
         **ready.sampling.facts(),
     }
 

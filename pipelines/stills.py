@@ -87,7 +87,7 @@ def render_stills(
         )
         outcomes.append(check_stage(stage, model, None))
     ready = [one for one in outcomes if isinstance(one, Ready)]
-    conditionings = iter(encode_prompts(model, [one.stage for one in ready], progress))
+    conditionings = iter(encode_prompts(ready, progress))
     stills = []
     for number, one in enumerate(outcomes, start=1):
         if isinstance(one, Ready):

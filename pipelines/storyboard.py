@@ -20,6 +20,7 @@ from . import document as doc
 from . import mold_script
 from .chain import Clip, Format, Join, Length, Transition, cover, film_frames, frames_in, plan_clip, spans, starts
 from .errors import Refusal
+from .lora_choice import LoraChoice, read_loras
 
 SCHEMA = "longtake.storyboard.v1"
 
@@ -41,6 +42,7 @@ DEFAULTS: dict[str, doc.Check] = {
     "anchor_image": doc.image_name,
     "width": doc.count,
     "height": doc.count,
+    "loras": read_loras,
 }
 STAGE: dict[str, doc.Check] = {name: check for name, check in DEFAULTS.items() if name not in ("width", "height")}
 STAGE["end_image"] = doc.image_name
@@ -59,7 +61,8 @@ class StageEntry:
     """One stage as written, the defaults filled in.
 
     None leaves the length, overlap, fade and carry-over to the model family. Where a total is asked for, `overlap` and
-    `carry_over` are those of the stages that continue this one. Images are names in ComfyUI's input folder.
+    `carry_over` are those of the stages that continue this one. Images are names in ComfyUI's input folder, LoRAs in
+    its loras folder; they are applied on top of the bundle's own.
     """
 
     prompt: str
@@ -73,6 +76,7 @@ class StageEntry:
     start_image: str | None = None
     end_image: str | None = None
     anchor_image: str | None = None
+    loras: tuple[LoraChoice, ...] = ()
 
     @property
     def join(self) -> Join:
@@ -154,6 +158,7 @@ class Plan:
                     "starts_at_frame": start + span.first,
                     "starts_at_seconds": float((start + span.first) / self.fps),
                     **_given(entry, "carry_over", "start_image", "end_image", "anchor_image"),
+                    **_loras(entry),
                 }
             )
         size = {"width": self.width, "height": self.height}
@@ -200,7 +205,7 @@ def to_json(board: Storyboard) -> str:
         transition = {"transition": entry.transition.value} if index else {}
         named = _given(entry, "overlap", "fade_frames", "carry_over", "start_image", "end_image", "anchor_image")
         words = {"prompt": entry.prompt, "negative_prompt": entry.negative_prompt}
-        document["stages"].append({**words, **length, "seed": entry.seed, **transition, **named})
+        document["stages"].append({**words, **length, "seed": entry.seed, **transition, **named, **_loras(entry)})
     return json.dumps(document, ensure_ascii=False, indent=2)
 
 
@@ -306,6 +311,7 @@ def _entry(given: dict[str, Any], defaults: dict[str, Any], number: int, expands
         start_image=both.get("start_image") if first else given.get("start_image"),
         end_image=given.get("end_image"),
         anchor_image=both.get("anchor_image"),
+        loras=both.get("loras", ()),
     )
 
 
@@ -388,3 +394,7 @@ def _only_smooth(total: str) -> str:
 
 def _given(value: Any, *names: str) -> dict[str, Any]:
     return {name: getattr(value, name) for name in names if getattr(value, name) is not None}
+
+
+def _loras(entry: StageEntry) -> dict[str, Any]:
+    return {"loras": [choice.as_json() for choice in entry.loras]} if entry.loras else {}

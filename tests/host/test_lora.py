@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -91,6 +92,48 @@ def test_a_merged_model_renders_what_the_patched_one_renders(server: Server, pho
     }
     first, second = both_latents(server, graph, ["latent", 0], ["latent_again", 0])
     assert (first - second).abs().max() <= 2e-3 * first.abs().max()
+
+
+def test_a_storyboard_stage_with_loras_equals_a_stage_with_its_own_bundle(
+    server: Server, photos: dict[str, str]
+) -> None:
+    size = {"frames": 17, "width": graphs.WIDTH, "height": graphs.HEIGHT, "negative_prompt": graphs.NEGATIVE}
+    stages = [
+        {"prompt": graphs.PROMPT, "seed": 3, "start_image": photos["astronaut"]},
+        {"prompt": "it stops", "seed": 4, "overlap": 5, "loras": [{"high": HIGH, "strength_low": 0.5}]},
+        {"prompt": "it goes on", "seed": 5, "overlap": 5},
+    ]
+    graph = {
+        "file": node("LoadImage", image=photos["astronaut"]),
+        **with_lora(apply_lora(HIGH, LOW, 1.0, 0.5)),
+        "stage": graphs.stage(start_image=["file", 0], seed=3),
+        "second": graphs.stage("lora", chain="stage", prompt="it stops", seed=4),
+        "third": graphs.stage(chain="second", prompt="it goes on", seed=5),
+        "board": graphs.storyboard({"defaults": size, "stages": stages}),
+        "latent": node("LongtakeChainToLatent", chain=["third", 0], stage=3),
+        "latent_of_board": node("LongtakeChainToLatent", chain=["board", 0], stage=3),
+        "plan": node("PreviewAny", source=["board", 1]),
+    }
+    assert_same(server, graph, ["latent", 0], ["latent_of_board", 0])
+
+
+def test_a_storyboards_loras_are_judged_without_rendering(server: Server, photos: dict[str, str]) -> None:
+    def board(**lora: object) -> Graph:
+        stages = [{"prompt": "a", "start_image": photos["astronaut"]}, {"prompt": "b", "loras": [lora]}]
+        return {
+            "model": graphs.load("i2v"),
+            "sampling": graphs.sampling(),
+            "board": graphs.storyboard({"defaults": {"frames": 17}, "stages": stages}, validate_only=True),
+        }
+
+    result = server.run(board(high=HIGH))
+    assert result.ok, result.why()
+    plan = json.loads(result.outputs["board"]["text"][0])
+    assert plan["stages"][1]["loras"] == [{"high": HIGH, "low": "auto", "strength_high": 1.0, "strength_low": 1.0}]
+    assert "  keys: 24 of 24 used (100 %)" in plan["loras"]
+    assert message(server, board(high="nothing.safetensors", low="none")) == (
+        "stage 2, high_noise_lora: there is no nothing.safetensors in ComfyUI's loras folder."
+    )
 
 
 @pytest.fixture(scope="module")

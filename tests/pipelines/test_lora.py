@@ -56,7 +56,8 @@ def write(folder: Path, name: str, keys: Keys, metadata: dict[str, str] | None =
 
 
 def apply(model: Any, folder: Path, *files: Any) -> tuple[Any, list[Any], list[str]]:
-    from longtake.pipelines.lora import LoraChoice, apply_lora
+    from longtake.pipelines.lora import apply_lora
+    from longtake.pipelines.lora_choice import LoraChoice
 
     names = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
     return apply_lora(model, LoraChoice(*files), names, lambda name: str(folder / name))
@@ -290,3 +291,25 @@ def test_alphas_that_diffusers_keeps_in_metadata_are_honoured(bundle_of: Any, fo
     write(folder, "a.safetensors", keys, metadata)
     _, [report], _ = apply(bundle_of("i2v"), folder, "a.safetensors", "none")
     assert report.scales == (0.5,)
+
+
+def test_switching_between_stages_leaves_the_base_weights_where_they_are(bundle_of: Any, folder: Path) -> None:
+    from comfy.model_management import load_models_gpu
+
+    write(folder, "a.safetensors", pair_keys(seed=1))
+    write(folder, "b.safetensors", pair_keys(seed=2))
+    base = bundle_of("i2v")
+    first, _, _ = apply(base, folder, "a.safetensors", "none")
+    second, _, _ = apply(base, folder, "b.safetensors", "none")
+    patched, untouched = "diffusion_model.blocks.0.self_attn.q.weight", "diffusion_model.blocks.0.self_attn.k.weight"
+
+    def weights(model: Any) -> tuple[Any, int]:
+        load_models_gpu([model.high.get()])
+        state = model.high.get().model.state_dict()
+        return state[patched].clone(), state[untouched].data_ptr()
+
+    with torch.inference_mode():
+        seen = [weights(model) for model in (first, second, first, base)]
+    assert len({place for _, place in seen}) == 1, "weights that no LoRA changes are neither copied nor read again"
+    assert torch.equal(seen[0][0], seen[2][0]) and not torch.equal(seen[0][0], seen[1][0])
+    assert not torch.equal(seen[0][0], seen[3][0])

@@ -112,7 +112,7 @@ def test_a_transition_into_the_first_stage_is_read_as_a_cut():
         ),
         ('frames = 97\nsource_image = "aGk="', "", "stage 2, source_image: pictures inside a script are not read"),
         ('frames = 97\nsource_image_path = "../dog.png"', "", "stage 2, source_image_path: '../dog.png' leads out"),
-        ("frames = 97\nloras = [{path = 'x'}]", "", "stage 2, loras: a stage cannot choose its own"),
+        ("frames = 97\nloras = [{path = 'x'}]", "", "stage 2, loras: a script's stage cannot choose its own"),
         ('frames = 97\ntransition = "wipe"', "", "stage 2, transition: 'wipe' is given; use smooth, cut or fade"),
         ("frames = 97\nsed_offset = 2", "", "stage 2, sed_offset: there is no such field; known here: seed_offset"),
         ("frames = 97", "motion_tail_frames = 0", "chain.motion_tail_frames: 0 is given; a whole number from 1"),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from longtake.pipelines.chain import Clip, Format, Grid, Join, Length, Transition, plan_clip
 from longtake.pipelines.document import read_prompts
 from longtake.pipelines.errors import Refusal
+from longtake.pipelines.lora_choice import LoraChoice
 from longtake.pipelines.storyboard import BOARD, DEFAULTS, STAGE, Plan, StageEntry, Storyboard, parse, plan, to_json
 
 WAN = Format(Grid(4), Fraction(16), clip_frames=81, overlap=5)
@@ -397,3 +398,43 @@ def test_a_storyboard_of_no_stages_has_no_plan():
 
 def test_a_storyboard_of_too_many_stages_has_no_plan():
     assert answer("a boat\n" * 1001, WAN) == "stage 1001: a chain can have 1000 stages"
+
+
+def test_a_stage_may_name_loras_of_its_own() -> None:
+    pair = {"high": "style_high.safetensors", "strength_high": 3, "strength_low": 0.5}
+    board = parse(
+        json.dumps(
+            {
+                "defaults": {"loras": [{"low": "grain_low.safetensors", "high": "none"}]},
+                "stages": [{"prompt": "a"}, {"prompt": "b", "loras": [pair]}, {"prompt": "c", "loras": []}],
+            }
+        )
+    )
+    assert [stage.loras for stage in board.stages] == [
+        (LoraChoice("none", "grain_low.safetensors"),),
+        (LoraChoice("style_high.safetensors", "auto", 3.0, 0.5),),
+        (),
+    ]
+    assert parse(to_json(board)) == board
+
+
+@pytest.mark.parametrize(
+    ("lora", "said"),
+    [
+        ({}, "stage 1, loras[0]: no file is named; give high, low or both"),
+        ({"high": "auto"}, "stage 1, loras[0]: no file is named; give high, low or both"),
+        ({"file": "a"}, "stage 1, loras[0].file: there is no such field; known here: high, low, strength_high, "),
+        (
+            {"high": "../a.safetensors"},
+            "stage 1, loras[0].high: '../a.safetensors' leads out of ComfyUI's loras folder; name a LoRA inside it",
+        ),
+        (
+            {"high": "a", "strength_high": "1"},
+            "stage 1, loras[0].strength_high: '1' is given; a number from -100 to 100 is needed",
+        ),
+    ],
+)
+def test_loras_that_cannot_be_are_refused(lora: dict, said: str) -> None:
+    with pytest.raises(Refusal) as refused:
+        parse(json.dumps({"stages": [{"prompt": "a", "loras": [lora]}]}))
+    assert str(refused.value).startswith(said)
