@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from comfy_api.latest import io
+from comfy_execution.graph_utils import ExecutionBlocker
 
 from ..pipelines.chain import Chain as ChainValue
 from ..pipelines.errors import Refusal
@@ -16,7 +17,7 @@ class ChainToLatent(io.ComfyNode):
             node_id="LongtakeChainToLatent",
             display_name="Chain to Latent",
             category=CATEGORY,
-            description="Gives the latent of one stage as it was rendered, overlap included.",
+            description="Gives the latent of one stage as it was rendered, overlap included, and that of its sound.",
             search_aliases=["stage latent"],
             inputs=[
                 Chain.Input("chain", tooltip="The chain that holds the stage."),
@@ -24,7 +25,7 @@ class ChainToLatent(io.ComfyNode):
                     "stage", default=0, min=0, max=1000, tooltip="Number of the stage, counted from 1. 0: the last one."
                 ),
             ],
-            outputs=[io.Latent.Output(display_name="latent")],
+            outputs=[io.Latent.Output(display_name="latent"), io.Latent.Output(display_name="audio_latent")],
         )
 
     @classmethod
@@ -36,7 +37,9 @@ class ChainToLatent(io.ComfyNode):
             raise Refusal(
                 "the chain begins with a video there, which has no latent.", stage=stage or None, field="stage"
             )
-        return io.NodeOutput({"samples": link.rendered.latent()})
+        audio = link.rendered.audio()
+        heard = ExecutionBlocker("This stage is silent.") if audio is None else {"samples": audio, "type": "audio"}
+        return io.NodeOutput({"samples": link.rendered.latent()}, heard)
 
 
 NODES = [ChainToLatent]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import folder_paths
 from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 
 from ..pipelines.bundle import ModelFile, bundle_from_files, bundle_from_loaded
+from ..pipelines.bundle_ltx2 import Ltx2Files, ltx2_bundle
 from ..pipelines.families.wan22 import WAN22
 from ..pipelines.model import VideoModel
 from .progress import say
@@ -88,6 +91,104 @@ class LoadWan22(io.ComfyNode):
         return io.NodeOutput(bundle)
 
 
+class LoadLtx2(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        checkpoint = io.Combo.Input(
+            "checkpoint",
+            options=folder_paths.get_filename_list("checkpoints"),
+            tooltip="LTX-2.0 or 2.3 as published: transformer, video VAE, audio VAE and vocoder in one file.",
+        )
+        vaes = folder_paths.get_filename_list("vae")
+        parts = [
+            io.Combo.Input(
+                "diffusion_model",
+                options=folder_paths.get_filename_list("diffusion_models"),
+                tooltip="The transformer, with its metadata.",
+            ),
+            io.Combo.Input(
+                "text_projection",
+                options=folder_paths.get_filename_list("text_encoders"),
+                tooltip="The file that holds text_embedding_projection.",
+            ),
+            io.Combo.Input("video_vae", options=vaes, tooltip="The video VAE, with its metadata."),
+            io.Combo.Input(
+                "audio_vae",
+                options=[NONE, *vaes],
+                default=NONE,
+                tooltip="The audio VAE with its vocoder. None: silent film.",
+            ),
+        ]
+        return io.Schema(
+            node_id="LongtakeLoadLtx2",
+            display_name="Load LTX-2",
+            category=CATEGORY,
+            description="Chooses the files of an LTX-2 model, which renders picture and sound. They are checked now "
+            "and loaded when a stage first needs them.",
+            search_aliases=["ltx loader", "ltx 2.3", "audio video", "ltxv"],
+            inputs=[
+                io.DynamicCombo.Input(
+                    "files",
+                    options=[
+                        io.DynamicCombo.Option("checkpoint", [checkpoint]),
+                        io.DynamicCombo.Option("parts", parts),
+                    ],
+                    tooltip="One checkpoint as published, or its parts in files of their own.",
+                ),
+                io.Combo.Input(
+                    "text_encoder",
+                    options=folder_paths.get_filename_list("text_encoders"),
+                    tooltip="Gemma 3 12B, for example gemma_3_12B_it_fp4_mixed.safetensors.",
+                ),
+                io.Combo.Input(
+                    "sampled_as",
+                    options=["distilled", "dev"],
+                    default="distilled",
+                    tooltip="How it was published: distilled (8 steps, no guidance) or dev (30 to 40 steps, guided). "
+                    "The weights cannot tell. A dev model with the distilled LoRA is sampled as distilled.",
+                ),
+                io.Combo.Input(
+                    "latent_upscaler",
+                    options=[NONE, *folder_paths.get_filename_list("latent_upscale_models")],
+                    default=NONE,
+                    tooltip="With one, stages render at half the size, double the latent and refine it in a second "
+                    "pass; width and height are then multiples of 64. None: one pass.",
+                ),
+                io.Combo.Input(
+                    "frame_rate",
+                    options=["24", "25", "30", "50"],
+                    default="24",
+                    tooltip="Frames a second of the film. At 25 every frame falls on a latent of the sound.",
+                ),
+            ],
+            outputs=[ModelBundle.Output(display_name="model")],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(
+        cls, files: dict, text_encoder: str, sampled_as: str, latent_upscaler: str, frame_rate: str
+    ) -> io.NodeOutput:
+        if files["files"] == "checkpoint":
+            chosen = Ltx2Files.of_checkpoint(_file("checkpoints", files["checkpoint"]))
+        else:
+            chosen = Ltx2Files(
+                _file("diffusion_models", files["diffusion_model"]),
+                _file("text_encoders", files["text_projection"]),
+                _file("vae", files["video_vae"]),
+                None if files["audio_vae"] == NONE else _file("vae", files["audio_vae"]),
+            )
+        bundle = ltx2_bundle(
+            chosen,
+            _file("text_encoders", text_encoder),
+            sampled_as,
+            None if latent_upscaler == NONE else _file("latent_upscale_models", latent_upscaler),
+            Fraction(frame_rate),
+        )
+        say(cls.hidden.unique_id, _describe(bundle))
+        return io.NodeOutput(bundle)
+
+
 class UseLoadedModels(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -158,4 +259,4 @@ class SplitBundle(io.ComfyNode):
         )
 
 
-NODES = [LoadWan22, UseLoadedModels, SplitBundle]
+NODES = [LoadWan22, LoadLtx2, UseLoadedModels, SplitBundle]

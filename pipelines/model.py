@@ -114,6 +114,8 @@ class VideoModel:
         family, variant: found from the files' headers or the loaded model, never from a file name.
         high: the high-noise expert, or the only diffusion model.
         low: the low-noise expert, where there is one.
+        audio_vae: what makes sound of latents; without one the bundle renders silent film.
+        latent_upscaler: doubles width and height between two passes; without one there is one pass.
         frame_rate: frames a second to render at, where the family leaves a choice; None takes the variant's.
         loras: what `high` and `low` were patched with, in order.
         notes: remarks for the person at the canvas, shown on the node that made the bundle.
@@ -126,6 +128,7 @@ class VideoModel:
     text_encoder: Part
     vae: Part
     audio_vae: Part | None = None
+    latent_upscaler: Part | None = None
     frame_rate: Fraction | None = None
     loras: tuple[AppliedLora, ...] = ()
     notes: tuple[str, ...] = field(default=(), compare=False)
@@ -170,20 +173,36 @@ def diffusion_part(path: str, name: str, weight_dtype: str) -> Part:
     return Part(name, load, Source((path,), (("weight_dtype", weight_dtype),)), path=path)
 
 
-def text_encoder_part(path: str, name: str, kind: str) -> Part:
-    """A text encoder from disk; `kind` is a member name of ComfyUI's `CLIPType`."""
+def checkpoint_part(path: str, name: str) -> Part:
+    """The diffusion model in a checkpoint that holds other models too, as ComfyUI's own loader reads it."""
+
+    def load() -> Any:
+        from comfy.sd import load_checkpoint_guess_config
+
+        return load_checkpoint_guess_config(path, output_vae=False, output_clip=False)[0]
+
+    return Part(name, load, Source((path,)), path=path)
+
+
+def text_encoder_part(path: str, name: str, kind: str, *others: str) -> Part:
+    """A text encoder from disk.
+
+    Args:
+        kind: a member name of ComfyUI's `CLIPType`.
+        others: further files that hold parts of it.
+    """
 
     def load() -> Any:
         import comfy.sd
         import folder_paths
 
         return comfy.sd.load_clip(
-            ckpt_paths=[path],
+            ckpt_paths=[path, *others],
             embedding_directory=folder_paths.get_folder_paths("embeddings"),
             clip_type=getattr(comfy.sd.CLIPType, kind),
         )
 
-    return Part(name, load, Source((path,), (("kind", kind),)))
+    return Part(name, load, Source((path, *others), (("kind", kind),)))
 
 
 def vae_part(path: str, name: str, variant: Variant) -> Part:

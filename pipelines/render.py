@@ -66,6 +66,7 @@ def _render(
     shelf = store.here()
     facts = {
         **facts_of(one.ready, model),
+        "sound_offset": "0" if tail is None else str(tail.sound_offset),
         "place": one.identity.place,
         "take": max(store.numbered(shelf, one.identity.place), default=0) + 1,
         "rendering_seconds": round(time.monotonic() - started, 3),

@@ -182,9 +182,9 @@ def denoise(
     import comfy.sample
     import comfy.utils
 
-    positive = _with_values(positive, start.values)
-    negative = _with_values(negative, start.values)
-    with _own_random_state():
+    positive = with_values(positive, start.values)
+    negative = with_values(negative, start.values)
+    with own_random_state():
         noise = comfy.sample.prepare_noise(start.latent, seed)
         change = settings.steps
         if len(experts) == 2:
@@ -204,7 +204,7 @@ def denoise(
                 last_step=last,
                 force_full_denoise=last == settings.steps,
                 denoise_mask=start.noise_mask,
-                callback=_preview_callback(model, start, first, on_step),
+                callback=preview_callback(model, start.latent.shape[2], start.pinned, first, on_step),
                 disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
                 seed=seed,
             )
@@ -228,24 +228,33 @@ def _ksampler(model: ModelPatcher, settings: SamplingSettings) -> Any:
     )
 
 
-def _preview_callback(model: ModelPatcher, start: Start, first: int, on_step: StepCallback) -> Callable[..., None]:
+def preview_callback(
+    model: ModelPatcher, slots: int, pinned: int, first: int, on_step: StepCallback
+) -> Callable[..., None]:
+    """What a sampler tells after each step, as a step of the stage with a picture of how far it is.
+
+    Args:
+        slots: latent slots of the clip.
+        pinned: those at its head that are known beforehand.
+        first: steps of the stage that were done before this sampler.
+    """
     import latent_preview
 
     previewer = latent_preview.get_previewer(model.load_device, model.model.latent_format)
-    slots = start.latent.shape[2]
     # Halfway into what is being generated: a pinned slot would show the same picture at every step.
-    shown = min(slots - 1, start.pinned + (slots - start.pinned) // 2)
+    shown = min(slots - 1, pinned + (slots - pinned) // 2)
 
-    def callback(step: int, x0: torch.Tensor, x: torch.Tensor, total: int) -> None:
+    def callback(step: int, x0: Any, x: Any, total: int) -> None:
         preview = None
         if previewer is not None:
-            preview = previewer.decode_latent_to_preview_image("JPEG", x0[:, :, shown : shown + 1])
+            picture = x0.unbind()[0] if x0.is_nested else x0
+            preview = previewer.decode_latent_to_preview_image("JPEG", picture[:, :, shown : shown + 1])
         on_step(first + step + 1, preview)
 
     return callback
 
 
-def _with_values(conditioning: Conditioning, values: dict[str, Any]) -> Conditioning:
+def with_values(conditioning: Conditioning, values: dict[str, Any]) -> Conditioning:
     if not values:
         return conditioning
     import node_helpers
@@ -254,7 +263,7 @@ def _with_values(conditioning: Conditioning, values: dict[str, Any]) -> Conditio
 
 
 @contextmanager
-def _own_random_state() -> Iterator[None]:
+def own_random_state() -> Iterator[None]:
     # ComfyUI's noise and some samplers seed torch's global generators; what others drew from them must not change.
     devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
     with torch.random.fork_rng(devices=devices):

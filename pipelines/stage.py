@@ -33,6 +33,7 @@ class Stage:
         start_image, end_image, anchor_image: `[1, H, W, C]` in 0..1 at any size.
         sampling: None takes the values the variant was published with.
         take: number of a stored take of this stage that is used whatever the words, seed and sampling; 0 is none.
+        anchor_strength: how much an anchor image counts, 0..1; 0 is the family's usual.
     """
 
     prompt: str
@@ -48,6 +49,7 @@ class Stage:
     anchor_image: torch.Tensor | None = None
     sampling: Settings | None = None
     take: int = 0
+    anchor_strength: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -245,4 +247,4 @@ def _pictures(stage: Stage, width: int, height: int) -> Pictures:
         image = getattr(stage, field)
         return None if image is None else fit(image, width, height)
 
-    return Pictures(fitted("start_image"), fitted("end_image"), fitted("anchor_image"))
+    return Pictures(fitted("start_image"), fitted("end_image"), fitted("anchor_image"), stage.anchor_strength)

@@ -144,7 +144,7 @@ class Take:
     @property
     def sound_path(self) -> Path:
         """Where the decoded sound is kept, once somebody has asked for it."""
-        return _temp() / f"{self.key}.sound.npy"
+        return _temp() / f"{self.key}.sound.safetensors"
 
 
 class Store:
@@ -269,6 +269,26 @@ def write_frames(take: Take, shape: tuple[int, ...], fill: Callable[[np.ndarray]
         frames.flush()
 
     write_whole(take.frames_path, write)
+
+
+def write_sound(take: Take, sound: torch.Tensor, sample_rate: int) -> None:
+    """Keep decoded sound beside a take.
+
+    Args:
+        sound: `[channels, samples]` float32, -1..1.
+    """
+    from safetensors.torch import save_file
+
+    tensors = {"sound": sound.detach().cpu().float().contiguous().clone()}
+    write_whole(take.sound_path, lambda partial: save_file(tensors, partial, {"sample_rate": str(sample_rate)}))
+
+
+def read_sound(take: Take) -> tuple[np.ndarray, int]:
+    """The decoded sound `[channels, samples]` kept beside a take, and its samples a second."""
+    from safetensors import safe_open
+
+    with safe_open(take.sound_path, framework="np") as file:
+        return file.get_tensor("sound"), int(file.metadata()["sample_rate"])
 
 
 def _temp() -> Path:

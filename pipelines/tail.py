@@ -1,8 +1,9 @@
-"""What a stage hands on to the next: its last frames, as pixels and as latents."""
+"""What a stage hands on to the next: its last frames, as pixels and as latents, and the sound of that time."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,11 +26,15 @@ class Tail:
         carry: how it is carried.
         frames: `[K, H, W, 3]` in 0..1, the last K frames; None where only latents are carried.
         latent: `[1, C, k, h, w]` in VAE space, the last k = (K - 1) / grid slots; None where only pixels are carried.
+        audio: `[1, C, n, F]`, the latents of the sound from there to the end of the clip; None for a silent clip.
+        sound_offset: seconds from the first of the last K frames to the first of these latents.
     """
 
     carry: Carry
     frames: torch.Tensor | None
     latent: torch.Tensor | None
+    audio: torch.Tensor | None = None
+    sound_offset: Fraction = Fraction(0)
 
 
 def tail_of(link: Link, overlap: int, carry: Carry) -> Tail:
@@ -47,7 +52,44 @@ def tail_of(link: Link, overlap: int, carry: Carry) -> Tail:
     frames = None
     if carry is not Carry.SVI:
         frames = torch.from_numpy(decoded(link)[-overlap:].astype(np.float32) / 65535.0)
-    return Tail(carry, frames, latent)
+    return Tail(carry, frames, latent, *_sound_tail(link, overlap))
+
+
+def _sound_tail(link: Link, overlap: int) -> tuple[torch.Tensor | None, Fraction]:
+    """The latents of sound that belong to the overlap, and how far from its first frame they begin.
+
+    Latents of sound come 25 a second; at 24 or 30 frames a second the overlap mostly begins between two of them. The
+    nearer one is taken, and the clip that goes on keeps that grid: its sound begins up to half a latent (20 ms) before
+    or after its picture, known exactly and accounted for when it is heard, so that both clips hold the same sound at
+    the same time of the film and nothing adds up from seam to seam.
+    """
+    rate, audio = link.model.family.sound_rate, link.rendered.audio()
+    if rate is None or audio is None:
+        return None, Fraction(0)
+    place = ((link.clip.frames - overlap) / link.model.fps - sound_offset(link)) * rate
+    first = max(0, round(place))
+    return audio[:, :, first:], (first - place) / rate
+
+
+def sound_offset(link: Link) -> Fraction:
+    """Seconds from frame 0 of a take to its first latent of sound."""
+    return Fraction(link.rendered.facts().get("sound_offset", 0))
+
+
+def decoded_sound(link: Link) -> tuple[np.ndarray, int] | None:
+    """The sound of a take `[channels, samples]` float32 from its frame 0 on, and its samples a second; None if silent.
+
+    It is decoded once, when it is first asked for, and kept beside its take.
+    """
+    take = link.rendered
+    if not take.sound_path.exists():
+        audio = take.audio()
+        if audio is None:
+            return None
+        store.write_sound(take, *link.model.family.decode_sound(link.model, audio))
+    sound, rate = store.read_sound(take)
+    shift = round(sound_offset(link) * rate)
+    return (np.pad(sound, ((0, 0), (shift, 0))) if shift > 0 else sound[:, -shift:]), rate
 
 
 def decoded(link: Link) -> np.ndarray | FootageFrames:

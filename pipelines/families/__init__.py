@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from .family import Carry, Family, Mode, Pictures, Settings, Shot, Variant
+from .ltx2 import LTX2
 from .wan22 import WAN22
 
-FAMILIES: tuple[Family, ...] = (WAN22,)
+FAMILIES: tuple[Family, ...] = (WAN22, LTX2)
 
 __all__ = ["FAMILIES", "Carry", "Family", "Mode", "Pictures", "Settings", "Shot", "Variant", "recognise"]
 

@@ -94,11 +94,16 @@ class Variant:
 
 @dataclass(frozen=True)
 class Pictures:
-    """Images of a stage, each `[1, H, W, 3]` in 0..1 at the stage's size, or None."""
+    """Images of a stage, each `[1, H, W, 3]` in 0..1 at the stage's size, or None.
+
+    Args:
+        anchor_strength: how much the anchor counts, 0..1; 0 is the family's usual.
+    """
 
     start: torch.Tensor | None = None
     end: torch.Tensor | None = None
     anchor: torch.Tensor | None = None
+    anchor_strength: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -134,6 +139,11 @@ class Family(Protocol):
     @property
     def grid(self) -> Grid:
         """The lengths it can render."""
+        ...
+
+    @property
+    def sound_rate(self) -> Fraction | None:
+        """Latents of sound a second; None for a family without sound."""
         ...
 
     @property
@@ -198,4 +208,8 @@ class Family(Protocol):
 
     def decode(self, model: VideoModel, latent: torch.Tensor) -> torch.Tensor:
         """Frames `[T, H, W, 3]` in 0..1 of a latent `[1, C, T, h, w]`."""
+        ...
+
+    def decode_sound(self, model: VideoModel, audio: torch.Tensor) -> tuple[torch.Tensor, int]:
+        """Sound `[channels, samples]` of a latent `[1, C, T, F]`, and its samples a second."""
         ...

@@ -89,6 +89,7 @@ class Wan22:
     name: str = "wan22"
     title: str = "Wan 2.2"
     grid: Grid = GRID
+    sound_rate: Fraction | None = None
     text_encoder_kind: str = "WAN"  # a member of ComfyUI's CLIPType
     text_encoder_hint: str = "UMT5-XXL (umt5_xxl_fp8_e4m3fn_scaled.safetensors)"
     variants: tuple[Variant, ...] = VARIANTS
@@ -176,6 +177,9 @@ class Wan22:
     def decode(self, model: VideoModel, latent: torch.Tensor) -> torch.Tensor:
         frames = model.vae.get().decode(latent)
         return frames.reshape(-1, *frames.shape[-3:])
+
+    def decode_sound(self, model: VideoModel, audio: torch.Tensor) -> tuple[torch.Tensor, int]:
+        raise ValueError(f"{self.title} is silent")
 
 
 def _shifted(part: Part, shift: float | None, published: float | None) -> Any:

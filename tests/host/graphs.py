@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from . import stock
+from . import stock, stock_ltx2
 from .stock import Graph, node
 
 VAES = {"t2v": "wan_2.1_vae.safetensors", "i2v": "wan_2.1_vae.safetensors", "ti2v": "wan2.2_vae.safetensors"}
@@ -23,6 +23,35 @@ def load(kind: str, **changes: Any) -> dict[str, Any]:
         "weight_dtype": "default",
     }
     return node("LongtakeLoadWan22", **(inputs | changes))
+
+
+def load_ltx2(checkpoint: str = stock_ltx2.DISTILLED, **changes: Any) -> dict[str, Any]:
+    inputs = {
+        "files": "checkpoint",
+        "files.checkpoint": checkpoint,
+        "text_encoder": stock_ltx2.TEXT_ENCODER,
+        "sampled_as": "distilled",
+        "latent_upscaler": "none",
+        "frame_rate": "24",
+    }
+    return node("LongtakeLoadLtx2", **(inputs | changes))
+
+
+def ltx2_stage(chain: str | None = None, frames: int = 25, **changes: Any) -> dict[str, Any]:
+    """A stage of an LTX-2 film on the published settings; a later one is smooth over 9 frames unless told otherwise."""
+    usual = {
+        "prompt": stock_ltx2.PROMPT,
+        "negative_prompt": stock_ltx2.NEGATIVE,
+        "width": stock_ltx2.WIDTH,
+        "height": stock_ltx2.HEIGHT,
+        "seed": stock_ltx2.SEED,
+    }
+    if changes.get("transition", "smooth") == "smooth":
+        usual["transition.overlap"] = 9
+    made = stage(chain=chain, frames=frames, **(usual | changes))
+    if "sampling" not in changes:
+        del made["inputs"]["sampling"]
+    return made
 
 
 def sampling(**changes: Any) -> dict[str, Any]:

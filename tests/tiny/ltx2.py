@@ -177,7 +177,7 @@ def checkpoint(path: Path, *, seed: int, version: str, metadata: bool = True) ->
     }
     weights = {
         **_prefixed("model.diffusion_model.", _transformer(transformer, seed)),
-        **_prefixed("vae.", random_weights(VideoVAE(config=copy.deepcopy(VIDEO_VAE)), seed + 1)),
+        **_prefixed("vae.", _vae_weights(VideoVAE(config=copy.deepcopy(VIDEO_VAE)), seed + 1)),
         **_audio(config, seed + 2),
         **_text_projection(newer, seed + 3),
     }
@@ -222,11 +222,22 @@ def _transformer(shape: dict[str, Any], seed: int) -> dict[str, torch.Tensor]:
 
 
 def _audio(config: dict[str, Any], seed: int) -> dict[str, torch.Tensor]:
-    weights = random_weights(AudioVAE(metadata={"config": json.dumps(config)}), seed)
+    weights = _vae_weights(AudioVAE(metadata={"config": json.dumps(config)}), seed)
     return {
         f"audio_vae.{name.removeprefix('autoencoder.')}" if name.startswith("autoencoder.") else name: tensor
         for name, tensor in weights.items()
     }
+
+
+def _vae_weights(vae: torch.nn.Module, seed: int) -> dict[str, torch.Tensor]:
+    """Statistics of 0 and 1, so that latents are of the size they have in the released models."""
+    weights = random_weights(vae, seed)
+    for name, tensor in weights.items():
+        if name.endswith("std-of-means"):
+            weights[name] = torch.ones_like(tensor)
+        elif name.endswith("mean-of-means"):
+            weights[name] = torch.zeros_like(tensor)
+    return weights
 
 
 def _text_projection(newer: bool, seed: int) -> dict[str, torch.Tensor]:

@@ -1,0 +1,240 @@
+"""LTX-2: picture and sound from one model of 19B (2.0) or 22B (2.3), as trained (dev) or distilled to eight steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ..chain import Grid
+from ..errors import Refusal
+from ..pictures import fit
+from ..sampling import Conditioning, StepCallback
+from .family import Carry, Mode, Shot, Variant
+from .ltx2_canvas import (
+    SLOT,
+    SOUND_RATE,
+    Canvas,
+    add_guide,
+    blank,
+    pin_head,
+    pin_sound,
+    sound_latents,
+)
+from .ltx2_lora import LTX2_LORA
+from .ltx2_sampling import Guidance, Ltx2Sampling, computed_sigmas, denoise_pass
+from .traits import LoraTraits
+
+if TYPE_CHECKING:
+    from ..model import VideoModel
+    from ..tail import Tail
+
+GRID = Grid(SLOT)
+ANCHOR_STRENGTH = 0.4  # mold's soft identity anchor (reference/mold.md)
+
+# Steps and guidance: ltx_pipelines/utils/constants.py of the LTX-2 release. Image compression: its default of 33, and
+# 18 in ComfyUI's templates for 2.3.
+_DEV = Guidance(cfg=3.0, cfg_audio=7.0, stg=1.0, modality=3.0, rescale=0.7)
+_SAMPLING = {
+    "distilled-2.0": Ltx2Sampling(),
+    "distilled-2.3": Ltx2Sampling(image_crf=18),
+    "dev-2.0": Ltx2Sampling(sigmas=(), schedule_steps=40, guidance=replace(_DEV, stg_block=29)),
+    "dev-2.3": Ltx2Sampling(sigmas=(), schedule_steps=30, guidance=replace(_DEV, stg_block=28), image_crf=18),
+}
+
+VARIANTS = tuple(
+    Variant(
+        name=name,
+        modes=frozenset({Mode.TEXT, Mode.IMAGE, Mode.FIRST_LAST, Mode.CONTINUE, Mode.CONTINUE_TO_LAST}),
+        carries=frozenset({Carry.PIXELS, Carry.LATENTS}),
+        fps=Fraction(24),
+        clip_frames=121,
+        overlap=17,
+        width=768,
+        height=512,
+        size_step=32,
+        areas={"480p": 832 * 480, "720p": 1280 * 704},
+        latent_channels=128,
+        experts=1,
+        vae_hint="the one inside the LTX-2 checkpoint",
+        sampling=sampling,
+    )
+    for name, sampling in _SAMPLING.items()
+)
+
+
+@dataclass(frozen=True)
+class Ltx2:
+    name: str = "ltx2"
+    title: str = "LTX-2"
+    grid: Grid = GRID
+    sound_rate: Fraction | None = SOUND_RATE
+    text_encoder_kind: str = "LTXV"  # a member of ComfyUI's CLIPType
+    text_encoder_hint: str = "Gemma 3 12B (gemma_3_12B_it_fp4_mixed.safetensors)"
+    variants: tuple[Variant, ...] = VARIANTS
+    lora: LoraTraits = LTX2_LORA
+
+    def variant_of(self, config: Mapping[str, Any]) -> Variant | None:
+        """The distilled variant of the release that made the weights; they cannot tell whether they are distilled."""
+        if config.get("image_model") != "ltxav":
+            return None
+        if config.get("ff_bias") is False or config.get("use_prompt_adaln_single") is False:
+            raise Refusal("this is LTX-2.5, which ComfyUI 0.30 cannot load; LTX-2.0 and 2.3 can be used.")
+        if "rope_type" not in config:
+            raise Refusal(
+                "this LTX-2 file has lost the metadata that says how its weights are meant: ComfyUI would load it "
+                "without a word and render noise. Use the file as it was published, or a conversion that keeps its "
+                "metadata."
+            )
+        return self.variant("distilled", "2.3" if config.get("cross_attention_adaln") else "2.0")
+
+    def variant(self, kind: str, release: str) -> Variant:
+        """The variant of a kind, "dev" or "distilled", and a release, "2.0" or "2.3"."""
+        return next(v for v in self.variants if v.name == f"{kind}-{release}")
+
+    def is_text_encoder(self, tensors: Mapping[str, torch.Tensor]) -> bool:
+        # Gemma 3 normalises queries and the output of its feed-forward layers; Gemma 2 and Llama do not do both.
+        layer = "model.layers.0."
+        return f"{layer}self_attn.q_norm.weight" in tensors and f"{layer}post_feedforward_layernorm.weight" in tensors
+
+    def check(self, variant: Variant, mode: Mode, carry: Carry | None, overlap: int, anchored: bool) -> None:
+        pass
+
+    def check_settings(self, model: VideoModel, settings: Ltx2Sampling) -> None:
+        if settings.second_sigmas and model.latent_upscaler is None:
+            raise Refusal(
+                "a second pass needs a latent upscaler; choose one in Load LTX-2, or leave the second pass off.",
+                field="second_sigmas",
+            )
+
+    def sample(
+        self,
+        model: VideoModel,
+        shot: Shot,
+        positive: Conditioning,
+        negative: Conditioning,
+        settings: Ltx2Sampling,
+        seed: int,
+        on_step: StepCallback,
+    ) -> dict[str, torch.Tensor]:
+        if settings.second_sigmas:
+            video, audio = _two_passes(model, shot, positive, negative, settings, seed, on_step)
+        else:
+            canvas = self.canvas(model, shot, settings, settings.image_strength)
+            video, audio = _first_pass(model, canvas, positive, negative, settings, seed, on_step)
+        return {"latent": video} if audio is None else {"latent": video, "audio": audio}
+
+    def canvas(self, model: VideoModel, shot: Shot, settings: Ltx2Sampling, strength: float) -> Canvas:
+        """What is known of a clip before a pass at the shot's size.
+
+        Args:
+            strength: how firmly a start image is kept, 0..1.
+        """
+        tail, pictures = shot.tail, shot.pictures
+        offset = Fraction(0) if tail is None else tail.sound_offset
+        sound = 0 if model.audio_vae is None else sound_latents(shot.frames, model.fps, offset)
+        canvas = blank(shot.frames, shot.width, shot.height, model.fps, sound)
+        if tail is not None:
+            canvas = pin_head(canvas, _head(model, tail, shot))
+            if tail.audio is not None and sound:
+                canvas = pin_sound(canvas, tail.audio[:, :, :sound])
+        elif pictures.start is not None:
+            canvas = pin_head(canvas, _encoded(model, pictures.start, settings.image_crf, shot), strength)
+        if pictures.anchor is not None:
+            after = 0 if tail is None or tail.frames is None else len(tail.frames)
+            anchor = _encoded(model, pictures.anchor, settings.image_crf, shot)
+            canvas = add_guide(canvas, anchor, after, pictures.anchor_strength or ANCHOR_STRENGTH)
+        if pictures.end is not None:
+            end = _encoded(model, pictures.end, settings.image_crf, shot)
+            canvas = add_guide(canvas, end, shot.frames - 1, 1.0)
+        return canvas
+
+    def decode(self, model: VideoModel, latent: torch.Tensor) -> torch.Tensor:
+        frames = model.vae.get().decode(latent)
+        return frames.reshape(-1, *frames.shape[-3:])
+
+    def decode_sound(self, model: VideoModel, audio: torch.Tensor) -> tuple[torch.Tensor, int]:
+        if model.audio_vae is None:
+            raise Refusal("this bundle has no audio VAE to make its sound of latents with.", field="audio_vae")
+        vae = model.audio_vae.get()
+        return vae.decode(audio).movedim(-1, 1)[0], int(vae.first_stage_model.output_sample_rate)
+
+
+def _first_pass(
+    model: VideoModel,
+    canvas: Canvas,
+    positive: Conditioning,
+    negative: Conditioning,
+    settings: Ltx2Sampling,
+    seed: int,
+    on_step: StepCallback,
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    clip = canvas.video[:, :, : canvas.video.shape[2] - canvas.guides]
+    if settings.sigmas:
+        sigmas = torch.tensor(settings.sigmas)
+    else:
+        sigmas = computed_sigmas(settings.schedule_steps, clip[0, 0].numel())
+    return denoise_pass(
+        model.high.get(), canvas, positive, negative, sigmas, settings.sampler, settings.guidance, seed, 0, on_step
+    )
+
+
+def _two_passes(
+    model: VideoModel,
+    shot: Shot,
+    positive: Conditioning,
+    negative: Conditioning,
+    settings: Ltx2Sampling,
+    seed: int,
+    on_step: StepCallback,
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Half the size, the latent doubled, then refined; tail and images are given to each pass at that pass's size."""
+    from comfy_extras.nodes_lt_upsampler import LTXVLatentUpsampler
+
+    if model.latent_upscaler is None or not settings.second_sigmas:
+        raise ValueError("two passes need an upscaler and a second schedule")
+    half = replace(shot, width=shot.width // 2, height=shot.height // 2)
+    small = LTX2.canvas(model, half, settings, settings.image_strength)
+    video, audio = _first_pass(model, small, positive, negative, settings, seed, on_step)
+    doubled = LTXVLatentUpsampler.execute({"samples": video}, model.latent_upscaler.get(), model.vae.get())[0]
+    known = LTX2.canvas(model, shot, settings, 1.0)
+    return denoise_pass(
+        model.high.get(),
+        known.over(doubled["samples"], audio),
+        positive,
+        negative,
+        torch.tensor(settings.second_sigmas),
+        settings.sampler,
+        Guidance(),
+        seed,
+        settings.steps - len(settings.second_sigmas) + 1,
+        on_step,
+    )
+
+
+def _head(model: VideoModel, tail: Tail, shot: Shot) -> torch.Tensor:
+    """The overlap's latent `[1, 128, k + 1, h, w]` at the size of a pass.
+
+    A causal VAE's slot 0 holds one frame, so carried latents stand in slots 1..k behind a fresh encode of the frame
+    before them. They have the size of the film; a smaller pass is given the same frames, scaled and encoded.
+    """
+    if tail.frames is None:
+        raise ValueError("an LTX-2 tail carries its frames")
+    head = model.vae.get().encode(fit(tail.frames, shot.width, shot.height))
+    if tail.latent is not None and head.shape[-2:] == tail.latent.shape[-2:]:
+        head[:, :, 1:] = tail.latent
+    return head
+
+
+def _encoded(model: VideoModel, image: torch.Tensor, crf: int, shot: Shot) -> torch.Tensor:
+    """The latent `[1, 128, 1, h, w]` of an image `[1, H, W, 3]`, compressed like the video the model was trained on."""
+    from comfy_extras.nodes_lt import LTXVPreprocess
+
+    image = LTXVPreprocess.execute(image, crf)[0]
+    return model.vae.get().encode(fit(image, shot.width, shot.height))
+
+
+LTX2 = Ltx2()

@@ -1,0 +1,255 @@
+"""How LTX-2 is denoised: its sigmas, its guidance of picture and sound apart, and one pass over both."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ..errors import Refusal
+from ..sampling import Conditioning, StepCallback, own_random_state, preview_callback, with_values
+
+if TYPE_CHECKING:
+    from comfy.model_patcher import ModelPatcher
+
+    from .ltx2_canvas import Canvas
+
+# ltx_pipelines/utils/constants.py of the LTX-2 release.
+DISTILLED_SIGMAS = (1.0, 0.99375, 0.9875, 0.98125, 0.975, 0.909375, 0.725, 0.421875, 0.0)
+SECOND_SIGMAS = (0.909375, 0.725, 0.421875, 0.0)
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """How far a prediction is pushed; a term that is off costs no forward pass.
+
+    Args:
+        cfg, cfg_audio: away from the negative prompt, for picture and sound; 1 is off.
+        stg: away from the same prediction without the self-attention of one block; 0 is off.
+        stg_block: that transformer block, counted from 0.
+        modality: away from picture and sound predicted without a look at each other; 1 is off.
+        rescale: 0..1, how far the result is brought back to the spread it had without guidance.
+    """
+
+    cfg: float = 1.0
+    cfg_audio: float = 1.0
+    stg: float = 0.0
+    stg_block: int = 29
+    modality: float = 1.0
+    rescale: float = 0.0
+
+    @property
+    def plain(self) -> bool:
+        """Whether ComfyUI's own guider does the same."""
+        return self.cfg == self.cfg_audio and self.stg == 0 and self.modality == 1 and self.rescale == 0
+
+
+@dataclass(frozen=True)
+class Ltx2Sampling:
+    """How an LTX-2 stage is denoised.
+
+    Args:
+        sigmas: schedule of the first pass, falling to 0; empty computes it for `schedule_steps` steps.
+        schedule_steps: steps of a computed schedule.
+        guidance: of the first pass; the second has none.
+        sampler: ComfyUI's name.
+        second_sigmas: schedule of the second pass; empty for one pass, None takes what the bundle was made for.
+        image_crf: how strongly images are compressed before they are encoded, as an H.264 crf; 0 is not at all. The
+            model was trained on video, and a pristine still makes it hold still.
+        image_strength: how firmly the first pass keeps a start image, 0..1.
+    """
+
+    sigmas: tuple[float, ...] = DISTILLED_SIGMAS
+    schedule_steps: int = 0
+    guidance: Guidance = Guidance()
+    sampler: str = "euler"
+    second_sigmas: tuple[float, ...] | None = None
+    image_crf: int = 33
+    image_strength: float = 1.0
+
+    @property
+    def steps(self) -> int:
+        first = len(self.sigmas) - 1 if self.sigmas else self.schedule_steps
+        return first + max(0, len(self.second_sigmas or ()) - 1)
+
+    def check(self) -> None:
+        """Raise `Refusal` for values no sampler can work with."""
+        if not self.sigmas and self.schedule_steps < 1:
+            raise Refusal(f"{self.schedule_steps} given; at least 1 step is needed.", field="steps")
+        for field, sigmas in (("sigmas", self.sigmas), ("second_sigmas", self.second_sigmas or ())):
+            _check_sigmas(sigmas, field)
+        for field in ("cfg", "cfg_audio", "stg", "modality"):
+            value = getattr(self.guidance, field)
+            if not math.isfinite(value) or value < 0:
+                raise Refusal(f"{value} given; a number of 0 or more is needed.", field=field)
+        for field, value in (("rescale", self.guidance.rescale), ("image_strength", self.image_strength)):
+            if not 0 <= value <= 1:
+                raise Refusal(f"{value} given; a number from 0 to 1 is needed.", field=field)
+
+    def filled(self, published: Any) -> Ltx2Sampling:
+        """The same settings with what was left open taken from the published ones."""
+        if not isinstance(published, Ltx2Sampling):
+            raise Refusal(
+                "LTX-2 Sampling is for LTX-2; this bundle takes Sampling Settings, or none for its published values.",
+                field="sampling",
+            )
+        return self if self.second_sigmas is not None else replace(self, second_sigmas=published.second_sigmas or ())
+
+    def facts(self) -> dict[str, Any]:
+        """What a take made with them remembers, as JSON values."""
+        guidance = self.guidance
+        return {
+            "steps": self.steps,
+            "sigmas": list(self.sigmas),
+            "second_sigmas": list(self.second_sigmas or ()),
+            "cfg": [guidance.cfg, guidance.cfg_audio],
+            "stg": [guidance.stg, guidance.stg_block],
+            "modality": guidance.modality,
+            "rescale": guidance.rescale,
+            "sampler": self.sampler,
+            "image_crf": self.image_crf,
+            "image_strength": self.image_strength,
+        }
+
+
+def _check_sigmas(sigmas: tuple[float, ...], field: str) -> None:
+    falling = all(a > b for a, b in pairwise(sigmas))
+    if sigmas and not (len(sigmas) > 1 and falling and sigmas[0] <= 1 and sigmas[-1] == 0):
+        raise Refusal(
+            f"{', '.join(map(str, sigmas))} given; sigmas fall from at most 1 to 0, two or more of them.", field=field
+        )
+
+
+def computed_sigmas(steps: int, tokens: int) -> torch.Tensor:
+    """The schedule of the dev models `[steps + 1]`, as ComfyUI's LTXVScheduler computes it with its defaults.
+
+    Shifted by 0.95 at 1024 and 2.05 at 4096 latent pixels of the clip, then stretched to end at 0.1 before 0.
+    """
+    sigmas = torch.linspace(1.0, 0.0, steps + 1)
+    slope = (2.05 - 0.95) / (4096 - 1024)
+    grown = math.exp(tokens * slope + (0.95 - slope * 1024))
+    sigmas = torch.where(sigmas != 0, grown / (grown + (1 / sigmas - 1) ** 1), 0)
+    inner = sigmas != 0
+    rest = 1.0 - sigmas[inner]
+    sigmas[inner] = 1.0 - rest / (rest[-1] / (1.0 - 0.1))
+    return sigmas
+
+
+def denoise_pass(
+    model: ModelPatcher,
+    canvas: Canvas,
+    positive: Conditioning,
+    negative: Conditioning,
+    sigmas: torch.Tensor,
+    sampler: str,
+    guidance: Guidance,
+    seed: int,
+    first: int,
+    on_step: StepCallback,
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """One pass over picture and sound; equals ComfyUI's SamplerCustomAdvanced bit for bit where guidance is plain.
+
+    Args:
+        sigmas: `[steps + 1]`.
+        first: steps of the stage that were done before this pass.
+
+    Returns:
+        Picture `[1, 128, T, h, w]` and sound `[1, 8, Ta, 16]` (or None) of the clip, guides cropped.
+    """
+    import comfy.sample
+    import comfy.samplers
+    import comfy.utils
+    from comfy.model_management import intermediate_device
+
+    guider = guider_for(model, canvas, guidance)
+    guider.set_conds(with_values(positive, canvas.values), with_values(negative, canvas.values))
+    guider.set_cfg(guidance.cfg)
+    with own_random_state():
+        sampled = guider.sample(
+            comfy.sample.prepare_noise(canvas.nested, seed),
+            canvas.nested,
+            comfy.samplers.sampler_object(sampler),
+            sigmas,
+            denoise_mask=canvas.mask,
+            callback=preview_callback(model, canvas.video.shape[2] - canvas.guides, canvas.pinned, first, on_step),
+            disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
+            seed=seed,
+        )
+    return canvas.split(sampled.to(intermediate_device()))
+
+
+def guider_for(model: ModelPatcher, canvas: Canvas, guidance: Guidance) -> Any:
+    """ComfyUI's guider where it does what is asked, otherwise one that guides picture and sound apart."""
+    from comfy.samplers import CFGGuider, calc_cond_batch
+    from comfy.utils import pack_latents, unpack_latents
+
+    if guidance.plain:
+        return CFGGuider(model)
+    shapes = [canvas.video.shape] + ([] if canvas.audio is None else [canvas.audio.shape])
+
+    class TwoModalityGuider(CFGGuider):
+        def predict_noise(
+            self, x: torch.Tensor, timestep: torch.Tensor, model_options: dict | None = None, seed: int | None = None
+        ) -> torch.Tensor:
+            def predict(conditioning: str, **options: bool) -> list[torch.Tensor]:
+                switched = dict(model_options or {})
+                switched["transformer_options"] = {**switched.get("transformer_options", {}), **options}
+                [out] = calc_cond_batch(self.inner_model, [self.conds[conditioning]], x, timestep, switched)
+                return unpack_latents(out, shapes) if len(shapes) > 1 else [out]
+
+            given = predict("positive")
+            away: list[tuple[tuple[float, float], list[torch.Tensor]]] = []
+            if guidance.cfg != 1 or guidance.cfg_audio != 1:
+                away.append(((guidance.cfg - 1, guidance.cfg_audio - 1), predict("negative")))
+            if guidance.stg != 0:
+                with without_self_attention(self.inner_model.diffusion_model, guidance.stg_block):
+                    away.append(((guidance.stg,) * 2, predict("positive")))
+            if guidance.modality != 1 and len(shapes) > 1:
+                apart = predict("positive", a2v_cross_attn=False, v2a_cross_attn=False)
+                away.append(((guidance.modality - 1,) * 2, apart))
+            guided = [
+                guide(one, [(scale[index], other[index]) for scale, other in away], guidance.rescale)
+                for index, one in enumerate(given)
+            ]
+            return pack_latents(guided)[0] if len(shapes) > 1 else guided[0]
+
+    return TwoModalityGuider(model)
+
+
+def guide(given: torch.Tensor, away: list[tuple[float, torch.Tensor]], rescale: float) -> torch.Tensor:
+    """Push a prediction away from others, then bring its spread back part of the way.
+
+    given + sum of scale * (given - other), times rescale * std(given) / std(that) + 1 - rescale
+    (ltx_core/components/guiders.py, MultiModalGuider.calculate).
+    """
+    pushed = given + sum((scale * (given - other) for scale, other in away), torch.zeros_like(given))
+    if rescale == 0:
+        return pushed
+    return pushed * (rescale * given.std() / pushed.std() + 1 - rescale)
+
+
+@contextmanager
+def without_self_attention(transformer: Any, index: int) -> Iterator[None]:
+    """Let the self-attention of one block pass its values through unmixed, in picture and sound, for one prediction."""
+    blocks = transformer.transformer_blocks
+    if index >= len(blocks):
+        raise Refusal(f"{index} given; the model has blocks 0 to {len(blocks) - 1}.", field="stg_block")
+
+    def pass_through(attention: Any, inputs: tuple[torch.Tensor, ...], _: Any) -> torch.Tensor:
+        values = attention.to_v(inputs[0])
+        if attention.to_gate_logits is not None:
+            gates = 2.0 * torch.sigmoid(attention.to_gate_logits(inputs[0]))
+            values = (values.unflatten(-1, (attention.heads, -1)) * gates.unsqueeze(-1)).flatten(-2)
+        return attention.to_out(values)
+
+    hooks = [one.register_forward_hook(pass_through) for one in (blocks[index].attn1, blocks[index].audio_attn1)]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()

@@ -1,0 +1,185 @@
+"""An LTX-2 stage is, bit for bit, what ComfyUI's own nodes render from the same inputs, in picture and sound."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from tests.host import graphs, stock_ltx2
+from tests.host.server import Server
+from tests.host.stock import Graph, node
+from tests.host.test_parity import both_latents
+
+FRAMES = 25
+
+
+def assert_same(server: Server, graph: Graph, theirs: str, picture: list | None = None) -> None:
+    """Compare the stage named `stage` with `parts_THEIRS`; `picture` is theirs where guides were cropped."""
+    graph = {**graph, "ours": node("LongtakeChainToLatent", chain=["stage", 0], stage=0)}
+    for which, output in (("picture", 0), ("sound", 1)):
+        other = picture if picture is not None and output == 0 else [f"parts_{theirs}", output]
+        first, second = both_latents(server, graph, ["ours", output], other)
+        assert first.shape == second.shape, which
+        assert (first - second).abs().max().item() == 0.0, which
+        assert first.std().item() > 0.01
+
+
+def photo(name: str, crf: int = 33) -> Graph:
+    """Node `photo` at the stage's size, and `compressed` as LTXVPreprocess makes it."""
+    return {
+        "file": node("LoadImage", image=name),
+        "photo": node(
+            "ImageScale",
+            image=["file", 0],
+            upscale_method="lanczos",
+            width=stock_ltx2.WIDTH,
+            height=stock_ltx2.HEIGHT,
+            crop="center",
+        ),
+        "compressed": node("LTXVPreprocess", image=["photo", 0], img_compression=crf),
+    }
+
+
+@pytest.mark.parametrize("checkpoint", [stock_ltx2.DISTILLED, stock_ltx2.DISTILLED_2_3], ids=["2.0", "2.3"])
+def test_text_to_picture_and_sound_equals_one_advanced_sampler(server: Server, checkpoint: str) -> None:
+    graph = {
+        **stock_ltx2.t2v(FRAMES, checkpoint),
+        "model": graphs.load_ltx2(checkpoint),
+        "stage": graphs.ltx2_stage(frames=FRAMES),
+    }
+    assert_same(server, without_film(graph), "pass")
+
+
+@pytest.mark.parametrize("rate", ["25", "30"])
+def test_other_frame_rates_equal_the_stock_graph_at_that_rate(server: Server, rate: str) -> None:
+    graph = {
+        **stock_ltx2.loaders(fps=float(rate)),
+        **stock_ltx2.empty(FRAMES, fps=float(rate)),
+        **stock_ltx2.sampled("pass", ["video", 0], ["audio", 0]),
+        "model": graphs.load_ltx2(frame_rate=rate),
+        "stage": graphs.ltx2_stage(frames=FRAMES),
+    }
+    assert_same(server, graph, "pass")
+
+
+def test_image_to_video_equals_img_to_video_inplace(server: Server, photos: dict[str, str]) -> None:
+    graph = {
+        **photo(photos["astronaut"]),
+        **stock_ltx2.loaders(),
+        **stock_ltx2.empty(FRAMES),
+        "inplace": inplace(["compressed", 0]),
+        **stock_ltx2.sampled("pass", ["inplace", 0], ["audio", 0]),
+        "model": graphs.load_ltx2(),
+        "stage": graphs.ltx2_stage(frames=FRAMES, start_image=["photo", 0]),
+    }
+    assert_same(server, graph, "pass")
+
+
+def test_first_and_last_frame_equals_inplace_and_a_guide(server: Server, photos: dict[str, str]) -> None:
+    graph = {
+        **photo(photos["astronaut"]),
+        **stock_ltx2.loaders(),
+        **stock_ltx2.empty(FRAMES),
+        "inplace": inplace(["compressed", 0]),
+        "guide": guide(["inplace", 0], ["compressed", 0], -1, 1.0),
+        **stock_ltx2.sampled("pass", ["guide", 2], ["audio", 0], prompts="guide"),
+        "cropped": cropped("guide"),
+        "model": graphs.load_ltx2(),
+        "stage": graphs.ltx2_stage(frames=FRAMES, start_image=["photo", 0], end_image=["photo", 0]),
+    }
+    assert_same(server, graph, "pass", ["cropped", 2])
+
+
+def inplace(image: list, latent: str = "video") -> dict[str, Any]:
+    return node(
+        "LTXVImgToVideoInplace", vae=["checkpoint", 2], image=image, latent=[latent, 0], strength=1.0, bypass=False
+    )
+
+
+def guide(latent: list, image: list, frame: int, strength: float, prompts: str = "prompts") -> dict[str, Any]:
+    return node(
+        "LTXVAddGuide",
+        positive=[prompts, 0],
+        negative=[prompts, 1],
+        vae=["checkpoint", 2],
+        latent=latent,
+        image=image,
+        frame_idx=frame,
+        strength=strength,
+    )
+
+
+def cropped(prompts: str, done: str = "pass") -> dict[str, Any]:
+    return node("LTXVCropGuides", positive=[prompts, 0], negative=[prompts, 1], latent=[f"parts_{done}", 0])
+
+
+def without_film(graph: Graph) -> Graph:
+    return {name: one for name, one in graph.items() if name not in ("decode", "heard", "film", "save")}
+
+
+def test_the_schedule_of_dev_models_equals_ltxv_scheduler(comfyui: object) -> None:
+    from comfy_extras.nodes_lt import LTXVScheduler
+    from longtake.pipelines.families.ltx2_sampling import computed_sigmas
+
+    for steps, shape in ((40, (16, 16, 24)), (8, (4, 4, 6)), (30, (13, 22, 38))):
+        latent = {"samples": torch.zeros(1, 128, *shape)}
+        theirs = LTXVScheduler.execute(steps, 2.05, 0.95, True, 0.1, latent)[0]
+        assert torch.equal(computed_sigmas(steps, shape[0] * shape[1] * shape[2]), theirs)
+
+
+def test_two_passes_equal_the_stock_flow_over_the_latent_upscaler(server: Server) -> None:
+    graph = {
+        **without_film(stock_ltx2.two_passes(FRAMES)),
+        "model": graphs.load_ltx2(latent_upscaler=stock_ltx2.UPSCALER),
+        "stage": graphs.ltx2_stage(frames=FRAMES),
+    }
+    assert_same(server, graph, "refined")
+
+
+def test_models_of_other_loaders_render_the_same(server: Server) -> None:
+    graph = {
+        **without_film(stock_ltx2.t2v(FRAMES)),
+        "model": node(
+            "LongtakeUseLoadedModels",
+            model=["checkpoint", 0],
+            clip=["clip", 0],
+            vae=["checkpoint", 2],
+            audio_vae=["audio_vae", 0],
+        ),
+        "stage": graphs.ltx2_stage(frames=FRAMES),
+    }
+    assert_same(server, graph, "pass")
+
+
+def test_continuing_equals_inplace_given_the_last_frames_and_the_same_sound_kept(server: Server) -> None:
+    """At 25 frames a second the overlap begins on a latent of the sound, so the stock nodes can say the same."""
+    graph = {
+        **stock_ltx2.loaders(fps=25.0),
+        "model": graphs.load_ltx2(frame_rate="25"),
+        "first": graphs.ltx2_stage(frames=FRAMES),
+        "tail": node("LongtakeChainToImages", chain=["first", 0], first_frame=16, frame_count=9),
+        "stage": graphs.ltx2_stage("first", frames=FRAMES, prompt=stock_ltx2.PROMPT),
+        **stock_ltx2.empty(FRAMES, fps=25.0),
+        "inplace": inplace(["tail", 0]),
+        **stock_ltx2.sampled("pass", ["inplace", 0], ["audio", 0]),
+    }
+    picture, sound = chained_latents(server, graph)
+    theirs = latents_of(server, graph, ["inplace", 0])
+    assert (picture[:, :, :2] - theirs[:, :, :2]).abs().max() <= 1e-6
+    before = latents_of(
+        server, {**graph, "ours": node("LongtakeChainToLatent", chain=["first", 0], stage=0)}, ["ours", 1]
+    )
+    # 9 frames at 25 a second: 9 latents of sound, the last 2 of them let go.
+    assert (sound[:, :, :7] - before[:, :, 16:23]).abs().max() <= 1e-6
+    assert (sound[:, :, 9:] - before[:, :, 9:]).abs().max() > 0.01
+
+
+def chained_latents(server: Server, graph: Graph) -> tuple[torch.Tensor, torch.Tensor]:
+    graph = {**graph, "ours": node("LongtakeChainToLatent", chain=["stage", 0], stage=0)}
+    return both_latents(server, graph, ["ours", 0], ["ours", 1])
+
+
+def latents_of(server: Server, graph: Graph, output: list) -> torch.Tensor:
+    return both_latents(server, graph, output, output)[0]
