@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -12,10 +13,14 @@ import torch
 from . import store
 from .families import Carry
 from .frames import from_float
+from .sound import SoundExcerpt
 
 if TYPE_CHECKING:
     from .chain import Link
     from .existing import FootageFrames
+
+
+CONTEXT = 10  # latents of sound (0.4 s) encoded before those of an overlap, which an encoder needs to begin with
 
 
 @dataclass(frozen=True)
@@ -63,12 +68,34 @@ def _sound_tail(link: Link, overlap: int) -> tuple[torch.Tensor | None, Fraction
     or after its picture, known exactly and accounted for when it is heard, so that both clips hold the same sound at
     the same time of the film and nothing adds up from seam to seam.
     """
-    rate, audio = link.model.family.sound_rate, link.rendered.audio()
-    if rate is None or audio is None:
+    rate = link.model.family.sound_rate
+    if rate is None or link.model.audio_vae is None:
+        return None, Fraction(0)
+    if link.footage is not None:
+        return _sound_of_footage(link, rate, overlap), Fraction(0)
+    audio = link.rendered.audio()
+    if audio is None:
         return None, Fraction(0)
     place = ((link.clip.frames - overlap) / link.model.fps - sound_offset(link)) * rate
     first = max(0, round(place))
     return audio[:, :, first:], (first - place) / rate
+
+
+def _sound_of_footage(link: Link, rate: Fraction, overlap: int) -> torch.Tensor | None:
+    """The last `overlap` frames' sound of a video as latents, encoded together with what is heard just before them."""
+    sound = None if link.footage is None else link.footage.sound
+    if sound is None:
+        return None
+    fps = link.model.fps
+    context = min(CONTEXT, math.floor((link.clip.frames - overlap) / fps * rate))
+    start = (link.clip.frames - overlap) / fps - context / rate
+    first, stop = (round(time * sound.sample_rate) for time in (start, link.clip.frames / fps))
+    heard = [torch.from_numpy(block) for block in SoundExcerpt(sound, first, stop).blocks()]
+    if not heard:
+        return None
+    waveform = torch.nn.functional.pad(together := torch.cat(heard, dim=1), (0, stop - first - together.shape[1]))
+    latents = link.model.family.encode_sound(link.model, waveform, sound.sample_rate)
+    return latents[:, :, context : context + math.ceil(overlap / fps * rate)]
 
 
 def sound_offset(link: Link) -> Fraction:

@@ -210,6 +210,10 @@ class Family(Protocol):
         """Frames `[T, H, W, 3]` in 0..1 of a latent `[1, C, T, h, w]`."""
         ...
 
+    def encode_sound(self, model: VideoModel, waveform: torch.Tensor, sample_rate: int) -> torch.Tensor:
+        """The latent `[1, C, T, F]` of a sound `[channels, samples]`."""
+        ...
+
     def decode_sound(self, model: VideoModel, audio: torch.Tensor) -> tuple[torch.Tensor, int]:
         """Sound `[channels, samples]` of a latent `[1, C, T, F]`, and its samples a second."""
         ...

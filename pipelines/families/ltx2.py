@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 GRID = Grid(SLOT)
 ANCHOR_STRENGTH = 0.4  # mold's soft identity anchor (reference/mold.md)
+SILENT = "this bundle has no audio VAE, so it is silent; load a checkpoint with one, or give its file in Load LTX-2."
 
 # Steps and guidance: ltx_pipelines/utils/constants.py of the LTX-2 release. Image compression: its default of 33, and
 # 18 in ComfyUI's templates for 2.3.
@@ -156,9 +157,20 @@ class Ltx2:
         frames = model.vae.get().decode(latent)
         return frames.reshape(-1, *frames.shape[-3:])
 
+    def encode_sound(self, model: VideoModel, waveform: torch.Tensor, sample_rate: int) -> torch.Tensor:
+        """As ComfyUI's LTXVAudioVAEEncode does; more than two channels are mixed to one."""
+        from comfy_extras.nodes_audio import VAEEncodeAudio
+
+        if model.audio_vae is None:
+            raise Refusal(SILENT, field="audio_vae")
+        if waveform.shape[0] > 2:
+            waveform = waveform.mean(0, keepdim=True)
+        audio = {"waveform": waveform[None], "sample_rate": sample_rate}
+        return VAEEncodeAudio.execute(model.audio_vae.get(), audio)[0]["samples"]
+
     def decode_sound(self, model: VideoModel, audio: torch.Tensor) -> tuple[torch.Tensor, int]:
         if model.audio_vae is None:
-            raise Refusal("this bundle has no audio VAE to make its sound of latents with.", field="audio_vae")
+            raise Refusal(SILENT, field="audio_vae")
         vae = model.audio_vae.get()
         return vae.decode(audio).movedim(-1, 1)[0], int(vae.first_stage_model.output_sample_rate)
 

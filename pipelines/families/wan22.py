@@ -178,6 +178,9 @@ class Wan22:
         frames = model.vae.get().decode(latent)
         return frames.reshape(-1, *frames.shape[-3:])
 
+    def encode_sound(self, model: VideoModel, waveform: torch.Tensor, sample_rate: int) -> torch.Tensor:
+        raise ValueError(f"{self.title} is silent")
+
     def decode_sound(self, model: VideoModel, audio: torch.Tensor) -> tuple[torch.Tensor, int]:
         raise ValueError(f"{self.title} is silent")
 
