@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 TAKE_FORMAT = "longtake.take.v2"
 NOTES_FORMAT = "longtake.notes.v1"
 FACTS, TENSORS, NOTES = "take.json", "tensors.safetensors", "notes.json"
+DECODED_LIMIT = 8 * 2**30  # bytes; a minute and a half of 1280x720 at 16 frames a second
 KEY = re.compile(r"[0-9a-f]{64}")
 
 
@@ -269,6 +270,35 @@ def write_frames(take: Take, shape: tuple[int, ...], fill: Callable[[np.ndarray]
         frames.flush()
 
     write_whole(take.frames_path, write)
+    forget_frames(DECODED_LIMIT)
+
+
+def read_frames(take: Take) -> np.ndarray | None:
+    """The decoded frames of a take `[T, H, W, 3]` uint16, mapped from disk, or None where they are not kept."""
+    import numpy as np
+
+    try:
+        frames = np.load(take.frames_path, mmap_mode="r")
+    except FileNotFoundError:
+        return None
+    with contextlib.suppress(OSError):
+        os.utime(take.frames_path)
+    return frames
+
+
+def forget_frames(limit: int) -> None:
+    """Remove the decoded frames that were not used for longest, until at most `limit` bytes are kept.
+
+    The newest stay whatever their size. Frames somebody still reads live on until they are let go, or stay where a
+    system does not remove files in use.
+    """
+    kept = sorted(_temp().glob("*.frames.npy"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    total = 0
+    for path in kept:
+        total += path.stat().st_size
+        if total > limit and path != kept[0]:
+            with contextlib.suppress(OSError):
+                path.unlink()
 
 
 def write_sound(take: Take, sound: torch.Tensor, sample_rate: int) -> None:

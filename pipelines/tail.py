@@ -127,11 +127,13 @@ def decoded(link: Link) -> np.ndarray | FootageFrames:
     if link.footage is not None:
         return link.footage.frames()
     take = link.rendered
-    if not take.frames_path.exists():
-        frames = link.model.family.decode(link.model, take.latent())
-        if len(frames) != link.clip.frames:
-            raise RuntimeError(f"the VAE decoded {len(frames)} frames where {link.clip.frames} were rendered")
-        store.write_frames(take, tuple(frames.shape), lambda array: _quantise(frames, array))
+    kept = store.read_frames(take)
+    if kept is not None:
+        return kept
+    frames = link.model.family.decode(link.model, take.latent())
+    if len(frames) != link.clip.frames:
+        raise RuntimeError(f"the VAE decoded {len(frames)} frames where {link.clip.frames} were rendered")
+    store.write_frames(take, tuple(frames.shape), lambda array: _quantise(frames, array))
     return np.load(take.frames_path, mmap_mode="r")
 
 

@@ -198,3 +198,24 @@ def test_two_processes_write_one_take_at_once(store: Store) -> None:
     assert all(store.find(f"{index:064x}") is not None for index in range(20))
     assert list((store.root / "partial").iterdir()) == []
     assert not (store.root / "damaged").exists()
+
+
+def test_decoded_frames_are_forgotten_before_they_fill_the_disk(
+    comfyui: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import folder_paths
+
+    monkeypatch.setattr(folder_paths, "temp_directory", str(tmp_path))
+    takes = [Take(tmp_path / "takes" / (letter * 64)) for letter in "abc"]
+    for age, take in enumerate(takes):
+        stores.write_frames(take, (1, 8, 8, 3), lambda frames: frames.fill(7))
+        os.utime(take.frames_path, (age, age))
+    size = takes[0].frames_path.stat().st_size
+
+    assert stores.read_frames(takes[0]) is not None, "and with that it is the one used last"
+    stores.forget_frames(2 * size)
+
+    assert [take.frames_path.exists() for take in takes] == [True, False, True]
+    stores.forget_frames(0)
+    assert [take.frames_path.exists() for take in takes] == [True, False, False]
+    assert stores.read_frames(takes[1]) is None
