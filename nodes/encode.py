@@ -16,6 +16,7 @@ from ..pipelines.encode import CRF, PRESET, PRESETS, encode
 from ..pipelines.errors import Refusal
 from ..pipelines.frames import Film, FrameSource, Images, as_images
 from ..pipelines.sound import Sound, Waveform
+from ..pipelines.soundtrack import soundtrack
 from ..pipelines.tail import decoded
 from ..pipelines.video import LazyVideo, canvas_progress, frames_and_sound
 from .types import CATEGORY, Chain
@@ -32,7 +33,7 @@ class StitchChain(io.ComfyNode):
             display_name="Stitch Chain",
             category=CATEGORY,
             description="Joins the stages of a chain to one video. Overlaps are shown once, fades are blended, and "
-            "nothing is held in memory: frames are made while the video is saved.",
+            "nothing is held in memory: frames are made while the video is saved. Sound is joined on the film's clock.",
             search_aliases=["concatenate clips", "join videos", "chain to video"],
             inputs=[Chain.Input("chain", tooltip="The chain of rendered stages to show as one film.")],
             outputs=[
@@ -42,7 +43,7 @@ class StitchChain(io.ComfyNode):
 
     @classmethod
     def execute(cls, chain: ChainValue) -> io.NodeOutput:
-        return io.NodeOutput(LazyVideo(Film(chain, decoded)))
+        return io.NodeOutput(LazyVideo(Film(chain, decoded), soundtrack(chain)))
 
 
 class ChainToImages(io.ComfyNode):
