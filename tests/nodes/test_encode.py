@@ -33,9 +33,12 @@ def chain(tmp_path):
 
     class StoredTake:
         def __init__(self, stage: int, frames: int):
-            self.frames_path = tmp_path / f"{stage}.npy"
+            self.frames_path, self.sound_path = tmp_path / f"{stage}.npy", tmp_path / f"{stage}.sound"
             levels = (np.arange(frames) + 100 * stage).astype(np.uint16) * 257
             np.save(self.frames_path, np.broadcast_to(levels[:, None, None, None], (frames, 32, 64, 3)))
+
+        def audio(self) -> None:
+            return None
 
     clips: list[Clip] = []
     for frames, join in ((9, Join()), (13, Join(Transition.SMOOTH, overlap=5))):
