@@ -1,16 +1,21 @@
-"""ComfyUI inside this process, on the CPU, for tests that need its classes but no server."""
+"""ComfyUI inside this process, for tests that need its classes but no server; on the CPU unless asked otherwise."""
 
 from __future__ import annotations
 
 import importlib
 import sys
 from pathlib import Path
+from typing import Any
 
 FOLDERS = ("diffusion_models", "text_encoders", "vae", "loras", "checkpoints", "latent_upscale_models")
 
 
-def enter_comfyui(comfyui: Path) -> None:
-    """Make `import comfy`, `import nodes` and the like reach `comfyui`, in CPU mode, from here on."""
+def enter_comfyui(comfyui: Path, **options: Any) -> None:
+    """Make `import comfy`, `import nodes` and the like reach `comfyui` from here on.
+
+    Args:
+        options: of ComfyUI's command line, `reserve_vram=4.0` for --reserve-vram 4; in CPU mode unless `cpu=False`.
+    """
     if "comfy" in sys.modules:
         return
     # First on the path: the repository has a folder `nodes` too.
@@ -21,9 +26,11 @@ def enter_comfyui(comfyui: Path) -> None:
     finally:
         sys.argv = arguments
     # Read once, when comfy.model_management is imported.
-    args.cpu = True
+    for name, value in {"cpu": True, **options}.items():
+        setattr(args, name, value)
     importlib.import_module("comfy.model_management")
-    importlib.import_module("torch").set_num_threads(1)
+    if args.cpu:
+        importlib.import_module("torch").set_num_threads(1)
 
 
 def use_models(models: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +13,29 @@ from safetensors.torch import save_file
 
 
 def random_weights(module: torch.nn.Module, seed: int) -> dict[str, torch.Tensor]:
-    """Return a state dict of `module`'s shapes that keeps activations near unit size.
+    """Return a state dict of `module`'s shapes that keeps activations near unit size."""
+    return dict(random_tensors(module, seed))
+
+
+def random_tensors(
+    module: torch.nn.Module, seed: int, device: torch.device | str = "cpu"
+) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield name and float32 value of every tensor of `module`, which may be on the meta device, made on `device`.
 
     Gains are about 1, matrices scaled by 1/sqrt(fan in), biases and tables small.
     """
-    generator = torch.Generator().manual_seed(seed)
-    weights = {}
+    generator = torch.Generator(device).manual_seed(seed)
     for name, tensor in module.state_dict().items():
         leaf = name.rpartition(".")[2]
-        noise = torch.randn(tensor.shape, generator=generator)
+        noise = torch.randn(tensor.shape, generator=generator, device=device)
         if not tensor.is_floating_point() or tensor.ndim == 0:
-            weights[name] = tensor.clone()
+            yield name, tensor.clone()
         elif leaf == "gamma" or (leaf == "weight" and tensor.ndim == 1):
-            weights[name] = 1 + 0.02 * noise
+            yield name, 1 + 0.02 * noise
         elif leaf == "weight":
-            weights[name] = noise / math.sqrt(math.prod(tensor.shape[1:]))
+            yield name, noise / math.sqrt(math.prod(tensor.shape[1:]))
         else:
-            weights[name] = 0.02 * noise
-    return weights
+            yield name, 0.02 * noise
 
 
 def save(weights: Mapping[str, torch.Tensor], path: Path, config: Mapping[str, Any] | None = None) -> None:
