@@ -15,6 +15,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -67,13 +68,13 @@ def chain_of_three(model: Any, size: models.Size, job: Job) -> Facts:
         "frames": chain.frames,
         "stage_peaks": found,
         "weights": len(places[0]),
-        "moved": [sum(a[name] != b[name] for name in a) for a, b in zip(places, places[1:], strict=False)],
+        "moved": [sum(a[name] != b[name] for name in a) for a, b in pairwise(places)],
         **placed(model),
     }
 
 
 def switch_loras(model: Any, size: models.Size, job: Job) -> Facts:
-    """Stages with no LoRA, with LoRA a, the same again, with LoRA b, and with none: seconds, and whose weights they use."""
+    """A stage with no LoRA, with LoRA a, with a again, with b, and with none: seconds, and whose weights they use."""
     import psutil
     from longtake.pipelines.lora import patched
     from longtake.pipelines.lora_file import open_lora

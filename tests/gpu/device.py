@@ -100,7 +100,7 @@ def free_everything() -> None:
 
 
 class Peaks:
-    """The highest use of GPU memory, sampled while its block runs: torch's tensors, and all that is in use on the card."""
+    """The highest use of GPU memory while its block runs: by torch's tensors, and by everything on the card."""
 
     def __enter__(self) -> Peaks:
         self._over = threading.Event()

@@ -110,7 +110,8 @@ def our_chain(model: Any, job: Job, watch: Watch | None = None) -> Any:
     from longtake.pipelines.render import render_stages
     from longtake.pipelines.stage import check_stages
 
-    return render_stages(check_stages(stages(model, job), model), model, watch or Watch())
+    asked = stages(model, job)
+    return render_stages(check_stages(asked, [model] * len(asked)), watch or Watch())
 
 
 def decode_all(chain: Any) -> None:
@@ -164,8 +165,9 @@ def _stock_condition(model: Any, job: Job, known: Any, positive: Any, negative: 
 
 
 def _sampled(part: Any, job: Job, seed: int, positive: Any, negative: Any, latent: dict, first: int, last: int) -> dict:
-    import nodes
     from comfy_extras.nodes_model_advanced import ModelSamplingSD3
+
+    import nodes
 
     (model,) = ModelSamplingSD3().patch(part.get(), job.shift)
     return nodes.KSamplerAdvanced().sample(
