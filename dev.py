@@ -298,7 +298,7 @@ def set_up(command: str) -> Host:
         host = existing_host(Path(named))
         tools = test_tools()
         if command in ("demo", "serve"):
-            tools = [tool for tool in tools if tool.startswith(("tomli", "scikit-image"))]
+            tools = [tool for tool in tools if tool.startswith(("tomli", "diffusers", "scikit-image"))]
         if missing := missing_tools(host, tools):
             line = " ".join([str(host.python), "-m pip install", *(f'"{tool}"' for tool in missing)])
             stop(f"this ComfyUI's Python lacks what `{command}` needs; install it with\n  {line}")

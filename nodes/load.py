@@ -23,7 +23,7 @@ def _file(folder: str, name: str) -> ModelFile:
     return ModelFile(name, folder_paths.get_full_path_or_raise(folder, name))
 
 
-def _describe(model: VideoModel) -> str:
+def describe(model: VideoModel) -> str:
     variant = model.variant
     lines = [f"{model.family.title} {variant.name}, {model.fps} frames a second", *model.notes]
     return "\n".join(lines)
@@ -87,7 +87,7 @@ class LoadWan22(io.ComfyNode):
             _file("vae", vae),
             weight_dtype,
         )
-        say(cls.hidden.unique_id, _describe(bundle))
+        say(cls.hidden.unique_id, describe(bundle))
         return io.NodeOutput(bundle)
 
 
@@ -222,7 +222,7 @@ class UseLoadedModels(io.ComfyNode):
         graph, node_id = cls.hidden.prompt, cls.hidden.unique_id
         sources = {part: source_of(graph, node_id, name, loaded) for part, (name, loaded) in inputs.items()}
         bundle = bundle_from_loaded(model, low_noise_model, clip, vae, audio_vae, sources)
-        say(cls.hidden.unique_id, _describe(bundle))
+        say(cls.hidden.unique_id, describe(bundle))
         return io.NodeOutput(bundle)
 
 

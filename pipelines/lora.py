@@ -115,8 +115,11 @@ def skeleton_of(part: Part) -> Skeleton:
     """Names and shapes of a diffusion model: from its file's header where there is one, else from the loaded model."""
     while part.base is not None:
         part = part.base
-    if part.path is not None and not part.loaded:
-        return skeleton_of_file(outline(part.path))
+    if not part.loaded:
+        if part.header is not None:
+            return skeleton_of_file(part.header())
+        if part.path is not None:
+            return skeleton_of_file(outline(part.path))
     return skeleton_of_model(part.get().model)
 
 

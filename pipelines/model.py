@@ -14,6 +14,7 @@ from .errors import Refusal
 from .identity import Source, Unidentified, canonical
 
 if TYPE_CHECKING:
+    from .checkpoint import Outline
     from .families import Family, Variant
     from .lora import AppliedLora
 
@@ -27,6 +28,7 @@ class Part:
         source: what identifies its weights. None where nothing does: then takes made with it are kept and never found
             again.
         path: the file it is read from, where there is one.
+        header: names and shapes of a diffusion model's weights as ComfyUI spells them, where no single file has them.
         base: the part that it is a patched copy of.
         patch: what it is patched with.
     """
@@ -38,12 +40,14 @@ class Part:
         source: Source | None = None,
         *,
         path: str | None = None,
+        header: Callable[[], Outline] | None = None,
         base: Part | None = None,
         patch: Hashable = None,
     ):
         self.name = name
         self.source = source
         self.path = path
+        self.header = header
         self.base = base
         self.patch = patch
         self._identity: Any = None
@@ -158,19 +162,25 @@ def diffusion_part(path: str, name: str, weight_dtype: str) -> Part:
     """A diffusion model from disk, as ComfyUI's own loader reads it."""
 
     def load() -> Any:
-        import torch
         from comfy.sd import load_diffusion_model
 
-        options: dict[str, Any] = {}
-        if weight_dtype != "default":
-            options["dtype"] = getattr(
-                torch, {"fp8_e4m3fn_fast": "float8_e4m3fn"}.get(weight_dtype, f"float8_{weight_dtype[4:]}")
-            )
-        if weight_dtype == "fp8_e4m3fn_fast":
-            options["fp8_optimizations"] = True
-        return load_diffusion_model(path, model_options=options)
+        return load_diffusion_model(path, model_options=weight_options(weight_dtype))
 
     return Part(name, load, Source((path,), (("weight_dtype", weight_dtype),)), path=path)
+
+
+def weight_options(weight_dtype: str) -> dict[str, Any]:
+    """ComfyUI's `model_options` for the precision that diffusion weights are held in."""
+    import torch
+
+    options: dict[str, Any] = {}
+    if weight_dtype != "default":
+        options["dtype"] = getattr(
+            torch, {"fp8_e4m3fn_fast": "float8_e4m3fn"}.get(weight_dtype, f"float8_{weight_dtype[4:]}")
+        )
+    if weight_dtype == "fp8_e4m3fn_fast":
+        options["fp8_optimizations"] = True
+    return options
 
 
 def checkpoint_part(path: str, name: str) -> Part:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-FOLDERS = ("diffusion_models", "text_encoders", "vae", "loras", "checkpoints", "latent_upscale_models")
+FOLDERS = ("diffusion_models", "text_encoders", "vae", "loras", "checkpoints", "latent_upscale_models", "diffusers")
 
 
 def enter_comfyui(comfyui: Path, **options: Any) -> None:

@@ -21,10 +21,10 @@ Recipe = Callable[[Path], None]
 
 
 def recipes() -> dict[str, Recipe]:
-    """File name below the models folder -> what makes that file."""
+    """Name below the models folder -> what makes that file, or that folder in diffusers' layout."""
     import torch
 
-    from . import ltx, ltx2, wan
+    from . import diffusers_wan, ltx, ltx2, wan
     from .weights import save
 
     t2v = partial(wan.diffusion_model, in_channels=16, out_channels=16)
@@ -49,6 +49,10 @@ def recipes() -> dict[str, Recipe]:
         "checkpoints/ltx-2.3-22b-dev-fp8.safetensors": partial(ltx2.checkpoint, seed=65, version="2.3"),
         "text_encoders/gemma_3_12B_it_fp4_mixed.safetensors": partial(ltx2.text_encoder, seed=71),
         "latent_upscale_models/ltx-2-spatial-upscaler-x2-1.0.safetensors": partial(ltx2.upsampler, seed=72),
+        "diffusers/Wan2.2-T2V-A14B-Diffusers": diffusers_wan.t2v_folder,
+        "diffusers/Wan2.2-I2V-A14B-Diffusers": diffusers_wan.i2v_folder,
+        "diffusers/Wan2.2-TI2V-5B-Diffusers": diffusers_wan.ti2v_folder,
+        "diffusers/Wan2.1-T2V-1.3B-Diffusers": diffusers_wan.wan_2_1_folder,
         # What a Wan 2.2 loader must refuse: other models, and files that hold no model.
         "diffusion_models/ltx-video-2b-v0.9.5.safetensors": partial(ltx.diffusion_model, seed=41),
         "diffusion_models/wan2.1_i2v_480p_14B_fp16.safetensors": partial(i2v, seed=42, kind="i2v"),

@@ -1,0 +1,131 @@
+"""Tiny Wan pipelines of diffusers' own classes, to be saved as folders and compared with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanImageToVideoPipeline, WanPipeline
+from diffusers import WanTransformer3DModel as Transformer
+from transformers import UMT5Config, UMT5EncoderModel
+
+from .tokenizer import tokenizer_model
+from .weights import random_weights
+
+TEXT_WIDTH = 32
+
+
+def transformer(in_channels: int, out_channels: int, seed: int, **changes: Any) -> Transformer:
+    shape = {
+        "num_attention_heads": 2,
+        "attention_head_dim": 12,
+        "in_channels": in_channels,
+        "out_channels": out_channels,
+        "text_dim": TEXT_WIDTH,
+        "freq_dim": 32,
+        "ffn_dim": 48,
+        "num_layers": 2,
+    }
+    return filled(Transformer(**(shape | changes)), seed)
+
+
+def vae_2_1(seed: int) -> AutoencoderKLWan:
+    return filled(AutoencoderKLWan(base_dim=4, z_dim=16), seed)
+
+
+def vae_2_2(seed: int) -> AutoencoderKLWan:
+    """Of a width that ComfyUI loads only with the shim."""
+    from comfy.latent_formats import Wan22
+
+    native = Wan22()
+    return filled(
+        AutoencoderKLWan(
+            base_dim=8,
+            decoder_base_dim=8,
+            z_dim=48,
+            is_residual=True,
+            in_channels=12,
+            out_channels=12,
+            patch_size=2,
+            scale_factor_spatial=16,
+            latents_mean=native.latents_mean.flatten().tolist(),
+            latents_std=native.latents_std.flatten().tolist(),
+        ),
+        seed,
+    )
+
+
+def text_encoder(seed: int, vocabulary: int) -> UMT5EncoderModel:
+    config = UMT5Config(
+        d_ff=64, d_kv=8, d_model=TEXT_WIDTH, num_heads=2, num_layers=2, vocab_size=vocabulary,
+        feed_forward_proj="gated-gelu",
+    )  # fmt: skip
+    return filled(UMT5EncoderModel(config), seed)
+
+
+def unipc(shift: float) -> UniPCMultistepScheduler:
+    """The scheduler that Wan's diffusers repositories come with."""
+    return UniPCMultistepScheduler(
+        prediction_type="flow_prediction", use_flow_sigmas=True, num_train_timesteps=1000, flow_shift=shift
+    )
+
+
+def t2v_folder(folder: Path) -> None:
+    """T2V-A14B in small, its weights in several files each."""
+    pipeline = WanPipeline(
+        **_shared(100, unipc(3.0)),
+        transformer=transformer(16, 16, 102),
+        transformer_2=transformer(16, 16, 103),
+        boundary_ratio=0.875,
+    )
+    save(pipeline, folder, max_shard_size="150KB")
+
+
+def i2v_folder(folder: Path) -> None:
+    """I2V-A14B in small."""
+    pipeline = WanImageToVideoPipeline(
+        **_shared(200, unipc(5.0)),
+        transformer=transformer(36, 16, 202),
+        transformer_2=transformer(36, 16, 203),
+        boundary_ratio=0.9,
+        image_processor=None,
+        image_encoder=None,
+    )
+    save(pipeline, folder)
+
+
+def ti2v_folder(folder: Path) -> None:
+    """TI2V-5B in small."""
+    pipeline = WanPipeline(
+        **(_shared(300, unipc(5.0)) | {"vae": vae_2_2(301)}),
+        transformer=transformer(48, 48, 302),
+        expand_timesteps=True,
+    )
+    save(pipeline, folder)
+
+
+def wan_2_1_folder(folder: Path) -> None:
+    """Wan 2.1 T2V-1.3B in small: one transformer, and its weights as the variant fp16 only."""
+    pipeline = WanPipeline(**_shared(400, unipc(8.0)), transformer=transformer(16, 16, 402))
+    for module in (pipeline.transformer, pipeline.vae, pipeline.text_encoder):
+        module.half()
+    save(pipeline, folder, variant="fp16")
+
+
+def _shared(seed: int, scheduler: Any) -> dict[str, Any]:
+    encoder = text_encoder(seed, tokenizer_model()[1])
+    return {"tokenizer": None, "text_encoder": encoder, "vae": vae_2_1(seed + 1), "scheduler": scheduler}
+
+
+def save(pipeline: Any, folder: Path, **options: Any) -> Path:
+    """Save with `save_pretrained`, and the tokenizer as Wan's repositories hold it."""
+    pipeline.save_pretrained(folder, **options)
+    (folder / "tokenizer").mkdir(exist_ok=True)
+    (folder / "tokenizer" / "spiece.model").write_bytes(tokenizer_model()[0])
+    return folder
+
+
+def filled(module: Any, seed: int) -> Any:
+    """The module in evaluation mode, with the deterministic weights of the other tiny models."""
+    module.load_state_dict(random_weights(module, seed))
+    return module.eval()
