@@ -185,7 +185,7 @@ class LoadLtx2(io.ComfyNode):
             None if latent_upscaler == NONE else _file("latent_upscale_models", latent_upscaler),
             Fraction(frame_rate),
         )
-        say(cls.hidden.unique_id, _describe(bundle))
+        say(cls.hidden.unique_id, describe(bundle))
         return io.NodeOutput(bundle)
 
 
