@@ -15,7 +15,7 @@ Size = tuple[float, float]
 
 TITLE = 30
 # Nodes 2.0 draws nodes somewhat taller than the classic canvas; gaps and frames leave room for that.
-GAP_X, GAP_Y = 80, 85
+GAP_X, GAP_Y = 80, 75
 FRAME, FRAME_TITLE = 25, 45
 
 PARTS = {

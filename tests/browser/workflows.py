@@ -21,7 +21,7 @@ from tests.tiny.models import tiny_models
 
 FOLDER = ROOT / "workflows"
 
-# Width of a node, and room for each of its texts of several lines.
+# Wide enough for the names of the files.
 WIDTHS = {
     "UNETLoader": 400,
     "LoraLoaderModelOnly": 450,
@@ -36,9 +36,14 @@ WIDTHS = {
     "LongtakeEncodeVideo": 460,
 }
 WIDTH = 270
-TEXTS = {"LongtakeRenderStoryboard": 620, "LongtakeChainStage": 130}
-# Room for the film, once there is one.
-FILM = 290
+# Room for what a node shows once it has run: a film, of any shape, or a line or two.
+SHOWN = {
+    "LongtakeEncodeVideo": 450,
+    "LongtakeUseLoadedModels": 100,
+    "LongtakeLoadWan22": 100,
+    "LongtakeApplyLora": 100,
+    "LongtakeChainStage": 60,
+}
 
 OPEN = """async (prompt) => {
   await app.loadApiJson(prompt, 'workflow');
@@ -47,10 +52,7 @@ OPEN = """async (prompt) => {
       if (widget.name === 'control_after_generate') widget.value = 'fixed';
 }"""
 
-MEASURE = """() => Object.fromEntries(app.rootGraph.nodes.map((node) => [node.id, {
-  size: [...node.computeSize()],
-  texts: (node.widgets ?? []).filter((w) => w.element?.tagName === 'TEXTAREA' || w.type === 'customtext').length,
-}]))"""
+MEASURE = "() => Object.fromEntries(app.rootGraph.nodes.map((node) => [node.id, [...node.computeSize()]]))"
 
 SERIALIZE = """() => {
   const graph = app.rootGraph.serialize({ sortNodes: true });
@@ -62,16 +64,13 @@ SERIALIZE = """() => {
 QUEUED = "async () => (await app.graphToPrompt()).output"
 
 
-def sizes(prompt: dict[str, Any], measured: dict[str, Any]) -> dict[str, tuple[float, float]]:
-    """Width and height of each node: what it needs, and room to read its texts and see its image."""
+def sizes(prompt: dict[str, Any], measured: dict[str, list[float]]) -> dict[str, tuple[float, float]]:
+    """Width and height of each node: what it needs, and room for what it will show."""
     found = {}
     for name, node in prompt.items():
-        kind, (width, height) = node["class_type"], measured[name]["size"]
+        kind, (width, height) = node["class_type"], measured[name]
         width = max(width, WIDTHS.get(kind, WIDTH))
-        # The canvas counts 50 a text as the least.
-        height += measured[name]["texts"] * max(0, TEXTS.get(kind, 0) - 50)
-        height += FILM if kind == "LongtakeEncodeVideo" else 0
-        found[name] = (round(width), round(height))
+        found[name] = (round(width), round(height + SHOWN.get(kind, 0)))
     return found
 
 

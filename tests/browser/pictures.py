@@ -1,0 +1,57 @@
+"""Take the pictures of the README: python tests/run.py browser.pictures"""
+
+from __future__ import annotations
+
+import json
+import math
+
+from tests.browser.browser import Canvas, canvas
+from tests.host.place import ROOT, Place
+from tests.host.server import Server
+from tests.host.workflows import put_inputs
+from tests.tiny.models import tiny_models
+
+FOLDER = ROOT / "docs"
+WORKFLOW = "wan22_i2v_long_film"
+# Of the page, in pixels; the panels at its left and top are cut off.
+WIDTH, MARGIN = 2000, 20
+LEFT, TOP = 60, 100
+SHARPNESS = 1.6
+
+SHOW = """([left, top, scale]) => {
+  app.canvas.ds.scale = scale;
+  app.canvas.ds.offset[0] = left;
+  app.canvas.ds.offset[1] = top;
+}"""
+
+
+def show(opened: Canvas, boxes: list[list[float]]) -> dict[str, float]:
+    """Bring the frames to the width of the page; return the part of the page that they fill, for a screenshot."""
+    left, top = min(box[0] for box in boxes), min(box[1] for box in boxes)
+    right, bottom = max(box[0] + box[2] for box in boxes), max(box[1] + box[3] for box in boxes)
+    scale = (WIDTH - LEFT - 2 * MARGIN) / (right - left)
+    opened.ask(SHOW, [(LEFT + MARGIN) / scale - left, (TOP + MARGIN) / scale - top, scale])
+    opened.settle(1500)
+    return {
+        "x": LEFT,
+        "y": TOP,
+        "width": WIDTH - LEFT,
+        "height": math.ceil((bottom - top) * scale) + 2 * MARGIN,
+    }
+
+
+def main() -> None:
+    place = Place.here()
+    server = Server(place, ROOT / "build" / "browser", tiny_models(place))
+    put_inputs(server.input)
+    graph = json.loads((ROOT / "workflows" / f"{WORKFLOW}.json").read_text(encoding="utf-8"))
+    with server, canvas(server, nodes_2=True, size=(WIDTH, 1200), scale=SHARPNESS) as opened:
+        opened.load(graph, WORKFLOW)
+        part = show(opened, [group["bounding"] for group in graph["groups"]])
+        FOLDER.mkdir(exist_ok=True)
+        opened.page.screenshot(path=FOLDER / "canvas.png", clip=part)
+        print(f"wrote {(FOLDER / 'canvas.png').relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()
