@@ -24,7 +24,7 @@ from .lora import AppliedLora
 from .lora_match import match
 from .lora_patch import merged
 from .safetensors_file import Entry, Layout, layout_of
-from .skeleton import PREFIX, Skeleton, skeleton_of_file
+from .skeleton import PREFIX, Skeleton, skeleton_of_file, text_names, text_shapes_of_file
 
 RECORD = "longtake.fused"  # entry of the file's metadata
 CHUNK = 1 << 24  # bytes
@@ -65,8 +65,9 @@ def fuse(
     source = Path(source)
     file = outline(source)
     layout = layout_of(source)
-    patches = _patches(skeleton_of_file(file), loras, family)
-    names = _names_in_file(layout, patches, source.name)
+    skeleton = skeleton_of_file(file).with_text(text_shapes_of_file(file, family.lora))
+    patches = _patches(skeleton, loras, family)
+    names = _names_in_file(layout, patches, source.name, family)
     quantised = _quantised_layers(layout, source)
     for weight, name in names.items():
         _check_writable(layout.entries[name], name, quantised, layout, source.name, patches[weight])
@@ -143,14 +144,15 @@ def _requantised(
     return quantised, params.scale
 
 
-def _names_in_file(layout: Layout, patches: Patches, source: str) -> dict[str, str]:
-    """Weight of ComfyUI's model -> its name in the file."""
+def _names_in_file(layout: Layout, patches: Patches, source: str, family: Family) -> dict[str, str]:
+    """Weight of ComfyUI's models -> its name in the file."""
     from comfy import model_detection
 
     prefix = model_detection.unet_prefix_from_state_dict(dict.fromkeys(layout.entries))
     if not any(name.startswith(prefix) for name in layout.entries):
         prefix = ""
-    names = {weight: prefix + weight.removeprefix(PREFIX) for weight in patches}
+    text = {ours: key for key, ours in text_names(layout.entries, family.lora).items()}
+    names = {weight: text.get(weight, prefix + weight.removeprefix(PREFIX)) for weight in patches}
     missing = [name for name in names.values() if name not in layout.entries]
     if missing:
         raise Refusal(f"{source} has no {missing[0]} to merge a LoRA into.")

@@ -9,14 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 from .checkpoint import outline
 from .errors import Refusal
+from .families.traits import LoraTraits, Shape
 from .lora_choice import AUTO, NONE, LoraChoice
 from .lora_file import LoraFile, open_lora
 from .lora_match import match
 from .lora_names import for_second
-from .lora_patch import patch
+from .lora_patch import patch, patch_text
 from .lora_report import Coverage, coverage
 from .pairs import noise_level, other_half
-from .skeleton import Skeleton, skeleton_of_file, skeleton_of_model
+from .skeleton import (
+    PREFIX,
+    Skeleton,
+    skeleton_of_file,
+    skeleton_of_model,
+    text_shapes_of_file,
+    text_shapes_of_model,
+)
 
 if TYPE_CHECKING:
     from .model import Part, VideoModel
@@ -98,17 +106,19 @@ def patched(model: VideoModel, file: LoraFile, expert: str, strength: float) -> 
     if part is None:
         raise ValueError(f"{model.variant.name} has no {expert}-noise expert")
     place = "model" if model.low is None else f"{expert} noise"
-    skeleton = skeleton_of(part)
-    found = match(file, skeleton, model.family.lora, second=expert == "low")
+    traits = model.family.lora
+    skeleton = skeleton_of(part).with_text(text_shapes(model.text_encoder, traits))
+    found = match(file, skeleton, traits, second=expert == "low")
     report = coverage(file, found, model.family, place, strength, len(skeleton.modules))
     if strength == 0:
         return model, report
     applied = AppliedLora(file, expert, strength)
+    model = replace(model, loras=(*model.loras, applied))
+    if any(not weight.startswith(PREFIX) for weight in found.weights):
+        text = model.text_encoder.patched(applied, lambda clip: patch_text(clip, file, found, strength))
+        model = replace(model, text_encoder=text)
     part = part.patched(applied, lambda base: patch(base, file, found, strength))
-    loras = (*model.loras, applied)
-    if expert == "high":
-        return replace(model, high=part, loras=loras), report
-    return replace(model, low=part, loras=loras), report
+    return replace(model, high=part) if expert == "high" else replace(model, low=part), report
 
 
 def skeleton_of(part: Part) -> Skeleton:
@@ -121,6 +131,20 @@ def skeleton_of(part: Part) -> Skeleton:
         if part.path is not None:
             return skeleton_of_file(outline(part.path))
     return skeleton_of_model(part.get().model)
+
+
+def text_shapes(part: Part, traits: LoraTraits) -> dict[str, Shape]:
+    """The weights of a text encoder that LoRAs of the family train, with their shapes."""
+    if not traits.text:
+        return {}
+    while part.base is not None:
+        part = part.base
+    if part.source is not None and part.source.files and not part.loaded:
+        found: dict[str, Shape] = {}
+        for path in part.source.files:
+            found |= text_shapes_of_file(outline(path), traits)
+        return found
+    return text_shapes_of_model(part.get().cond_stage_model, traits)
 
 
 def _resolved(

@@ -15,7 +15,7 @@ from .families.traits import LoraTraits, Shape
 from .lora_dora import peft_dora
 from .lora_file import LoraFile
 from .lora_names import BIAS, MAGNITUDE, aliases, for_second, respelled, split
-from .skeleton import Skeleton
+from .skeleton import TEXT, Skeleton
 
 
 @dataclass(frozen=True)
@@ -72,10 +72,15 @@ def match(file: LoraFile, skeleton: Skeleton, traits: LoraTraits, second: bool =
     own = {key: file.tensors[key] for key in keys}
     taken = _taken(own, skeleton.key_map)[0]
     known = aliases(skeleton.modules, traits.diffusers_name)
+
+    def find(module: str) -> str | None:
+        text = traits.text_module(module)
+        return known.get(module) if text is None else TEXT + text
+
     names = {key: key for key in taken}
     used_names = set(taken)
     for key in keys:
-        name = None if key in taken else respelled(key, known)
+        name = None if key in taken else respelled(key, find)
         if name is not None and name not in used_names:
             names[key] = name
             used_names.add(name)

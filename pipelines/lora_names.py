@@ -26,7 +26,16 @@ _SUFFIX = re.compile(
     re.VERBOSE,
 )
 
-_DOTTED = ("base_model.model.", "model.diffusion_model.", NATIVE, "transformer_2.", "transformer.", "unet.", "model.")
+_DOTTED = (
+    "text_encoders.",
+    "base_model.model.",
+    "model.diffusion_model.",
+    NATIVE,
+    "transformer_2.",
+    "transformer.",
+    "unet.",
+    "model.",
+)
 _JOINED = (
     ("lora_unet__", "lora_unet__*, Wan-Fun"),
     ("lora_unet_", "lora_unet_*, kohya / musubi"),
@@ -73,7 +82,7 @@ def for_second(key: str) -> bool:
 
 
 def aliases(modules: Iterable[str], diffusers_name: Callable[[str], str]) -> dict[str, str]:
-    """Every spelling of a bare module -> the module.
+    """Every spelling of a bare module -> the module as ComfyUI's matcher reads it.
 
     Args:
         modules: as ComfyUI's model names them: `blocks.0.self_attn.q`.
@@ -85,28 +94,28 @@ def aliases(modules: Iterable[str], diffusers_name: Callable[[str], str]) -> dic
         if theirs.endswith(".to_out.0"):
             spellings.append(theirs[: -len(".0")])
         for spelling in spellings:
-            found.setdefault(spelling, module)
-            found.setdefault(spelling.replace(".", "_"), module)
+            found.setdefault(spelling, NATIVE + module)
+            found.setdefault(spelling.replace(".", "_"), NATIVE + module)
     return found
 
 
-def respelled(key: str, known: dict[str, str]) -> str | None:
+def respelled(key: str, find: Callable[[str], str | None]) -> str | None:
     """The key as ComfyUI's matcher reads it, or None where no module of the model is meant.
 
     Args:
-        known: from `aliases`.
+        find: bare module -> module as that matcher reads it.
     """
     parts = split(key)
     if parts is None:
         return None
     module, suffix = parts
-    native = known.get(bare(module))
-    if native is None:
+    found = find(bare(module))
+    if found is None:
         return None
     suffix = re.sub(r"^\.lora_magnitude_vector.*", MAGNITUDE, suffix)
     suffix = re.sub(r"^\.lora_([AB])(\.\w+)?\.(weight|bias)$", r".lora_\1.\3", suffix)
     suffix = re.sub(r"^\.lora_(up|down|mid)$", r".lora_\1.weight", suffix)
-    return f"{NATIVE}{native}{suffix}"
+    return found + suffix
 
 
 def format_of(keys: Iterable[str]) -> str:

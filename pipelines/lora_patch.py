@@ -7,6 +7,7 @@ from typing import Any
 from .errors import Refusal
 from .lora_file import LoraFile
 from .lora_match import Match
+from .skeleton import PREFIX, TEXT
 
 
 def patch(base: Any, file: LoraFile, found: Match, strength: float) -> Any:
@@ -21,6 +22,8 @@ def patch(base: Any, file: LoraFile, found: Match, strength: float) -> Any:
     from comfy.lora import model_lora_keys_unet
 
     patches = found.patches(file.load(), model_lora_keys_unet(base.model, {}))
+    if not patches:
+        return base
     clone = base.clone()
     tables = {name: patches.pop(name) for name in _beside_children(base.model) if name in patches}
     taken = set(clone.add_patches(patches, strength))
@@ -32,6 +35,18 @@ def patch(base: Any, file: LoraFile, found: Match, strength: float) -> Any:
         )
     for name, change in tables.items():
         clone.add_object_patch(name, _changed(clone.get_model_object(name), name, change, strength))
+    return clone
+
+
+def patch_text(clip: Any, file: LoraFile, found: Match, strength: float) -> Any:
+    """A clone of a CLIP with a file's changes to the text encoder added."""
+    key_map = {
+        TEXT + weight.removesuffix(".weight"): weight for weight in found.weights if not weight.startswith(PREFIX)
+    }
+    clone = clip.clone()
+    patches = found.patches(file.load(), key_map)
+    if set(clone.add_patches(patches, strength)) != set(patches):
+        raise Refusal(f"{file.name}: the loaded text encoder lacks weights that its header names.")
     return clone
 
 

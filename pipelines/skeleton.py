@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from .checkpoint import Outline
 from .errors import Refusal
-from .families.traits import Shape
+from .families.traits import LoraTraits, Shape
 
 PREFIX = "diffusion_model."
+TEXT = "text_encoders."  # what ComfyUI's matcher has before a module of the text encoder
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,11 @@ class Skeleton:
 
     key_map: dict[str, Any]
     shapes: dict[str, Shape]
+
+    def with_text(self, shapes: Mapping[str, Shape]) -> Skeleton:
+        """The same with weights of the text encoder, which a LoRA may hold changes to as well."""
+        names = {TEXT + name.removesuffix(".weight"): name for name in shapes}
+        return Skeleton(self.key_map | names, self.shapes | dict(shapes))
 
     @property
     def modules(self) -> list[str]:
@@ -57,3 +64,25 @@ def skeleton_of_file(file: Outline) -> Skeleton:
     if config is None:
         raise Refusal(f"{file.name} is not a diffusion model that ComfyUI knows.")
     return skeleton_of_model(config.get_model(file.tensors, prefix, device=torch.device("meta")))
+
+
+def text_shapes_of_file(file: Outline, traits: LoraTraits) -> dict[str, Shape]:
+    """Those weights of the text encoder that LoRAs of the family train, under ComfyUI's names, if a file has them."""
+    return {name: tuple(file.tensors[key].shape) for key, name in text_names(file.tensors, traits).items()}
+
+
+def text_names(keys: Iterable[str], traits: LoraTraits) -> dict[str, str]:
+    """Key of a file -> the name of that weight in ComfyUI's text encoder."""
+    found = {}
+    for key in keys:
+        module, _, end = key.rpartition(".")
+        ours = traits.text_module(module)
+        if ours is not None:
+            found[key] = f"{ours}.{end}"
+    return found
+
+
+def text_shapes_of_model(model: Any, traits: LoraTraits) -> dict[str, Shape]:
+    """The same of a loaded text encoder (what ComfyUI's CLIP holds as `.cond_stage_model`)."""
+    stems = tuple({ours.split(".")[0] for _, ours in traits.text})
+    return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items() if name.startswith(stems)}

@@ -3,73 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 torch = pytest.importorskip("torch")
 
 from tests import lora_formats  # noqa: E402
+from tests.lora_files import FILES, Base, load_base, patched_weights  # noqa: E402
 
-HIGH = "wan2.2_t2v_high_noise_14B_fp8_scaled.safetensors"
-LAYERS = ("self_attn.q", "self_attn.k", "self_attn.v", "self_attn.o", "cross_attn.q", "cross_attn.o", "ffn.0", "ffn.2")
+STRENGTHS = [0.5, 1.0, 3.0]
+
+
+@pytest.fixture(scope="module", params=FILES)
+def base(comfyui: Path, tiny_models: Path, request: pytest.FixtureRequest) -> Base:
+    return load_base(tiny_models, request.param)
 
 
 @pytest.fixture(scope="module")
-def base(comfyui: Path, tiny_models: Path) -> Any:
-    """A tiny Wan model in fp32, as ComfyUI holds it."""
-    from comfy.sd import load_diffusion_model
-
-    return load_diffusion_model(str(tiny_models / "diffusion_models" / HIGH), model_options={"dtype": torch.float32})
+def wan(comfyui: Path, tiny_models: Path) -> Base:
+    return load_base(tiny_models, "Wan")
 
 
-def weights_of(patcher: Any) -> dict[str, Any]:
-    prefix = "diffusion_model."
-    state = patcher.model.state_dict()
-    return {key[len(prefix) :]: value.clone() for key, value in state.items() if key.startswith(prefix)}
-
-
-def patched_weights(base: Any, keys: dict[str, Any], folder: Path, strength: float) -> tuple[dict[str, Any], Any]:
-    """Weights of the model with a file applied, and the match; the model is left as it was."""
-    from longtake.pipelines.families.wan22 import WAN22
-    from longtake.pipelines.lora_file import open_lora
-    from longtake.pipelines.lora_match import match
-    from longtake.pipelines.lora_patch import patch
-    from longtake.pipelines.skeleton import skeleton_of_model
-    from safetensors.torch import save_file
-
-    path = folder / "lora.safetensors"
-    save_file({key: tensor.contiguous() for key, tensor in keys.items()}, path)
-    file = open_lora(path.name, path)
-    found = match(file, skeleton_of_model(base.model), WAN22.lora)
-    clone = patch(base, file, found, strength)
-    clone.patch_model()
-    changed = weights_of(clone)
-    clone.unpatch_model()
-    return changed, found
-
-
-def pairs(base: Any) -> dict[str, Any]:
-    """A random pair for every matrix of every block."""
-    weights, generator = weights_of(base), torch.Generator().manual_seed(1)
-    found = {}
-    for block in range(2):
-        for layer in LAYERS:
-            out, into = weights[f"blocks.{block}.{layer}.weight"].shape
-            found[f"blocks.{block}.{layer}"] = (
-                0.1 * torch.randn(lora_formats.RANK, into, generator=generator),
-                0.1 * torch.randn(out, lora_formats.RANK, generator=generator),
-            )
-    return found
-
-
-@pytest.mark.parametrize("strength", [0.5, 1.0, 3.0])
+@pytest.mark.parametrize("strength", STRENGTHS)
 @pytest.mark.parametrize("kind", lora_formats.PAIRS, ids=lambda kind: kind.title)
-def test_pairs_land_on_their_weights(base: Any, tmp_path: Path, kind: lora_formats.Format, strength: float) -> None:
-    from longtake.pipelines.families.wan22 import WAN22
-
-    before, made = weights_of(base), pairs(base)
-    changed, found = patched_weights(base, kind.write(made, WAN22.lora.diffusers_name), tmp_path, strength)
+def test_pairs_land_on_their_weights(base: Base, tmp_path: Path, kind: lora_formats.Format, strength: float) -> None:
+    before, made = base.weights(), base.pairs()
+    changed, found = patched_weights(base, kind.write(made, base.family.lora.diffusers_name), tmp_path, strength)
 
     assert found.missed == () and found.misfits == ()
     assert found.scales == (kind.scale,)
@@ -83,13 +42,13 @@ def test_pairs_land_on_their_weights(base: Any, tmp_path: Path, kind: lora_forma
             assert torch.equal(weight, before[name])
 
 
-@pytest.mark.parametrize("strength", [0.5, 1.0, 3.0])
+@pytest.mark.parametrize("strength", STRENGTHS)
 @pytest.mark.parametrize("kind", lora_formats.CHANGES, ids=lambda kind: kind.title)
 def test_other_changes_land_on_their_weights(
-    base: Any, tmp_path: Path, kind: lora_formats.Change, strength: float
+    base: Base, tmp_path: Path, kind: lora_formats.Change, strength: float
 ) -> None:
-    module = "blocks.1.ffn.0"
-    before = weights_of(base)
+    module = {"Wan": "blocks.1.ffn.0"}.get(base.name, "transformer_blocks.1.audio_ff.net.0.proj")
+    before = base.weights()
     keys = kind.keys(module, before[f"{module}.weight"])
     changed, found = patched_weights(base, keys, tmp_path, strength)
 
@@ -114,13 +73,13 @@ DIFFS = {
 
 
 @pytest.mark.parametrize("changes", DIFFS.values(), ids=DIFFS.keys())
-def test_diffs_land_on_weights_biases_and_tables(base: Any, tmp_path: Path, changes: dict[str, str]) -> None:
-    before, generator = weights_of(base), torch.Generator().manual_seed(1)
+def test_diffs_land_on_weights_biases_and_tables(wan: Base, tmp_path: Path, changes: dict[str, str]) -> None:
+    before, generator = wan.weights(), torch.Generator().manual_seed(1)
     keys = {
         f"diffusion_model.{key}": torch.randn(before[weight].shape, generator=generator)
         for key, weight in changes.items()
     }
-    changed, found = patched_weights(base, keys, tmp_path, 0.5)
+    changed, found = patched_weights(wan, keys, tmp_path, 0.5)
     assert found.missed == () and found.misfits == ()
     for key, weight in changes.items():
         expected = before[weight] + 0.5 * keys[f"diffusion_model.{key}"]
@@ -128,18 +87,18 @@ def test_diffs_land_on_weights_biases_and_tables(base: Any, tmp_path: Path, chan
     assert all(torch.equal(weight, before[name]) for name, weight in changed.items())
 
 
-def test_the_bias_of_a_peft_pair_is_added_at_the_scale_of_the_pair(base: Any, tmp_path: Path) -> None:
-    before, made = weights_of(base), pairs(base)["blocks.0.self_attn.q"]
+def test_the_bias_of_a_peft_pair_is_added_at_the_scale_of_the_pair(wan: Base, tmp_path: Path) -> None:
+    before, made = wan.weights(), wan.pairs()["blocks.0.self_attn.q"]
     name, bias = "base_model.model.blocks.0.attn1.to_q", torch.ones(24)
     keys = {f"{name}.lora_A.weight": made[0], f"{name}.lora_B.weight": made[1], f"{name}.lora_B.bias": bias}
     keys[f"{name}.alpha"] = torch.tensor(lora_formats.ALPHA)
-    changed, found = patched_weights(base, keys, tmp_path, 3.0)
+    changed, found = patched_weights(wan, keys, tmp_path, 3.0)
     assert found.missed == ()
     assert torch.equal(changed["blocks.0.self_attn.q.bias"], before["blocks.0.self_attn.q.bias"] + 1.5 * bias)
 
 
-def test_tables_beside_children_are_given_back_as_they_were(base: Any, tmp_path: Path) -> None:
-    before = weights_of(base)
-    patched_weights(base, {"diffusion_model.blocks.1.modulation.diff": torch.ones(1, 6, 24)}, tmp_path, 1.0)
-    after = weights_of(base)
+def test_tables_beside_children_are_given_back_as_they_were(wan: Base, tmp_path: Path) -> None:
+    before = wan.weights()
+    patched_weights(wan, {"diffusion_model.blocks.1.modulation.diff": torch.ones(1, 6, 24)}, tmp_path, 1.0)
+    after = wan.weights()
     assert all(torch.equal(weight, after[name]) for name, weight in before.items())
