@@ -52,3 +52,41 @@ def test_published_sizes_have_the_parameters_they_are_named_for(comfyui: Path) -
         )
         billions[name] = round(sum(weight.numel() for weight in module.parameters()) / 1e9, 1)
     assert billions == {"t2v-14b": 14.3, "i2v-14b": 14.3, "ti2v-5b": 5.0}
+
+
+@pytest.mark.usefixtures("comfyui")
+def test_the_benchmark_of_a_chain_fills_its_table(tmp_path: Path) -> None:
+    from longtake.benchmarks import gpu_stage
+
+    from tests.gpu import models
+    from tests.gpu.rendering import Job
+
+    job = Job(64, 32, 9, stages=2)
+    with torch.inference_mode():
+        model = models.bundle(models.TINY, "i2v-14b", models.Weights.FP32)
+        measured = gpu_stage.measure(model, job, 1)
+    row = {"variant": "i2v-14b", "weights": "fp32", "memory": "cpu", "machine": "none", **vars(job), **measured}
+    for again in (row, {**row, "height": 64}, row):
+        gpu_stage.keep(again, tmp_path)
+
+    assert min(row[part] for part in ("ours", "stock", "step", "decode", "encode", "hand_over")) > 0
+    assert [line[:28] for line in (tmp_path / "gpu_stage.md").read_text().splitlines() if "| 64x" in line] == [
+        "| i2v-14b fp32, cpu | 64x64x",
+        "| i2v-14b fp32, cpu | 64x32x",
+    ]
+
+
+@pytest.mark.usefixtures("comfyui")
+def test_the_benchmark_of_encoding_fills_its_table(tmp_path: Path) -> None:
+    from longtake.benchmarks import gpu_encode
+
+    from tests.gpu import models
+
+    with torch.inference_mode():
+        vae = models.vae(models.TINY, "i2v-14b", seed=3)
+        row = gpu_encode.measure(vae, torch.randn(1, 16, 3, 8, 8), tmp_path, [])
+    text = gpu_encode.report({"a clip": row}, {"h264_nvenc": "works"}, "none")
+
+    assert "| a clip | " in text
+    assert "- h264_nvenc works." in text
+    assert gpu_encode.nvenc("no_such_encoder").startswith("cannot be used")

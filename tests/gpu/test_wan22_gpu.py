@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import json
 import subprocess
+import tempfile
+import threading
 from dataclasses import dataclass
 
 import pytest
@@ -16,6 +18,7 @@ from tests.host.place import ROOT, Place
 
 GIB = 2**30
 GPU_NEEDED, RAM_NEEDED = 80 * GIB, 100 * GIB
+SECONDS = 400  # for one process
 
 
 @dataclass(frozen=True)
@@ -60,14 +63,20 @@ def big_gpu() -> None:
 def findings(setup: Setup) -> dict[str, Facts]:
     command = [str(Place.here().python), "tests/run.py", "gpu.checks", *setup.checks, "--variant", setup.variant]
     command += ["--weights", setup.weights.value, "--memory", setup.memory.value]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, errors="replace", timeout=540, check=False)
     found: dict[str, Facts] = {}
-    for line in done.stdout.splitlines():
-        if line.startswith("{"):
-            found.update(json.loads(line))
-    print(f"{setup}: {json.dumps(found)}")
+    with tempfile.TemporaryFile("w+", errors="replace") as errors:
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=errors, text=True) as process:
+            alarm = threading.Timer(SECONDS, process.kill)
+            alarm.start()
+            for line in process.stdout or ():
+                print(f"{setup}: {line}", end="", flush=True)
+                if line.startswith("{"):
+                    found.update(json.loads(line))
+            alarm.cancel()
+        errors.seek(0)
+        said = errors.read()[-4000:]
     for check in setup.checks:
-        found.setdefault(check, {"error": f"exit code {done.returncode}\n{done.stderr[-4000:]}"})
+        found.setdefault(check, {"error": f"exit code {process.returncode}\n{said}"})
     return found
 
 
