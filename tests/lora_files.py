@@ -21,12 +21,8 @@ FILES = {
 # Matrices of a block that its LoRAs train.
 LAYERS = {
     "Wan": (
-        "self_attn.q",
-        "self_attn.k",
-        "self_attn.v",
-        "self_attn.o",
-        "cross_attn.q",
-        "cross_attn.o",
+        *(f"self_attn.{one}" for one in "qkvo"),
+        *(f"cross_attn.{one}" for one in "qkvo"),
         "ffn.0",
         "ffn.2",
     ),
