@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from comfy_api.latest import io
 
+from ..pipelines import store
 from ..pipelines.chain import Chain as ChainValue
 from ..pipelines.chain import Join, Length, Transition
 from ..pipelines.families import Carry
@@ -171,10 +174,24 @@ class ChainStage(io.ComfyNode):
                     optional=True,
                     tooltip="From Sampling Settings. Without it: the values the model was published with.",
                 ),
+                io.Int.Input(
+                    "take",
+                    default=0,
+                    min=0,
+                    max=100_000,
+                    optional=True,
+                    tooltip="Number of a stored take of this stage to use, whatever the prompt, seed and sampling. "
+                    "0: as asked.",
+                ),
             ],
             outputs=[Chain.Output(display_name="chain")],
             hidden=[io.Hidden.unique_id, io.Hidden.prompt],
         )
+
+    @classmethod
+    def fingerprint_inputs(cls, **_: Any) -> int:
+        # A chain that ComfyUI still holds may refer to a take that has been deleted since.
+        return store.here().deletions()
 
     @classmethod
     def execute(
@@ -192,6 +209,7 @@ class ChainStage(io.ComfyNode):
         end_image: torch.Tensor | None = None,
         anchor_image: torch.Tensor | None = None,
         sampling: SamplingSettings | None = None,
+        take: int = 0,
     ) -> io.NodeOutput:
         stage = Stage(
             prompt=prompt,
@@ -206,6 +224,7 @@ class ChainStage(io.ComfyNode):
             end_image=end_image,
             anchor_image=anchor_image,
             sampling=sampling,
+            take=take,
         )
         ready = check_stage(stage, model, chain)
         node_id, graph = cls.hidden.unique_id, cls.hidden.prompt or {}

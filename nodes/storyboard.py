@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import torch
 from comfy_api.latest import io, ui
 from comfy_execution.graph_utils import ExecutionBlocker
 
+from ..pipelines import store
 from ..pipelines.chain import Format, Length
 from ..pipelines.errors import Refusal
 from ..pipelines.families import Carry
@@ -78,6 +80,7 @@ def _stage(
         width=board.width or 0,
         height=board.height or 0,
         sampling=sampling,
+        take=entry.take or 0,
         **images,
     )
 
@@ -153,6 +156,11 @@ class RenderStoryboard(io.ComfyNode):
             hidden=[io.Hidden.unique_id],
             is_output_node=True,
         )
+
+    @classmethod
+    def fingerprint_inputs(cls, **_: Any) -> int:
+        # A chain that ComfyUI still holds may refer to a take that has been deleted since.
+        return store.here().deletions()
 
     @classmethod
     def execute(

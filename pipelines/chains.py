@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from .chain import Chain, Clip, Join, Link, Transition, starts
 from .disk import READ_ONLY, Damaged, sealed, unsealed, write_whole
 from .errors import Refusal
-from .store import Store
+from .store import Store, Take
 
 if TYPE_CHECKING:
     from .model import VideoModel
@@ -169,6 +169,16 @@ def list_chains(store: Store) -> list[StoredChain]:
     return sorted(found.values(), key=lambda chain: chain.created, reverse=True)
 
 
+def damaged(store: Store) -> Iterator[tuple[str, str]]:
+    """File name and problem of every chain that cannot be read."""
+    for root in store.roots:
+        for path in (root / "chains").glob("*.json"):
+            try:
+                _read(path)
+            except (Damaged, OSError) as error:
+                yield path.name, str(error)
+
+
 def find(store: Store, id_or_name: str) -> StoredChain | None:
     """A chain by its id or name; the newest one for an empty text."""
     if ID.fullmatch(id_or_name):
@@ -206,6 +216,17 @@ def opened(store: Store, chain: StoredChain, model: VideoModel, first: int, last
             raise Refusal(f"its take is missing or damaged; queue what rendered it again.{before}", stage=number)
         links.append(Link(clip, take, model))
     return Chain(chain.family, chain.width, chain.height, chain.fps, tuple(links))
+
+
+def single(store: Store, take: Take, model: VideoModel) -> Chain:
+    """One take as a chain of one stage, shown whole."""
+    if store.find(take.key) is None:
+        raise Refusal("it is damaged and has been put aside; queue what rendered it again.", field="take")
+    facts = take.facts()
+    entry = Entry(take.key, Clip(facts["frames"], Join(), facts["frames"]))
+    fps = Fraction(facts["fps"])
+    chain = StoredChain(facts["family"], facts["width"], facts["height"], fps, (entry,))
+    return opened(store, chain, model, 1, 1)
 
 
 def film_of(clips: Sequence[Clip], first: int) -> tuple[Clip, ...]:

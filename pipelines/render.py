@@ -40,7 +40,7 @@ def render_stages(ready: Sequence[Ready], progress: Progress, chain: Chain | Non
             chain = one.ready.behind(chain, one.ready.model, one.take)
         else:
             progress.stage(one.ready.number)
-            with _named(one.ready.number, chain):
+            with _named(one.ready.number, chain, progress):
                 take = _render(one, chain, *next(prompts), progress)
             chain = one.ready.behind(chain, one.ready.model, take)
             progress.finished(one.ready.number, take.key)
@@ -85,13 +85,14 @@ def versions() -> dict[str, str]:
 
 
 @contextmanager
-def _named(number: int, before: Chain | None) -> Iterator[None]:
+def _named(number: int, before: Chain | None, progress: Progress) -> Iterator[None]:
     """Let an error name its stage and say what is kept. A cancel and an empty GPU stay what they are to ComfyUI."""
     from comfy.model_management import InterruptProcessingException, is_oom
 
     try:
         yield
     except InterruptProcessingException:
+        progress.doing(f"cancelled.{_kept(before)}")
         raise
     except Refusal as refusal:
         raise refusal.at(stage=number) from None

@@ -223,12 +223,34 @@ class Store:
         paths = (root / "takes" / key for root in self.roots)
         return next((Take(path) for path in paths if path.is_dir()), None)
 
+    def named(self, text: str) -> Take:
+        """The take of a name, a key, or the first 8 or more digits of a key.
+
+        Raises:
+            Refusal: there is none, or more than one.
+        """
+        if re.fullmatch(r"[0-9a-f]{8,64}", text):
+            found = [take for take in self.takes() if take.key.startswith(text)]
+        else:
+            found = [take for take in self.takes() if text and take.notes()["name"] == text]
+        if len(found) != 1:
+            many = f"{len(found)} takes are called {text!r}" if found else f"there is no take {text!r}"
+            raise Refusal(f"{many}; give the key of one, or its first digits (8 or more).", field="take")
+        return found[0]
+
+    def deletions(self) -> int:
+        """A number that changes whenever a take goes: what refers to takes must then be asked for anew."""
+        with contextlib.suppress(OSError):
+            return (self.root / "deletions").stat().st_mtime_ns
+        return 0
+
     def delete(self, take: Take) -> None:
         """Remove a take: it is gone at once, whatever happens while its files are being removed."""
         gone = take.path.parents[1] / "partial" / uuid.uuid4().hex
         gone.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileNotFoundError):
             os.replace(take.path, gone)
+        _count_deletion(take.path.parents[1])
         shutil.rmtree(gone, ignore_errors=True)
 
 
@@ -376,3 +398,9 @@ def _put_aside(path: Path) -> None:
     with contextlib.suppress(OSError):
         aside.mkdir(exist_ok=True)
         os.rename(path, aside / f"{path.name}.{uuid.uuid4().hex[:8]}")
+    _count_deletion(path.parents[1])
+
+
+def _count_deletion(root: Path) -> None:
+    with contextlib.suppress(OSError):
+        (root / "deletions").touch()

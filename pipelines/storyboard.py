@@ -30,6 +30,7 @@ JOIN_FIELDS: dict[str, doc.Check] = {
     "carry_over": doc.one_of("pixels", "latents", "svi"),
     "fade_frames": doc.count,
 }
+IMAGES = ("start_image", "end_image", "anchor_image")
 OWNERS = {"overlap": Transition.SMOOTH, "carry_over": Transition.SMOOTH, "fade_frames": Transition.FADE}
 DEFAULTS: dict[str, doc.Check] = {
     "prompt": doc.prompt,
@@ -46,6 +47,7 @@ DEFAULTS: dict[str, doc.Check] = {
 }
 STAGE: dict[str, doc.Check] = {name: check for name, check in DEFAULTS.items() if name not in ("width", "height")}
 STAGE["end_image"] = doc.image_name
+STAGE["take"] = doc.count
 BOARD: dict[str, doc.Check] = {
     "schema": doc.text,
     "title": doc.text,
@@ -62,7 +64,8 @@ class StageEntry:
 
     None leaves the length, overlap, fade and carry-over to the model family. Where a total is asked for, `overlap` and
     `carry_over` are those of the stages that continue this one. Images are names in ComfyUI's input folder, LoRAs in
-    its loras folder; they are applied on top of the bundle's own.
+    its loras folder; they are applied on top of the bundle's own. `take` is the number of a stored take that is used
+    instead of rendering.
     """
 
     prompt: str
@@ -77,6 +80,7 @@ class StageEntry:
     end_image: str | None = None
     anchor_image: str | None = None
     loras: tuple[LoraChoice, ...] = ()
+    take: int | None = None
 
     @property
     def join(self) -> Join:
@@ -157,7 +161,7 @@ class Plan:
                     "adds_frames": clip.asked_end - ends[index],
                     "starts_at_frame": start + span.first,
                     "starts_at_seconds": float((start + span.first) / self.fps),
-                    **_given(entry, "carry_over", "start_image", "end_image", "anchor_image"),
+                    **_given(entry, "carry_over", *IMAGES, "take"),
                     **_loras(entry),
                 }
             )
@@ -203,7 +207,7 @@ def to_json(board: Storyboard) -> str:
         length = _given(entry.length, "frames", "seconds") if entry.length else {}
         # The first stage is always a cut, and a total's first stage speaks for smooth ones: neither is written.
         transition = {"transition": entry.transition.value} if index else {}
-        named = _given(entry, "overlap", "fade_frames", "carry_over", "start_image", "end_image", "anchor_image")
+        named = _given(entry, "overlap", "fade_frames", "carry_over", *IMAGES, "take")
         words = {"prompt": entry.prompt, "negative_prompt": entry.negative_prompt}
         document["stages"].append({**words, **length, "seed": entry.seed, **transition, **named, **_loras(entry)})
     return json.dumps(document, ensure_ascii=False, indent=2)
@@ -294,6 +298,8 @@ def _entry(given: dict[str, Any], defaults: dict[str, Any], number: int, expands
     transition = Transition.CUT if first else Transition(given.get("transition", defaults.get("transition", "smooth")))
     joined = Transition.SMOOTH if expands else transition  # of a total, how the stages to come will join this one
     _check_fits(given, transition, joined)
+    if expands and "take" in given:
+        raise Refusal("a total makes many stages of this one; write them out to choose a take of one", field="take")
     both = {**defaults, **given}
     if "prompt" not in both:
         raise Refusal("it is missing; say what is to be seen", field="prompt")
@@ -312,6 +318,7 @@ def _entry(given: dict[str, Any], defaults: dict[str, Any], number: int, expands
         end_image=given.get("end_image"),
         anchor_image=both.get("anchor_image"),
         loras=both.get("loras", ()),
+        take=given.get("take"),
     )
 
 

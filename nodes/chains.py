@@ -1,0 +1,124 @@
+"""Chains and takes out of the store: Load Chain, Load Take, Keep Chain."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comfy_api.latest import io, ui
+
+from ..pipelines import chains, store
+from ..pipelines.chain import Chain as ChainValue
+from ..pipelines.errors import Refusal
+from ..pipelines.model import VideoModel
+from .progress import say
+from .types import CATEGORY, Chain, ModelBundle
+
+MODEL_TIP = "A bundle of the family it was rendered with; its VAE decodes it. No diffusion weights are loaded."
+
+
+class LoadChain(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LongtakeLoadChain",
+            display_name="Load Chain",
+            category=CATEGORY,
+            description="Opens a chain that was rendered before, also one that failed or was cancelled half-way, to "
+            "stitch it, deliver it or go on from it.",
+            search_aliases=["resume", "partial chain", "open chain"],
+            inputs=[
+                ModelBundle.Input("model", tooltip=MODEL_TIP),
+                io.String.Input("chain", tooltip="Name or id of the chain. Empty: the one rendered last."),
+                io.Int.Input("first_stage", default=1, min=1, max=1000, tooltip="Stage to begin with, counted from 1."),
+                io.Int.Input("last_stage", default=0, min=0, max=1000, tooltip="Stage to end with. 0: the last one."),
+            ],
+            outputs=[Chain.Output(display_name="chain")],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, chain: str = "", **_: Any) -> str:
+        shelf = store.here()
+        found = chains.find(shelf, chain)
+        return f"{found.id if found else ''} {shelf.deletions()}"
+
+    @classmethod
+    def execute(cls, model: VideoModel, chain: str, first_stage: int, last_stage: int) -> io.NodeOutput:
+        shelf = store.here()
+        found = chains.find(shelf, chain.strip())
+        if found is None:
+            known = ", ".join(one.name or one.id for one in chains.list_chains(shelf)[:5]) or "none yet"
+            raise Refusal(f"there is no chain {chain!r}; stored chains: {known}.", field="chain")
+        count = len(found.entries)
+        if not first_stage <= (last_stage or count) <= count:
+            raise Refusal(
+                f"stages {first_stage} to {last_stage or count} asked for; the chain has the stages 1 to {count}.",
+                field="last_stage",
+            )
+        text = f"{found.name or found.id}: {count} stages, {float(found.frames / found.fps):.2f} s"
+        say(cls.hidden.unique_id, text)
+        return io.NodeOutput(chains.opened(shelf, found, model, first_stage, last_stage or count))
+
+
+class LoadTake(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LongtakeLoadTake",
+            display_name="Load Take",
+            category=CATEGORY,
+            description="Opens one stored take as a chain of one stage, to look at it or to export it as a clip.",
+            search_aliases=["export clip", "open take"],
+            inputs=[
+                ModelBundle.Input("model", tooltip=MODEL_TIP),
+                io.String.Input("take", tooltip="Name of the take, or its key or the beginning of it (8 digits)."),
+            ],
+            outputs=[Chain.Output(display_name="chain")],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, **_: Any) -> str:
+        return str(store.here().deletions())
+
+    @classmethod
+    def execute(cls, model: VideoModel, take: str) -> io.NodeOutput:
+        shelf = store.here()
+        return io.NodeOutput(chains.single(shelf, shelf.named(take.strip()), model))
+
+
+class KeepChain(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LongtakeKeepChain",
+            display_name="Keep Chain",
+            category=CATEGORY,
+            description="Gives a chain a name. Takes of a named chain are never pruned, and Load Chain opens it by "
+            "that name.",
+            search_aliases=["name chain", "save chain"],
+            inputs=[
+                Chain.Input("chain", tooltip="The chain to keep."),
+                io.String.Input("name", tooltip="Its name. A chain that had it before loses it."),
+            ],
+            outputs=[Chain.Output(display_name="chain")],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(cls, chain: ChainValue, name: str) -> io.NodeOutput:
+        shelf = store.here()
+        name = name.strip()
+        if not name:
+            raise Refusal("none is given.", field="name")
+        held = chains.find(shelf, name)
+        chains.remember(shelf, chain)
+        mine = chains.find(shelf, chains.id_of(chain))
+        if mine is None:
+            raise Refusal("the store is read-only, so that no chain can be named.", field="name")
+        if held is not None and held.id != mine.id:
+            chains.rename(shelf, held, "")
+        chains.rename(shelf, mine, name)
+        return io.NodeOutput(chain, ui=ui.PreviewText(f"{name}: chain {mine.id}"))
+
+
+NODES = [LoadChain, LoadTake, KeepChain]
