@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
 from fractions import Fraction
 
 import folder_paths
+import numpy as np
 import torch
 from comfy.cli_args import args
 from comfy_api.latest import Input, InputImpl, io, ui
 
 from ..pipelines.chain import Chain as ChainValue
+from ..pipelines.chain import Link
 from ..pipelines.encode import CRF, PRESET, PRESETS, encode
 from ..pipelines.errors import Refusal
+from ..pipelines.existing import FootageFrames
 from ..pipelines.frames import Film, FrameSource, Images, as_images
 from ..pipelines.sound import Sound, Waveform
 from ..pipelines.soundtrack import soundtrack
 from ..pipelines.tail import decoded
 from ..pipelines.video import LazyVideo, canvas_progress, frames_and_sound
+from .progress import say, say_on_running
 from .types import CATEGORY, Chain
 
 # what a person means by these numbers: the NTSC rates, SMPTE 12M
@@ -43,7 +48,7 @@ class StitchChain(io.ComfyNode):
 
     @classmethod
     def execute(cls, chain: ChainValue) -> io.NodeOutput:
-        return io.NodeOutput(LazyVideo(Film(chain, decoded), soundtrack(chain)))
+        return io.NodeOutput(LazyVideo(Film(chain, _decoding(chain)), soundtrack(chain)))
 
 
 class ChainToImages(io.ComfyNode):
@@ -79,7 +84,7 @@ class ChainToImages(io.ComfyNode):
 
     @classmethod
     def execute(cls, chain: ChainValue, first_frame: int, frame_count: int) -> io.NodeOutput:
-        film = Film(chain, decoded)
+        film = Film(chain, _decoding(chain))
         if first_frame >= film.frame_count:
             raise Refusal(
                 f"{first_frame} is given; the film has the frames 0 to {film.frame_count - 1}", field="first_frame"
@@ -149,7 +154,7 @@ class EncodeVideo(io.ComfyNode):
                 io.Video.Output(display_name="video", tooltip="The saved file."),
                 io.String.Output(display_name="path", tooltip="Where the file was saved."),
             ],
-            hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo],
+            hidden=[io.Hidden.unique_id, io.Hidden.prompt, io.Hidden.extra_pnginfo],
             is_output_node=True,
         )
 
@@ -179,8 +184,21 @@ class EncodeVideo(io.ComfyNode):
             metadata=_workflow(cls.hidden),
             progress=canvas_progress(source.frame_count),
         )
+        say(cls.hidden.unique_id, f"{source.frame_count} frames, {float(source.frame_count / source.frame_rate):.2f} s")
         shown = ui.PreviewVideo([ui.SavedResult(file, subfolder, io.FolderType.output)])
         return io.NodeOutput(InputImpl.VideoFromFile(path), path, ui=shown)
+
+
+def _decoding(chain: ChainValue) -> Callable[[Link], np.ndarray | FootageFrames]:
+    """What opens the frames of a link, and says so on the node that has to wait for them."""
+
+    def opened(link: Link) -> np.ndarray | FootageFrames:
+        if link.footage is None and not link.rendered.frames_path.exists():
+            number = chain.links.index(link) + 1
+            say_on_running(f"Decoding stage {number} of {len(chain.links)}")
+        return decoded(link)
+
+    return opened
 
 
 def _what_to_save(

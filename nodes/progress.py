@@ -10,16 +10,28 @@ from server import PromptServer
 
 def announce(event: str, **data: Any) -> None:
     """Tell every client over the websocket."""
-    server = PromptServer.instance
+    server = _server()
     if server is not None:
         server.send_sync(f"longtake.{event}", data)
 
 
 def say(node_id: str | None, text: str) -> None:
     """Show a line of text on a node."""
-    server = PromptServer.instance
+    server = _server()
     if node_id is not None and server is not None:
         server.send_progress_text(text, node_id, server.client_id)
+
+
+def say_on_running(text: str) -> None:
+    """Show a line of text on the node that runs."""
+    server = _server()
+    if server is not None:
+        say(server.last_node_id, text)
+
+
+def _server() -> PromptServer | None:
+    # There is none where nodes are used without a server.
+    return getattr(PromptServer, "instance", None)
 
 
 class NodeProgress:
@@ -56,6 +68,7 @@ class NodeProgress:
         self._announce("stored_hit", take=key)
 
     def finished(self, number: int, key: str) -> None:
+        self._show("rendered")
         self._announce("stage_done", take=key)
 
     def step(self, done: int, steps: int, preview: Any) -> None:

@@ -62,6 +62,7 @@ def _render(
     if stage.join.transition is Transition.SMOOTH and chain is not None:
         progress.doing("taking over the end of the stage before")
         tail = tail_of(chain.links[-1], stage.join.overlap, stage.carry)
+    progress.doing("loading the model and the images")
     tensors = render_latents(one.ready, model, tail, positive, negative, progress)
     shelf = store.here()
     facts = {
