@@ -6,6 +6,7 @@
 Weights are random (see tests/gpu/models.py), which neither time nor memory depends on. Both ways use the same loaded
 models in the same process, one after the other, after a stage that is not counted. Core's nodes do what a graph would:
 WanImageToVideo from the last frames of the stage before, two KSamplerAdvanced, VAEDecode, and one IMAGE batch of all.
+LTX-2: LTXVImgToVideoInplace, SamplerCustomAdvanced over picture and sound at the published eight steps, VAEDecode.
 Results are kept in benchmarks/results/gpu_stage.json, a row for each model and size, and written as a table beside it.
 """
 
@@ -26,8 +27,9 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZES = {"480p": (832, 480), "720p": (1280, 720)}
-SIZES_5B = {"480p": (832, 480), "720p": (1280, 704)}
-FRAMES, STAGES, STEPS = 81, 3, 4
+MULTIPLES_OF_32 = {"480p": (832, 480), "720p": (1280, 704)}
+STAGES = 3
+WAN_FRAMES, WAN_STEPS = 81, 4
 
 
 def name_packages() -> None:
@@ -119,7 +121,7 @@ def stock_film(model: Any, job: Any) -> None:
     from tests.gpu import rendering
 
     clips = [pixels for _, pixels in rendering.stock_stages(model, job)]
-    torch.cat([clips[0], *(clip[rendering.OVERLAP :] for clip in clips[1:])])
+    torch.cat([clips[0], *(clip[model.variant.overlap :] for clip in clips[1:])])
 
 
 def measure_parts(model: Any, job: Any, chain: Any) -> dict[str, float]:
@@ -128,15 +130,13 @@ def measure_parts(model: Any, job: Any, chain: Any) -> dict[str, float]:
     from longtake.pipelines.families import Carry
     from longtake.pipelines.tail import decoded, tail_of
 
-    from tests.gpu import rendering
-
     link = chain.links[0]
     clip = torch.full((job.frames, job.height, job.width, 3), 0.5)
     encode, _ = timed(lambda: model.vae.get().encode(clip))
     decode, _ = timed(lambda: model.family.decode(model, link.rendered.latent()))
     link.rendered.frames_path.unlink()
     decode_and_keep, _ = timed(lambda: decoded(link))
-    hand_over, _ = timed(lambda: tail_of(link, rendering.OVERLAP, Carry.PIXELS))
+    hand_over, _ = timed(lambda: tail_of(link, model.variant.overlap, Carry.PIXELS))
     return {"encode": encode, "decode": decode, "keep": decode_and_keep - decode, "hand_over": hand_over}
 
 
@@ -146,8 +146,8 @@ def table(rows: list[dict[str, Any]]) -> str:
         "",
         "Written by benchmarks/gpu_stage.py: random weights at the published sizes, both ways in one process on the "
         "same loaded models.",
-        "Seconds; ours / stock below 1 is faster. A stage is sampled, decoded, and the next one starts from its last 5 "
-        "frames.",
+        "Seconds; ours / stock below 1 is faster. A stage is sampled, decoded, and the next one starts from its last "
+        "frames (Wan 5, LTX-2 17).",
         "",
         "| model | size | stages, steps | a step | decode | encode | keep the clip | hand over | ours | stock "
         "| ours / stock | peak GPU, ours | stock |",
@@ -187,10 +187,10 @@ def keep(row: dict[str, Any], folder: Path) -> None:
 
 def parser() -> argparse.ArgumentParser:
     from tests.gpu.device import Memory
-    from tests.gpu.models import PUBLISHED, Weights
+    from tests.gpu.models import VARIANTS, Weights
 
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--variant", choices=[name for name in PUBLISHED.nets if name != "t2v-14b"], default="i2v-14b")
+    made.add_argument("--variant", choices=[name for name in VARIANTS if name != "t2v-14b"], default="i2v-14b")
     made.add_argument("--weights", type=Weights, default=Weights.FP8, help="fp8 (default) or bf16")
     made.add_argument("--memory", type=Memory, default=Memory.DYNAMIC, help="dynamic (default) or plain")
     made.add_argument("--size", choices=SIZES, action="append", help="480p, 720p; may be given twice; both by default")
@@ -211,10 +211,15 @@ def main(arguments: list[str] | None = None) -> int:
         device.enter(device.Memory.CPU if options.tiny else options.memory, Path(folder))
         model = models.bundle(models.TINY if options.tiny else models.PUBLISHED, options.variant, options.weights)
         for name in options.size or SIZES:
-            width, height = (SIZES_5B if options.variant == "ti2v-5b" else SIZES)[name]
-            job = rendering.Job(width, height, FRAMES, stages=STAGES, steps=STEPS)
+            width, height = (SIZES if model.variant.size_step == 16 else MULTIPLES_OF_32)[name]
+            if model.family.name == "wan22":
+                frames, steps = WAN_FRAMES, WAN_STEPS
+            else:
+                frames, steps = model.variant.clip_frames, model.variant.sampling.steps
+            job = rendering.Job(width, height, frames, stages=STAGES, steps=steps)
             if options.tiny:
-                job = replace(job, width=width // 16 // 32 * 32, height=height // 16 // 32 * 32 or 32, frames=9)
+                frames = 9 if model.family.name == "wan22" else 25
+                job = replace(job, width=width // 16 // 32 * 32, height=height // 16 // 32 * 32 or 32, frames=frames)
             row = {
                 "variant": options.variant,
                 "weights": options.weights.value,

@@ -27,12 +27,16 @@ from .rendering import Job, Watch
 
 Facts = dict[str, Any]
 
-# Few frames and steps: what is checked does not depend on how many there are.
-JOB = Job(832, 480, 17, steps=2, split=1, cfg=3.5)
-TINY_JOB = Job(64, 64, 9, steps=2, split=1, cfg=3.5)
+
+def job_of(model: Any, tiny: bool) -> Job:
+    """Few frames and steps: what is checked does not depend on how many there are. LTX-2 does its published steps."""
+    frames = (9, 17) if model.family.name == "wan22" else (25, 49)
+    if tiny:
+        return Job(64, 64, frames[0], steps=2, split=1, cfg=3.5)
+    return Job(832, 480, frames[1], steps=2, split=1, cfg=3.5)
 
 
-def same_as_stock(model: Any, size: models.Size, job: Job) -> Facts:
+def same_as_stock(model: Any, job: Job) -> Facts:
     """One stage beside two KSamplerAdvanced nodes, and those once more: a GPU need not repeat itself."""
     peaks = device.Peaks()
     with peaks:
@@ -50,7 +54,7 @@ def same_as_stock(model: Any, size: models.Size, job: Job) -> Facts:
     }
 
 
-def chain_of_three(model: Any, size: models.Size, job: Job) -> Facts:
+def chain_of_three(model: Any, job: Job) -> Facts:
     """The peak of each stage and which weights were moved between the stages."""
     found: list[dict[str, int]] = []
     places: list[dict[str, int]] = []
@@ -73,18 +77,17 @@ def chain_of_three(model: Any, size: models.Size, job: Job) -> Facts:
     }
 
 
-def switch_loras(model: Any, size: models.Size, job: Job) -> Facts:
+def switch_loras(model: Any, job: Job) -> Facts:
     """A stage with no LoRA, with LoRA a, with a again, with b, and with none: seconds, and whose weights they use."""
     import psutil
     from longtake.pipelines.lora import patched
     from longtake.pipelines.lora_file import open_lora
 
-    net = size.nets[model.variant.name]
     bundles = {"none": model}
     with tempfile.TemporaryDirectory() as folder:
         for index, name in enumerate("ab"):
             path = Path(folder) / f"{name}.safetensors"
-            models.write_lora(path, net, seed=40 + index, rank=16)
+            models.write_lora(path, model, seed=40 + index, rank=16)
             bundles[name], _ = patched(model, open_lora(path.name, path), "high", 1.0)
         resident, seconds, latents = [], [], []
         for name in ("none", "a", "a", "b", "none"):
@@ -105,7 +108,7 @@ def switch_loras(model: Any, size: models.Size, job: Job) -> Facts:
     }
 
 
-def cancel(model: Any, size: models.Size, job: Job) -> Facts:
+def cancel(model: Any, job: Job) -> Facts:
     """A stage, then one that is cancelled after its first step, then a whole one again."""
     from comfy.model_management import InterruptProcessingException
 
@@ -133,7 +136,7 @@ def cancel(model: Any, size: models.Size, job: Job) -> Facts:
     }
 
 
-CHECKS: dict[str, Callable[[Any, models.Size, Job], Facts]] = {
+CHECKS: dict[str, Callable[[Any, Job], Facts]] = {
     "stock": same_as_stock,
     "chain": chain_of_three,
     "loras": switch_loras,
@@ -169,11 +172,11 @@ def weight_places(model: Any) -> dict[str, int]:
     }
 
 
-def run(names: Iterable[str], model: Any, size: models.Size, job: Job) -> Iterator[tuple[str, Facts]]:
+def run(names: Iterable[str], model: Any, job: Job) -> Iterator[tuple[str, Facts]]:
     """What each check found; one that breaks is told as its `error`, and the next one still runs."""
     for name in names:
         try:
-            yield name, CHECKS[name](model, size, job)
+            yield name, CHECKS[name](model, job)
         except Exception:
             yield name, {"error": traceback.format_exc()}
 
@@ -181,19 +184,18 @@ def run(names: Iterable[str], model: Any, size: models.Size, job: Job) -> Iterat
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("checks", nargs="+", choices=CHECKS)
-    parser.add_argument("--variant", choices=models.PUBLISHED.nets, default="i2v-14b")
+    parser.add_argument("--variant", choices=models.VARIANTS, default="i2v-14b")
     parser.add_argument("--weights", type=models.Weights, default=models.Weights.FP8)
     parser.add_argument("--memory", type=Memory, default=Memory.PLAIN)
     parser.add_argument("--tiny", action="store_true", help="tiny models on the CPU")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
         device.enter(Memory.CPU if options.tiny else options.memory, Path(folder))
-        size, job = (models.TINY, TINY_JOB) if options.tiny else (models.PUBLISHED, JOB)
         started = time.monotonic()
-        model = models.bundle(size, options.variant, options.weights)
+        model = models.bundle(models.TINY if options.tiny else models.PUBLISHED, options.variant, options.weights)
         made = {"device": device.describe(), "seconds": round(time.monotonic() - started, 1)}
         print(json.dumps({"models": made}), flush=True)
-        for name, facts in run(options.checks, model, size, job):
+        for name, facts in run(options.checks, model, job_of(model, options.tiny)):
             print(json.dumps({name: facts}), flush=True)
 
 

@@ -1,4 +1,4 @@
-"""Wan 2.2 at its published sizes, with random weights that are made where they run.
+"""Models at their published sizes, with random weights that are made where they run; here those of Wan 2.2.
 
 No weights need be downloaded to learn what a render costs: time and memory do not depend on their values. The modules
 are ComfyUI's own, on the meta device, so names and shapes are those of the installed version; its own loader then takes
@@ -8,6 +8,7 @@ the tensors as if they came from a file.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -81,7 +82,6 @@ def diffusion_model(net: Net, weights: Weights, seed: int) -> Any:
     """A ModelPatcher, from random tensors."""
     import comfy.ops
     from comfy.ldm.wan.model import WanModel
-    from comfy.sd import load_diffusion_model_state_dict
 
     heads = {"num_heads": net.num_heads, "text_dim": net.text_dim}
     module = WanModel(
@@ -95,23 +95,36 @@ def diffusion_model(net: Net, weights: Weights, seed: int) -> Any:
         device=torch.device("meta"),
         **heads,
     )
-    tensors = {}
-    for name, tensor in random_tensors(module, seed, device()):
-        tensors.update({key: value.cpu() for key, value in _stored(name, tensor, weights).items()})
-    if weights is Weights.FP8:
-        # Two elements tell ComfyUI to multiply at full precision, as a card without fp8 units would.
-        tensors["scaled_fp8"] = torch.zeros(2, dtype=torch.float8_e4m3fn)
-    model = load_diffusion_model_state_dict(tensors, metadata={"config": json.dumps({"transformer": heads})})
+    tensors = stored(random_tensors(module, seed, device()), weights)
+    return loaded_model(tensors, {"config": json.dumps({"transformer": heads})})
+
+
+def loaded_model(tensors: dict[str, torch.Tensor], metadata: dict[str, str]) -> Any:
+    """A ModelPatcher, by ComfyUI's own loader."""
+    from comfy.sd import load_diffusion_model_state_dict
+
+    model = load_diffusion_model_state_dict(tensors, metadata=metadata)
     if model is None:
         raise RuntimeError("ComfyUI does not know its own model again")
     return model
+
+
+def stored(tensors: Iterable[tuple[str, torch.Tensor]], weights: Weights) -> dict[str, torch.Tensor]:
+    """A state dict in RAM, as it would be read from a file of this kind."""
+    made = {}
+    for name, tensor in tensors:
+        made.update({key: value.cpu() for key, value in _stored(name, tensor, weights).items()})
+    if weights is Weights.FP8:
+        # Two elements tell ComfyUI to multiply at full precision, as a card without fp8 units would.
+        made["scaled_fp8"] = torch.zeros(2, dtype=torch.float8_e4m3fn)
+    return made
 
 
 def _stored(name: str, tensor: torch.Tensor, weights: Weights) -> dict[str, torch.Tensor]:
     """A tensor as a checkpoint of this kind stores it, with its scale beside it."""
     if weights is Weights.FP32:
         return {name: tensor}
-    if weights is Weights.FP8 and name.startswith("blocks.") and name.endswith(".weight") and tensor.ndim == 2:
+    if weights is Weights.FP8 and "blocks." in name and name.endswith(".weight") and tensor.ndim == 2:
         scale = tensor.abs().max() / torch.finfo(torch.float8_e4m3fn).max
         return {
             name: (tensor / scale).to(torch.float8_e4m3fn),
@@ -146,25 +159,42 @@ def vae(size: Size, variant: str, seed: int) -> Any:
 
 
 class Words:
-    """In the place of the text encoder: UMT5-XXL is 11 GB that no figure here depends on.
+    """In the place of the text encoder: UMT5-XXL and Gemma are 11 GB and more that no figure here depends on.
 
-    A text becomes noise of its own, `[1, 512, text_dim]`, in the form of ComfyUI's CONDITIONING.
+    A text becomes noise of its own, `[1, tokens, width]`, in the form of ComfyUI's CONDITIONING.
+
+    Args:
+        values: entries of the CONDITIONING.
     """
 
-    def __init__(self, text_dim: int):
-        self._text_dim = text_dim
+    def __init__(self, width: int, tokens: int = 512, **values: Any):
+        self._shape, self._values = (1, tokens, width), values
+        self.cond_stage_model = torch.nn.Module()  # with no weights that a LoRA could be for
 
     def tokenize(self, text: str) -> str:
         return text
 
     def encode_from_tokens_scheduled(self, tokens: str) -> list[Any]:
         generator = torch.Generator().manual_seed(len(tokens))
-        return [[torch.randn(1, 512, self._text_dim, generator=generator), {}]]
+        return [[torch.randn(self._shape, generator=generator), dict(self._values)]]
+
+
+VARIANTS = (*PUBLISHED.nets, "ltx-2.0", "ltx-2.3")
 
 
 def bundle(size: Size, variant: str, weights: Weights) -> Any:
-    """A Longtake bundle, as Use Loaded Models makes it."""
+    """A Longtake bundle, as Use Loaded Models makes it.
+
+    Args:
+        variant: one of VARIANTS.
+    """
     from longtake.pipelines.bundle import bundle_from_loaded
+
+    if variant.startswith("ltx"):
+        from . import models_ltx2
+
+        nets = (models_ltx2.TINY_2_0, models_ltx2.TINY_2_3, models_ltx2.LARGE_2_0, models_ltx2.LARGE_2_3)
+        return models_ltx2.bundle(nets[(size is PUBLISHED) * 2 + variant.endswith("3")], weights)
 
     net = size.nets[variant]
     high = diffusion_model(net, weights, seed=1)
@@ -172,15 +202,16 @@ def bundle(size: Size, variant: str, weights: Weights) -> Any:
     return bundle_from_loaded(high, low, Words(net.text_dim), vae(size, variant, seed=3))
 
 
-def write_lora(path: Any, net: Net, seed: int, rank: int) -> None:
-    """A LoRA over the attention projections of every block."""
+def write_lora(path: Any, model: Any, seed: int, rank: int) -> None:
+    """A LoRA over every square matrix of the attention blocks of a bundle's first diffusion model."""
     from safetensors.torch import save_file
 
     generator = torch.Generator().manual_seed(seed)
     tensors = {}
-    for block in range(net.num_layers):
-        for layer in ("self_attn.q", "self_attn.k", "self_attn.v", "self_attn.o", "cross_attn.q", "cross_attn.o"):
-            key = f"diffusion_model.blocks.{block}.{layer}"
-            tensors[f"{key}.lora_A.weight"] = 0.01 * torch.randn(rank, net.dim, generator=generator)
-            tensors[f"{key}.lora_B.weight"] = 0.01 * torch.randn(net.dim, rank, generator=generator)
+    for name, weight in model.high.get().model.named_parameters():
+        attention = name.endswith(".weight") and "blocks." in name and "attn" in name and "connector" not in name
+        if attention and weight.ndim == 2 and weight.shape[0] == weight.shape[1]:
+            key = name.removesuffix(".weight")
+            tensors[f"{key}.lora_A.weight"] = 0.01 * torch.randn(rank, weight.shape[1], generator=generator)
+            tensors[f"{key}.lora_B.weight"] = 0.01 * torch.randn(weight.shape[0], rank, generator=generator)
     save_file(tensors, path)

@@ -11,8 +11,9 @@ from typing import Any
 
 import torch
 
+from . import stock_ltx2
+
 POSITIVE, NEGATIVE = "a red fox runs over the snow", "blurry"
-OVERLAP = 5
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,8 @@ class Job:
 
     Args:
         frames: of one stage, overlap included.
-        split: steps of the high-noise expert.
+        steps, split, cfg, shift: of Wan, `split` being the high-noise expert's steps; LTX-2 does what it was published
+            with.
     """
 
     width: int
@@ -64,14 +66,17 @@ class Watch:
 
 
 def with_image(model: Any) -> bool:
+    """Whether a first stage starts from an image: where Wan can; LTX-2 starts from text."""
     from longtake.pipelines.families import Mode
 
-    return Mode.IMAGE in model.variant.modes
+    return model.family.name == "wan22" and Mode.IMAGE in model.variant.modes
 
 
 def settings(model: Any, job: Job) -> Any:
     from longtake.pipelines.sampling import SamplingSettings, Split
 
+    if model.family.name != "wan22":
+        return None
     one = model.low is None
     return SamplingSettings(
         steps=job.steps,
@@ -88,7 +93,7 @@ def stages(model: Any, job: Job) -> list[Any]:
     from longtake.pipelines.chain import Join, Length, Transition
     from longtake.pipelines.stage import Stage
 
-    smooth = Join(Transition.SMOOTH, overlap=OVERLAP)
+    smooth = Join(Transition.SMOOTH, overlap=model.variant.overlap)
     return [
         Stage(
             POSITIVE,
@@ -133,7 +138,7 @@ def stock_stages(model: Any, job: Job) -> Iterator[tuple[torch.Tensor, torch.Ten
     for index in range(job.stages):
         latent = stock_latent(model, job, known, job.seed + index)
         pixels = nodes.VAEDecode().decode(model.vae.get(), latent)[0]
-        known = pixels[-OVERLAP:]
+        known = pixels[-model.variant.overlap :]
         yield latent["samples"], pixels
 
 
@@ -144,6 +149,8 @@ def stock_latent(model: Any, job: Job, known: torch.Tensor | None, seed: int) ->
         known: frames `[K, H, W, 3]` it begins with.
     """
     positive, negative = model.encode_prompt(POSITIVE), model.encode_prompt(NEGATIVE)
+    if model.family.name == "ltx2":
+        return stock_ltx2.stock_latent(model, job, known, seed, positive, negative)
     positive, negative, latent = _stock_condition(model, job, known, positive, negative)
     if model.low is None:
         return _sampled(model.high, job, seed, positive, negative, latent, 0, 10000)

@@ -10,14 +10,18 @@ torch = pytest.importorskip("torch")
 
 
 @pytest.mark.usefixtures("comfyui")
-@pytest.mark.parametrize(("variant", "weights"), [("i2v-14b", "fp8"), ("t2v-14b", "fp32"), ("ti2v-5b", "bf16")])
+@pytest.mark.parametrize(
+    ("variant", "weights"),
+    [("i2v-14b", "fp8"), ("t2v-14b", "fp32"), ("ti2v-5b", "bf16"), ("ltx-2.3", "bf16")],
+)
 def test_the_checks_of_the_gpu_run_on_tiny_models(variant: str, weights: str) -> None:
     from tests.gpu import checks, models
 
     names = [name for name in checks.CHECKS if name != "chain" or variant != "t2v-14b"]
     with torch.inference_mode():
         model = models.bundle(models.TINY, variant, models.Weights(weights))
-        facts = dict(checks.run(names, model, models.TINY, checks.TINY_JOB))
+        job = checks.job_of(model, tiny=True)
+        facts = dict(checks.run(names, model, job))
 
     errors = [found["error"] for found in facts.values() if "error" in found]
     assert not errors, errors[0]
@@ -29,29 +33,25 @@ def test_the_checks_of_the_gpu_run_on_tiny_models(variant: str, weights: str) ->
     assert facts["cancel"]["cancelled"]
     assert facts["cancel"]["same_afterwards"] == 0.0
     if "chain" in facts:
-        assert facts["chain"]["frames"] == 9 + 4 + 4
+        assert facts["chain"]["frames"] == 3 * job.frames - 2 * model.variant.overlap
         assert facts["chain"]["weights"] > 20
         assert facts["chain"]["moved"] == [0, 0]
 
 
 def test_published_sizes_have_the_parameters_they_are_named_for(comfyui: Path) -> None:
     import comfy.ops
+    from comfy.ldm.lightricks.av_model import LTXAVModel
     from comfy.ldm.wan.model import WanModel
 
     from tests.gpu.models import PUBLISHED
+    from tests.gpu.models_ltx2 import LARGE_2_0, LARGE_2_3, config_of
 
-    billions = {}
-    for name, net in PUBLISHED.nets.items():
-        shape = {"in_dim": net.in_dim, "out_dim": net.out_dim, "dim": net.dim, "ffn_dim": net.ffn_dim}
-        module = WanModel(
-            **shape,
-            num_heads=net.num_heads,
-            num_layers=net.num_layers,
-            operations=comfy.ops.disable_weight_init,
-            device=torch.device("meta"),
-        )
-        billions[name] = round(sum(weight.numel() for weight in module.parameters()) / 1e9, 1)
-    assert billions == {"t2v-14b": 14.3, "i2v-14b": 14.3, "ti2v-5b": 5.0}
+    empty = {"operations": comfy.ops.disable_weight_init, "device": torch.device("meta")}
+    modules = {name: WanModel(**vars(net), **empty) for name, net in PUBLISHED.nets.items()}
+    for net in (LARGE_2_0, LARGE_2_3):
+        modules[f"ltx-{net.release}"] = LTXAVModel(**config_of(net)["transformer"], **empty)
+    billions = {name: round(sum(w.numel() for w in module.parameters()) / 1e9, 1) for name, module in modules.items()}
+    assert billions == {"t2v-14b": 14.3, "i2v-14b": 14.3, "ti2v-5b": 5.0, "ltx-2.0": 19.6, "ltx-2.3": 21.0}
 
 
 @pytest.mark.usefixtures("comfyui")

@@ -1,4 +1,4 @@
-"""Wan 2.2 at its published sizes, random weights, on a GPU: what tiny models on a CPU cannot show."""
+"""Models of the published sizes, with random weights, on a GPU: what tiny models on a CPU cannot show."""
 
 from __future__ import annotations
 
@@ -41,6 +41,8 @@ SETUPS = (
     Setup("t2v-14b", Weights.BF16, Memory.PLAIN, ("stock",)),
     Setup("ti2v-5b", Weights.BF16, Memory.DYNAMIC, ("stock", "chain")),
     Setup("ti2v-5b", Weights.BF16, Memory.PLAIN, ("chain", "loras", "cancel")),
+    Setup("ltx-2.0", Weights.BF16, Memory.DYNAMIC, ("stock", "chain")),
+    Setup("ltx-2.3", Weights.FP8, Memory.PLAIN, ("stock", "chain", "loras", "cancel")),
 )
 
 
