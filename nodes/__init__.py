@@ -2,10 +2,13 @@
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import chain, chains, diffusers, encode, extend, images, load, lora, sampling, stage, stills, storyboard
+from . import chain, chains, diffusers, encode, extend, images, load, lora, routes, sampling, stage, stills, storyboard
 
 
 class Longtake(ComfyExtension):
+    async def on_load(self) -> None:
+        routes.add_routes()
+
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         modules = (load, diffusers, lora, sampling, stage, storyboard, stills, images, extend, chain, chains, encode)
         return [node for module in modules for node in module.NODES]

@@ -16,6 +16,7 @@ from ..pipelines.families import Carry
 from ..pipelines.lora import apply_lora
 from ..pipelines.lora_choice import LoraChoice
 from ..pipelines.model import VideoModel
+from ..pipelines.outlook import forecast
 from ..pipelines.render import render_stages
 from ..pipelines.sampling import SamplingSettings
 from ..pipelines.stage import Stage, check_stages
@@ -176,7 +177,10 @@ class RenderStoryboard(io.ComfyNode):
         stages = stages_of(board, planned, start_image, sampling)
         models, reports = models_of(planned, model)
         ready = check_stages(stages, models)
-        text = json.dumps(planned.as_json() | reports, indent=2, ensure_ascii=False)
+        answer = planned.as_json() | reports
+        if validate_only:
+            answer |= forecast(ready)
+        text = json.dumps(answer, indent=2, ensure_ascii=False)
         if validate_only:
             say(cls.hidden.unique_id, text)
             return io.NodeOutput(ExecutionBlocker(None), text, ui=ui.PreviewText(text))

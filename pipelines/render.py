@@ -7,12 +7,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from . import chains, store
+from . import chains, housekeeping, store
 from .chain import Chain, Transition
 from .errors import Refusal
 from .keys import Planned, look_up
 from .stage import Ready, encode_prompts, facts_of, render_latents
 from .tail import tail_of
+from .thumbnail import thumbnail
 
 if TYPE_CHECKING:
     from .progress import Progress
@@ -64,6 +65,9 @@ def _render(
         tail = tail_of(chain.links[-1], stage.join.overlap, stage.carry)
     progress.doing("loading the model and the images")
     tensors = render_latents(one.ready, model, tail, positive, negative, progress)
+    picture = thumbnail(model, tensors["latent"])
+    if picture is not None:
+        tensors = {**tensors, "thumbnail": picture}
     shelf = store.here()
     facts = {
         **facts_of(one.ready, model),
@@ -74,7 +78,9 @@ def _render(
         "unidentified": one.identity.unidentified,
         **versions(),
     }
-    return shelf.write(one.identity.key, tensors, facts)
+    take = shelf.write(one.identity.key, tensors, facts)
+    housekeeping.keep_to_limit(shelf)
+    return take
 
 
 def versions() -> dict[str, str]:

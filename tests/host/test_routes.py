@@ -1,0 +1,163 @@
+"""The store over HTTP: what it lists, changes and refuses."""
+
+from __future__ import annotations
+
+import io
+import json
+import urllib.error
+import urllib.request
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from tests.host import graphs
+from tests.host.server import NO_PROXY, Server
+
+BOARD = {
+    "defaults": {"frames": 5, "overlap": 1, "width": 96, "height": 64, "seed": 4000},
+    "stages": [{"prompt": "a hill"}, {"prompt": "a valley"}],
+}
+
+
+def ask(server: Server, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(server.url + path, data, {"Content-Type": "application/json"}, method=method)
+    try:
+        with NO_PROXY.open(request, timeout=30) as answer:
+            raw, status = answer.read(), answer.status
+    except urllib.error.HTTPError as error:
+        raw, status = error.read(), error.code
+    try:
+        return status, json.loads(raw)
+    except ValueError:
+        return status, raw
+
+
+def prompt(image: str, **board: Any) -> dict[str, Any]:
+    document = json.loads(json.dumps(BOARD | board))
+    document["defaults"]["start_image"] = image
+    return {"model": graphs.load("i2v"), "sampling": graphs.sampling(), "board": graphs.storyboard(document)}
+
+
+def test_a_plan_says_what_is_stored_and_what_the_rest_takes(server: Server, photos: dict[str, str]) -> None:
+    graph = prompt(photos["astronaut"])
+    status, before = ask(server, "POST", "/longtake/plan", {"prompt": graph})
+    assert status == 200, before
+    assert [take["status"] for take in before["takes"]] == ["new", "new"]
+    assert before["frames"] == 9
+    result = server.run(graph)
+    assert result.ok, result.why()
+    _, after = ask(server, "POST", "/longtake/plan", {"prompt": graph})
+    assert [take["status"] for take in after["takes"]] == ["stored", "stored"]
+    assert after["stages_to_render"] == after["disk_bytes"] == 0
+    assert [take["take"] for take in after["takes"]] == [take["take"] for take in before["takes"]]
+    changed = [*BOARD["stages"][:1], {"prompt": "a desert"}]
+    _, third = ask(server, "POST", "/longtake/plan", {"prompt": prompt(photos["astronaut"], stages=changed)})
+    assert [take["status"] for take in third["takes"]] == ["stored", "new"]
+    assert third["rendering_seconds"] > 0
+    assert 1000 < third["disk_bytes"] < 1_000_000
+
+
+def test_takes_and_chains_are_listed_named_and_deleted(server: Server, photos: dict[str, str]) -> None:
+    result = server.run(prompt(photos["coffee"], title="listed"))
+    assert result.ok, result.why()
+    keys = [data["take"] for kind in ("stage_done", "stored_hit") for data in result.of(f"longtake.{kind}")]
+    _, listed = ask(server, "GET", "/longtake/takes?limit=1000")
+    assert set(keys) <= {take["key"] for take in listed["takes"]}
+    assert listed["total"] == len(listed["takes"])
+    _, chains = ask(server, "GET", "/longtake/chains")
+    mine = next(chain for chain in chains["chains"] if [stage["take"] for stage in chain["stages"]] == keys)
+
+    assert ask(server, "POST", f"/longtake/chains/{mine['id']}", {"name": "coffee"})[1]["name"] == "coffee"
+    status, refused = ask(server, "DELETE", f"/longtake/takes/{keys[0]}")
+    assert (status, refused["field"]) == (400, "take")
+    assert "'coffee' needs this take" in refused["error"]
+    ask(server, "POST", f"/longtake/chains/{mine['id']}", {"name": ""})
+    _, noted = ask(server, "POST", f"/longtake/takes/{keys[0]}", {"name": "best", "keep": True})
+    assert (noted["name"], noted["keep"], noted["prompt"]) == ("best", True, "a hill")
+    assert ask(server, "DELETE", f"/longtake/takes/{keys[0]}")[0] == 400
+    ask(server, "POST", f"/longtake/takes/{keys[0]}", {"keep": False})
+    assert ask(server, "DELETE", f"/longtake/takes/{keys[0]}")[0] == 200
+    assert ask(server, "GET", f"/longtake/takes/{keys[0]}")[0] == 404
+    assert ask(server, "DELETE", f"/longtake/chains/{mine['id']}")[0] == 200
+    assert ask(server, "GET", f"/longtake/chains/{mine['id']}")[0] == 404
+    # ComfyUI still holds the chain; the deleted take is rendered again and the other one is not.
+    again = server.run(prompt(photos["coffee"], title="listed"))
+    assert [data["take"] for data in again.of("longtake.stage_done")] == keys[:1]
+
+
+def test_a_take_has_a_thumbnail(server: Server, photos: dict[str, str]) -> None:
+    result = server.run(prompt(photos["rocket"]))
+    [key, *_] = [data["take"] for kind in ("stage_done", "stored_hit") for data in result.of(f"longtake.{kind}")]
+    status, data = ask(server, "GET", f"/longtake/takes/{key}/thumbnail")
+    assert status == 200
+    assert Image.open(io.BytesIO(data)).size == (168, 112)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/longtake/takes/..%2f..%2fchains",
+        "/longtake/takes/" + "g" * 64,
+        "/longtake/takes/" + "a" * 63,
+        "/longtake/takes/" + "A" * 64,
+        "/longtake/takes/%2e%2e",
+        "/longtake/chains/..%2f..%2f..%2finput",
+        "/longtake/chains/" + "0" * 17,
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "DELETE", "POST"])
+def test_nothing_outside_the_store_can_be_named(server: Server, path: str, method: str) -> None:
+    status, _ = ask(server, method, path, {"name": "x"} if method == "POST" else None)
+    assert status in (404, 405)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        ("/longtake/plan", {}, "prompt"),
+        ("/longtake/plan", {"prompt": {"a": {"class_type": "KSampler", "inputs": {}}}}, "prompt"),
+        ("/longtake/plan", {"prompt": {}, "more": 1}, "more"),
+        ("/longtake/prune", {}, "bytes"),
+        ("/longtake/prune", {"bytes": "all"}, "bytes"),
+        ("/longtake/prune", {"bytes": True}, "bytes"),
+        ("/longtake/prune", {"bytes": -1}, "bytes"),
+        ("/longtake/limit", {"bytes": -1}, "bytes"),
+        ("/longtake/prune", [], None),
+    ],
+)
+def test_a_request_that_cannot_be_meant_is_refused(server: Server, path: str, body: Any, field: str | None) -> None:
+    status, answer = ask(server, "POST", path, body)
+    assert status == 400
+    assert answer["field"] == field
+
+
+def test_a_plan_runs_no_node_that_loads_or_renders(server: Server) -> None:
+    graph = {
+        "model": {"class_type": "UNETLoader", "inputs": {"unet_name": "x", "weight_dtype": "default"}},
+        "board": graphs.storyboard(BOARD),
+    }
+    status, answer = ask(server, "POST", "/longtake/plan", {"prompt": graph})
+    assert status == 400
+    assert "cannot be used here" in answer["error"]
+
+
+def test_a_storyboard_that_cannot_be_rendered_is_refused_by_the_plan(server: Server, photos: dict[str, str]) -> None:
+    bad = [{"prompt": "a"}, {"prompt": "b", "frames": 6}]
+    status, answer = ask(server, "POST", "/longtake/plan", {"prompt": prompt(photos["rocket"], stages=bad)})
+    assert status == 400
+    assert "stage 2" in answer["error"]
+
+
+def test_verify_finds_damage_and_pruning_leaves_what_was_used_in_this_session(
+    server: Server, photos: dict[str, str]
+) -> None:
+    assert server.run(prompt(photos["chelsea"])).ok
+    assert ask(server, "POST", "/longtake/verify")[1] == {"problems": []}
+    _, done = ask(server, "POST", "/longtake/prune", {"bytes": 0})
+    assert done["removed"] == []
+    assert ask(server, "POST", "/longtake/limit", {"bytes": 10**12})[1] == {"bytes": 10**12}
+    assert ask(server, "GET", "/longtake/limit")[1] == {"bytes": 10**12}
+    ask(server, "POST", "/longtake/limit", {"bytes": None})
+    assert ask(server, "GET", "/longtake/limit")[1] == {"bytes": None}
