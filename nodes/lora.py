@@ -116,8 +116,9 @@ class FuseAndSave(io.ComfyNode):
                 ModelBundle.Input("model", tooltip="A bundle of files with LoRAs from Apply LoRA."),
                 io.String.Input(
                     "filename_prefix",
-                    default="diffusion_models/longtake",
-                    tooltip="Below ComfyUI's output folder. Loaders list what lies in its diffusion_models.",
+                    default="merged",
+                    tooltip="Name of the files, in the diffusion_models or checkpoints folder of ComfyUI's output, "
+                    "where its loaders find them.",
                 ),
             ],
             outputs=[io.String.Output(display_name="paths")],
@@ -131,8 +132,9 @@ class FuseAndSave(io.ComfyNode):
         chosen = [(name, part) for name, part in experts if any(lora.expert == name for lora in model.loras)]
         if not chosen:
             raise Refusal("the bundle has no LoRA to merge; put Apply LoRA before this node.", field="model")
+        kind = _models_folder(chosen[0][1].path)
         folder, filename, counter, _, _ = folder_paths.get_save_image_path(
-            filename_prefix, folder_paths.get_output_directory()
+            f"{kind}/{filename_prefix}", folder_paths.get_output_directory()
         )
         bar = comfy.utils.ProgressBar(len(chosen) * 1000, node_id=cls.hidden.unique_id)
         said = []
@@ -157,6 +159,13 @@ class FuseAndSave(io.ComfyNode):
         text = "\n".join(line for _, line in said)
         say(cls.hidden.unique_id, text)
         return io.NodeOutput("\n".join(path for path, _ in said), ui=ui.PreviewText(text))
+
+
+def _models_folder(path: str | None) -> str:
+    """The folder of models that a file lies in: ComfyUI's loaders look into folders of that name in the output too."""
+    checkpoints = (Path(folder).resolve() for folder in folder_paths.get_folder_paths("checkpoints"))
+    parents = Path(path or "").resolve().parents
+    return "checkpoints" if any(folder in parents for folder in checkpoints) else "diffusion_models"
 
 
 NODES = [ApplyLora, FuseAndSave]

@@ -22,6 +22,7 @@ from .errors import Refusal
 from .families import Family
 from .lora import AppliedLora
 from .lora_match import match
+from .lora_names import bare, split
 from .lora_patch import merged
 from .safetensors_file import Entry, Layout, layout_of
 from .skeleton import PREFIX, Skeleton, skeleton_of_file, text_names, text_shapes_of_file
@@ -66,7 +67,7 @@ def fuse(
     file = outline(source)
     layout = layout_of(source)
     skeleton = skeleton_of_file(file).with_text(text_shapes_of_file(file, family.lora))
-    patches = _patches(skeleton, loras, family)
+    patches = _patches(skeleton, loras, family, source.name)
     names = _names_in_file(layout, patches, source.name, family)
     quantised = _quantised_layers(layout, source)
     for weight, name in names.items():
@@ -116,11 +117,17 @@ def _write(
         progress(done, layout.size)
 
 
-def _patches(skeleton: Skeleton, loras: Sequence[AppliedLora], family: Family) -> Patches:
+def _patches(skeleton: Skeleton, loras: Sequence[AppliedLora], family: Family, source: str) -> Patches:
     """Every weight's changes in order, as ModelPatcher.add_patches keeps them."""
     found: Patches = {}
     for lora in loras:
         matched = match(lora.file, skeleton, family.lora, second=lora.expert == "low")
+        text = [key for key in matched.missed if family.lora.text_module(bare((split(key) or (key,))[0]))]
+        if text:
+            raise Refusal(
+                f"{lora.file.name} changes the projection of the text encoder ({text[0]} first), which {source} does "
+                "not hold. Merge it into the whole checkpoint."
+            )
         for target, patch in matched.patches(lora.file.load(), skeleton.key_map).items():
             weight, offset = (target, None) if isinstance(target, str) else (target[0], target[1])
             found.setdefault(weight, []).append((lora.strength, patch, 1.0, offset, None))

@@ -78,11 +78,11 @@ def weights_of(patcher: Any) -> dict[str, torch.Tensor]:
     return {key[len(PREFIX) :]: value.clone() for key, value in state.items() if key.startswith(PREFIX)}
 
 
-def write(path: Path, keys: Mapping[str, torch.Tensor]) -> Any:
+def write(path: Path, keys: Mapping[str, torch.Tensor], metadata: dict[str, str] | None = None) -> Any:
     """A LoRA file of these tensors, opened."""
     from longtake.pipelines.lora_file import open_lora
 
-    save_file({key: tensor.contiguous() for key, tensor in keys.items()}, path)
+    save_file({key: tensor.contiguous() for key, tensor in keys.items()}, path, metadata)
     return open_lora(path.name, path)
 
 

@@ -76,7 +76,7 @@ def test_a_merged_model_renders_what_the_patched_one_renders(server: Server, pho
     merge = {
         "model": graphs.load("i2v"),
         "lora": apply_lora(HIGH, strength_high=3.0, strength_low=0.5),
-        "save": node("LongtakeFuseAndSave", model=["lora", 0], filename_prefix="diffusion_models/merged"),
+        "save": node("LongtakeFuseAndSave", model=["lora", 0], filename_prefix="merged"),
     }
     result = server.run(merge)
     assert result.ok, result.why()
@@ -134,6 +134,39 @@ def test_a_storyboards_loras_are_judged_without_rendering(server: Server, photos
     assert message(server, board(high="nothing.safetensors", low="none")) == (
         "stage 2, high_noise_lora: there is no nothing.safetensors in ComfyUI's loras folder."
     )
+
+
+def test_a_merged_ltx2_checkpoint_renders_what_the_patched_one_renders(server: Server) -> None:
+    """Picture, sound and text projection from one file; fp16 weights are rounded once more, as with Wan."""
+    merge = {
+        "model": graphs.load_ltx2(),
+        "lora": apply_lora("ltx-2-19b-distilled-lora-384.safetensors", strength_high=10.0),
+        "save": node("LongtakeFuseAndSave", model=["lora", 0], filename_prefix="ltx2"),
+        "shown": node("PreviewAny", source=["lora", 1]),
+    }
+    result = server.run(merge)
+    assert result.ok, result.why()
+    assert "keys: 34 of 34 used (100 %)" in result.outputs["shown"]["text"][0]
+    assert [path.name for path in (server.output / "checkpoints").iterdir()] == ["ltx2_00001.safetensors"]
+
+    def stage(model: str, name: str) -> Graph:
+        return {
+            name: {**graphs.ltx2_stage(), "inputs": {**graphs.ltx2_stage()["inputs"], "model": [model, 0]}},
+            f"latent_of_{name}": node("LongtakeChainToLatent", chain=[name, 0], stage=1),
+        }
+
+    graph = {
+        **{name: merge[name] for name in ("model", "lora")},
+        "merged": graphs.load_ltx2("ltx2_00001.safetensors"),
+        **stage("lora", "patched"),
+        **stage("merged", "fused"),
+        **stage("model", "plain"),
+    }
+    first, second = both_latents(server, graph, ["latent_of_patched", 0], ["latent_of_fused", 0])
+    difference = (first - second).abs().max() / first.abs().max()
+    assert difference <= 2e-3, difference
+    _, plain = both_latents(server, graph, ["latent_of_patched", 0], ["latent_of_plain", 0])
+    assert (first - plain).abs().max() >= 5e-2 * first.abs().max()
 
 
 @pytest.fixture(scope="module")

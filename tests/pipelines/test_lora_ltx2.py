@@ -147,3 +147,29 @@ def test_the_release_is_read_off_the_keys(comfyui: Path, tiny_models: Path, tmp_
     for kind in PAIRS:
         file = write(tmp_path / "a.safetensors", kind.write(base.pairs(), base.family.lora.diffusers_name))
         assert base_of(file) == "LTX-2.3"
+
+
+def test_a_projection_in_another_file_is_not_passed_over(comfyui: Path, tiny_models: Path, tmp_path: Path) -> None:
+    from longtake.pipelines.errors import Refusal
+    from longtake.pipelines.families.ltx2 import LTX2
+    from longtake.pipelines.fuse import fuse
+    from longtake.pipelines.lora import AppliedLora
+    from safetensors.torch import save_file
+
+    source = tiny_models / FILES["LTX-2"]
+    tensors = checkpoint_tensors(source)
+    file = write(tmp_path / "a.safetensors", lora_keys(tensors, "LTX-2"))
+    parts = {key: tensor for key, tensor in tensors.items() if key.startswith("model.diffusion_model.")}
+    with safe_open(source, framework="pt") as opened:
+        save_file(parts, tmp_path / "transformer.safetensors", opened.metadata())
+    with pytest.raises(Refusal) as refused:
+        fuse(
+            tmp_path / "transformer.safetensors",
+            [AppliedLora(file, "high", 1.0)],
+            LTX2,
+            tmp_path / "merged.safetensors",
+        )
+    assert str(refused.value) == (
+        "a.safetensors changes the projection of the text encoder (text_embedding_projection.aggregate_embed."
+        "lora_A.weight first), which transformer.safetensors does not hold. Merge it into the whole checkpoint."
+    )

@@ -189,6 +189,24 @@ def transformer(path: Path, *, seed: int) -> None:
     save(_transformer(TRANSFORMER, seed), path, {"transformer": TRANSFORMER})
 
 
+def lora(path: Path, *, seed: int, rank: int = 2) -> None:
+    """A LoRA for 2.0 over picture, sound and the projection of the text encoder, weak enough to keep the picture."""
+    generator = torch.Generator().manual_seed(seed)
+    sound = TRANSFORMER["audio_attention_head_dim"] * TRANSFORMER["audio_num_attention_heads"]
+    picture = TRANSFORMER["attention_head_dim"] * TRANSFORMER["num_attention_heads"]
+    shapes = {"text_embedding_projection.aggregate_embed": (TEXT_WIDTH, TEXT_WIDTH * (TEXT_LAYERS + 1))}
+    for block in range(TRANSFORMER["num_layers"]):
+        for part in ("to_q", "to_k", "to_v", "to_out.0"):
+            name = f"diffusion_model.transformer_blocks.{block}"
+            shapes[f"{name}.attn1.{part}"] = (picture, picture)
+            shapes[f"{name}.audio_attn1.{part}"] = (sound, sound)
+    weights = {}
+    for name, (out, into) in shapes.items():
+        weights[f"{name}.lora_A.weight"] = 0.1 * torch.randn(rank, into, generator=generator)
+        weights[f"{name}.lora_B.weight"] = 0.1 * torch.randn(out, rank, generator=generator)
+    save(weights, path)
+
+
 def upsampler(path: Path, *, seed: int) -> None:
     """Doubles width and height of a video latent."""
     weights = random_weights(LatentUpsampler.from_config(UPSAMPLER, operations=OPERATIONS), seed)

@@ -43,6 +43,7 @@ def recipes() -> dict[str, Recipe]:
         "loras/wan2.2_i2v_lightx2v_4steps_lora_v1_low_noise.safetensors": partial(wan.lora, seed=32),
         "loras/wan2.2_t2v_lightx2v_4steps_lora_v1.1_high_noise.safetensors": partial(wan.lora, seed=33),
         "loras/wan2.2_t2v_lightx2v_4steps_lora_v1.1_low_noise.safetensors": partial(wan.lora, seed=34),
+        "loras/ltx-2-19b-distilled-lora-384.safetensors": partial(ltx2.lora, seed=35),
         "checkpoints/ltx-2-19b-distilled.safetensors": partial(ltx2.checkpoint, seed=51, version="2.0"),
         "checkpoints/ltx-2-19b-dev-fp8.safetensors": partial(ltx2.checkpoint, seed=55, version="2.0"),
         "checkpoints/ltx-2.3-22b-distilled-fp8.safetensors": partial(ltx2.checkpoint, seed=61, version="2.3"),
