@@ -135,7 +135,7 @@ def run(command: Sequence[str]) -> int:
             with tarfile.open(PACK / archive) as tar:
                 tar.extractall(folder, filter="data")
         (UNPACKED / "complete").touch()
-    there = {plain(found.name) for found in importlib.metadata.distributions()}
+    there = {plain(found.name) for found in importlib.metadata.distributions() if found.name}
     lacking = [name for name in BROUGHT if name not in there]
     if lacking:
         return stop(f"this machine lacks {', '.join(lacking)}, which are too large to bring along")

@@ -75,6 +75,19 @@ def on_gpu() -> bool:
     return comfy.model_management.get_torch_device().type == "cuda"
 
 
+def end_node() -> None:
+    """What ComfyUI does after every node, also one that failed, while it places weights by page."""
+    import comfy.memory_management
+    import comfy.model_management
+    import comfy.model_prefetch
+    import comfy_aimdo.model_vbar
+
+    if comfy.memory_management.aimdo_enabled:
+        comfy.model_management.reset_cast_buffers()
+        comfy.model_prefetch.cleanup_prefetch_queues()
+        comfy_aimdo.model_vbar.vbars_reset_watermark_limits()
+
+
 def finish_gpu_work() -> None:
     """Wait for the GPU, so that a clock read next is true."""
     import torch

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from . import stock_ltx2
+from . import device, stock_ltx2
 
 POSITIVE, NEGATIVE = "a red fox runs over the snow", "blurry"
 
@@ -111,12 +111,15 @@ def stages(model: Any, job: Job) -> list[Any]:
 
 
 def our_chain(model: Any, job: Job, watch: Watch | None = None) -> Any:
-    """A rendered Chain; its last clip is not decoded yet, as nobody has asked for it."""
+    """A Chain, rendered as one node would; its last clip is not decoded yet, as nobody has asked for it."""
     from longtake.pipelines.render import render_stages
     from longtake.pipelines.stage import check_stages
 
     asked = stages(model, job)
-    return render_stages(check_stages(asked, [model] * len(asked)), watch or Watch())
+    try:
+        return render_stages(check_stages(asked, [model] * len(asked)), watch or Watch())
+    finally:
+        device.end_node()
 
 
 def decode_all(chain: Any) -> None:
@@ -125,6 +128,7 @@ def decode_all(chain: Any) -> None:
 
     for link in chain.links:
         decoded(link)
+    device.end_node()
 
 
 def stock_stages(model: Any, job: Job) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -138,6 +142,7 @@ def stock_stages(model: Any, job: Job) -> Iterator[tuple[torch.Tensor, torch.Ten
     for index in range(job.stages):
         latent = stock_latent(model, job, known, job.seed + index)
         pixels = nodes.VAEDecode().decode(model.vae.get(), latent)[0]
+        device.end_node()
         known = pixels[-model.variant.overlap :]
         yield latent["samples"], pixels
 
@@ -177,7 +182,7 @@ def _sampled(part: Any, job: Job, seed: int, positive: Any, negative: Any, laten
     import nodes
 
     (model,) = ModelSamplingSD3().patch(part.get(), job.shift)
-    return nodes.KSamplerAdvanced().sample(
+    sampled = nodes.KSamplerAdvanced().sample(
         model,
         "disable" if first else "enable",
         seed,
@@ -192,3 +197,5 @@ def _sampled(part: Any, job: Job, seed: int, positive: Any, negative: Any, laten
         last,
         "enable" if last < job.steps else "disable",
     )[0]
+    device.end_node()
+    return sampled

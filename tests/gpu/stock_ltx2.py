@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from . import device
+
 
 def stock_latent(model: Any, job: Any, known: Any, seed: int, positive: Any, negative: Any) -> dict[str, Any]:
     """LATENT of a stage's picture; its sound is sampled along.
@@ -42,4 +44,5 @@ def stock_latent(model: Any, job: Any, known: Any, seed: int, positive: Any, neg
         ManualSigmas.execute(sigmas).args[0],
         both,
     ).args[0]
+    device.end_node()
     return LTXVSeparateAVLatent.execute(done).args[0]

@@ -36,7 +36,9 @@ class Setup:
 
 SETUPS = (
     Setup("i2v-14b", Weights.FP8, Memory.PLAIN, ("stock", "chain", "loras", "cancel")),
-    Setup("i2v-14b", Weights.BF16, Memory.DYNAMIC, ("stock", "chain", "loras", "cancel")),
+    Setup("i2v-14b", Weights.FP8, Memory.DYNAMIC, ("stock", "chain", "loras", "cancel")),
+    # Placed by page, weights have a pinned copy in RAM, and these are no file that could be dropped for it.
+    Setup("i2v-14b", Weights.BF16, Memory.PLAIN, ("stock", "chain")),
     Setup("i2v-14b", Weights.FP8, Memory.LOW, ("stock", "cancel")),
     Setup("t2v-14b", Weights.BF16, Memory.PLAIN, ("stock",)),
     Setup("ti2v-5b", Weights.BF16, Memory.DYNAMIC, ("stock", "chain")),
