@@ -2,7 +2,22 @@
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import chain, chains, diffusers, encode, extend, images, load, lora, routes, sampling, stage, stills, storyboard
+from . import (
+    chain,
+    chains,
+    diffusers,
+    encode,
+    extend,
+    images,
+    load,
+    lora,
+    ltx2,
+    routes,
+    sampling,
+    stage,
+    stills,
+    storyboard,
+)
 
 
 class Longtake(ComfyExtension):
@@ -10,5 +25,19 @@ class Longtake(ComfyExtension):
         routes.add_routes()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        modules = (load, diffusers, lora, sampling, stage, storyboard, stills, images, extend, chain, chains, encode)
+        modules = (
+            load,
+            diffusers,
+            lora,
+            sampling,
+            ltx2,
+            stage,
+            storyboard,
+            stills,
+            images,
+            extend,
+            chain,
+            chains,
+            encode,
+        )
         return [node for module in modules for node in module.NODES]

@@ -10,14 +10,13 @@ from comfy_api.latest import io
 from ..pipelines import store
 from ..pipelines.chain import Chain as ChainValue
 from ..pipelines.chain import Join, Length, Transition
-from ..pipelines.families import Carry
+from ..pipelines.families import Carry, Keyframe, Settings
 from ..pipelines.model import VideoModel
 from ..pipelines.render import render_stages
-from ..pipelines.sampling import SamplingSettings
 from ..pipelines.stage import MAX_SEED, Stage, check_stage
 from .lookahead import check_later_stages, count_later_stages
 from .progress import NodeProgress
-from .types import CATEGORY, Chain, ModelBundle, Sampling
+from .types import CATEGORY, Chain, Keyframes, ModelBundle, Sampling
 
 
 def length_input() -> io.DynamicCombo.Input:
@@ -71,7 +70,7 @@ def transition_input() -> io.DynamicCombo.Input:
                         max=1024,
                         tooltip="Frames of the stage before that this one is pinned to; they are shown once. 1, "
                         "5, 9, 13 ... "
-                        "for Wan. 0: the model's usual overlap (Wan 5).",
+                        "for Wan, 9, 17, 25 ... for LTX-2. 0: the model's usual overlap (Wan 5, LTX-2 17).",
                     ),
                     io.Combo.Input(
                         "carry_over",
@@ -167,12 +166,14 @@ class ChainStage(io.ComfyNode):
                 io.Image.Input(
                     "anchor_image",
                     optional=True,
-                    tooltip="What carry-over svi keeps looking at; usually the film's first image.",
+                    tooltip="What a smooth stage keeps looking at; usually the film's first image. For carry-over svi, "
+                    "and for LTX-2.",
                 ),
                 Sampling.Input(
                     "sampling",
                     optional=True,
-                    tooltip="From Sampling Settings. Without it: the values the model was published with.",
+                    tooltip="From Sampling Settings or LTX-2 Sampling. Without it: the values the model was published "
+                    "with.",
                 ),
                 io.Int.Input(
                     "take",
@@ -182,6 +183,23 @@ class ChainStage(io.ComfyNode):
                     optional=True,
                     tooltip="Number of a stored take of this stage to use, whatever the prompt, seed and sampling. "
                     "0: as asked.",
+                ),
+                io.Float.Input(
+                    "anchor_strength",
+                    default=0.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.05,
+                    optional=True,
+                    tooltip="How much the anchor image counts, where the model lets one choose. 0: as usual "
+                    "(LTX-2 0.4).",
+                ),
+                Keyframes.Input("keyframes", optional=True, tooltip="From Keyframe: images to pass through (LTX-2)."),
+                io.Audio.Input(
+                    "soundtrack",
+                    optional=True,
+                    tooltip="Sound of the whole film that the picture follows (LTX-2); this stage takes its part of "
+                    "it. To save the film with it connect it to Encode Video too.",
                 ),
             ],
             outputs=[Chain.Output(display_name="chain")],
@@ -208,8 +226,11 @@ class ChainStage(io.ComfyNode):
         start_image: torch.Tensor | None = None,
         end_image: torch.Tensor | None = None,
         anchor_image: torch.Tensor | None = None,
-        sampling: SamplingSettings | None = None,
+        sampling: Settings | None = None,
         take: int = 0,
+        anchor_strength: float = 0.0,
+        keyframes: tuple[Keyframe, ...] = (),
+        soundtrack: dict | None = None,
     ) -> io.NodeOutput:
         stage = Stage(
             prompt=prompt,
@@ -225,6 +246,9 @@ class ChainStage(io.ComfyNode):
             anchor_image=anchor_image,
             sampling=sampling,
             take=take,
+            anchor_strength=anchor_strength,
+            keyframes=keyframes,
+            soundtrack=soundtrack,
         )
         ready = check_stage(stage, model, chain)
         node_id, graph = cls.hidden.unique_id, cls.hidden.prompt or {}

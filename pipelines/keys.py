@@ -78,6 +78,8 @@ def stage_identity(ready: Ready, model: VideoModel, before: Before | None) -> Id
     shared: dict[str, Any] = {field.name: getattr(stage, field.name) for field in fields(stage) if _shared(field.name)}
     shared |= {"frames": ready.clip.frames, "width": ready.width, "height": ready.height}
     shared |= {"family": model.family.name, "fps": model.fps}
+    # The same soundtrack sounds otherwise elsewhere in the film.
+    shared |= {"soundtrack_from": None if stage.soundtrack is None else ready.start}
     if stage.join.transition is Transition.SMOOTH and before is not None:
         shared |= {"tail_of": before, "overlap": stage.join.overlap, "carry": stage.carry}
     made = {

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from . import chains, housekeeping, store
@@ -63,6 +65,8 @@ def _render(
     if stage.join.transition is Transition.SMOOTH and chain is not None:
         progress.doing("taking over the end of the stage before")
         tail = tail_of(chain.links[-1], stage.join.overlap, stage.carry)
+        if stage.soundtrack is not None:
+            tail = replace(tail, audio=None, sound_offset=Fraction(0))
     progress.doing("loading the model and the images")
     tensors = render_latents(one.ready, model, tail, positive, negative, progress)
     picture = thumbnail(model, tensors["latent"])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .chain import Chain, Clip, Join, Length, Link, Transition, plan_clip
+from .chain import Chain, Clip, Join, Length, Link, Transition, plan_clip, starts
 from .errors import Refusal
-from .families import Carry, Mode, Pictures, Settings, Shot
+from .families import Carry, Keyframe, Mode, Pictures, Settings, Shot
+from .given import check_given, given_sound
 from .pictures import check_single, check_size, fit
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ class Stage:
         sampling: None takes the values the variant was published with.
         take: number of a stored take of this stage that is used whatever the words, seed and sampling; 0 is none.
         anchor_strength: how much an anchor image counts, 0..1; 0 is the family's usual.
+        keyframes: images the clip passes through.
+        soundtrack: sound of the whole film (ComfyUI's AUDIO) that the picture follows and keeps.
     """
 
     prompt: str
@@ -50,6 +53,8 @@ class Stage:
     sampling: Settings | None = None
     take: int = 0
     anchor_strength: float = 0.0
+    keyframes: tuple[Keyframe, ...] = ()
+    soundtrack: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,7 @@ class Ready:
     height: int
     sampling: Settings
     number: int
+    start: int
 
     def behind(self, chain: Chain | None, model: VideoModel, take: store.Take | None = None) -> Chain:
         """The chain with this stage at its end; without a take it is only planned."""
@@ -89,22 +95,26 @@ def check_stage(stage: Stage, model: VideoModel, chain: Chain | None) -> Ready:
             raise Refusal(f"{stage.seed} given; a whole number from 0 to {MAX_SEED} is needed.", field="seed")
         before = () if chain is None else chain.clips
         clip = plan_clip(before, stage.length, stage.join, model.family.grid, model.fps)
+        check_given(stage, model, clip)
     except Refusal as refusal:
         raise refusal.at(stage=number) from None
-    return Ready(stage, model, clip, width, height, sampling, number)
+    return Ready(stage, model, clip, width, height, sampling, number, starts((*before, clip))[-1])
 
 
 def render_latents(
     ready: Ready, model: VideoModel, tail: Tail | None, positive: list[Any], negative: list[Any], progress: Progress
 ) -> dict[str, torch.Tensor]:
     """Denoise a checked stage: `latent` `[1, C, T, h, w]` in VAE space and, where there is sound, `audio`."""
-    pictures = _pictures(ready.stage, ready.width, ready.height)
-    shot = Shot(ready.clip.frames, ready.width, ready.height, tail, pictures)
+    stage = ready.stage
+    pictures = _pictures(stage, ready.clip.frames, ready.width, ready.height)
+    shot = Shot(
+        ready.clip.frames, ready.width, ready.height, tail, pictures, given_sound(stage, model, ready.clip, ready.start)
+    )
 
     def on_step(done: int, preview: Any) -> None:
         progress.step(done, ready.sampling.steps, preview)
 
-    return model.family.sample(model, shot, positive, negative, ready.sampling, ready.stage.seed, on_step)
+    return model.family.sample(model, shot, positive, negative, ready.sampling, stage.seed, on_step)
 
 
 def check_stages(stages: Sequence[Stage], models: Sequence[VideoModel], chain: Chain | None = None) -> list[Ready]:
@@ -159,7 +169,7 @@ def facts_of(ready: Ready, model: VideoModel) -> dict[str, Any]:
 
 def _check_same_film(model: VideoModel, chain: Chain) -> None:
     if model.family.name != chain.family:
-        raise Refusal(f"a {model.family.title} bundle cannot continue a chain of {chain.family}.", field="model")
+        raise Refusal(f"a bundle of {model.family.title} cannot continue a chain of {chain.family}.", field="model")
     if model.fps != chain.fps:
         raise Refusal(
             f"{model.variant.name} runs at {model.fps} frames a second, the chain so far at {chain.fps}; "
@@ -242,9 +252,14 @@ def _sampling(stage: Stage, model: VideoModel) -> Settings:
     return sampling
 
 
-def _pictures(stage: Stage, width: int, height: int) -> Pictures:
+def _pictures(stage: Stage, frames: int, width: int, height: int) -> Pictures:
     def fitted(field: str) -> torch.Tensor | None:
         image = getattr(stage, field)
         return None if image is None else fit(image, width, height)
 
-    return Pictures(fitted("start_image"), fitted("end_image"), fitted("anchor_image"), stage.anchor_strength)
+    keyframes = tuple(
+        Keyframe(fit(one.image, width, height), one.frame % frames, one.strength) for one in stage.keyframes
+    )
+    return Pictures(
+        fitted("start_image"), fitted("end_image"), fitted("anchor_image"), stage.anchor_strength, keyframes
+    )

@@ -13,11 +13,12 @@ import torch
 from . import store
 from .families import Carry
 from .frames import from_float
-from .sound import SoundExcerpt
+from .sound import Sound, SoundExcerpt
 
 if TYPE_CHECKING:
     from .chain import Link
     from .existing import FootageFrames
+    from .model import VideoModel
 
 
 CONTEXT = 10  # latents of sound (0.4 s) encoded before those of an overlap, which an encoder needs to begin with
@@ -86,16 +87,27 @@ def _sound_of_footage(link: Link, rate: Fraction, overlap: int) -> torch.Tensor 
     sound = None if link.footage is None else link.footage.sound
     if sound is None:
         return None
-    fps = link.model.fps
-    context = min(CONTEXT, math.floor((link.clip.frames - overlap) / fps * rate))
-    start = (link.clip.frames - overlap) / fps - context / rate
-    first, stop = (round(time * sound.sample_rate) for time in (start, link.clip.frames / fps))
+    start = (link.clip.frames - overlap) / link.model.fps
+    return encoded_sound(link.model, rate, sound, start, overlap / link.model.fps)
+
+
+def encoded_sound(
+    model: VideoModel, rate: Fraction, sound: Sound, start: Fraction, seconds: Fraction
+) -> torch.Tensor | None:
+    """Latents of a part of a sound, encoded together with what is heard just before it; None where it has ended.
+
+    Args:
+        rate: latents a second.
+        start, seconds: where the part begins and how long it is; what the sound lacks of it is silence.
+    """
+    context = min(CONTEXT, math.floor(start * rate))
+    first, stop = (round(time * sound.sample_rate) for time in (start - context / rate, start + seconds))
     heard = [torch.from_numpy(block) for block in SoundExcerpt(sound, first, stop).blocks()]
     if not heard:
         return None
     waveform = torch.nn.functional.pad(together := torch.cat(heard, dim=1), (0, stop - first - together.shape[1]))
-    latents = link.model.family.encode_sound(link.model, waveform, sound.sample_rate)
-    return latents[:, :, context : context + math.ceil(overlap / fps * rate)]
+    latents = model.family.encode_sound(model, waveform, sound.sample_rate)
+    return latents[:, :, context : context + math.ceil(seconds * rate)]
 
 
 def sound_offset(link: Link) -> Fraction:

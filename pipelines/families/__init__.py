@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .family import Carry, Family, Mode, Pictures, Settings, Shot, Variant
+from .family import Carry, Family, Keyframe, Mode, Pictures, Settings, Shot, Variant
 from .ltx2 import LTX2
 from .wan22 import WAN22
 
 FAMILIES: tuple[Family, ...] = (WAN22, LTX2)
 
-__all__ = ["FAMILIES", "Carry", "Family", "Mode", "Pictures", "Settings", "Shot", "Variant", "recognise"]
+__all__ = ["FAMILIES", "Carry", "Family", "Keyframe", "Mode", "Pictures", "Settings", "Shot", "Variant", "recognise"]
 
 
 def recognise(config: Mapping[str, Any]) -> tuple[Family, Variant] | None:

@@ -27,6 +27,8 @@ class Mode(str, Enum):
     FIRST_LAST = "go from a first to a last frame"
     CONTINUE = "continue from the stage before"
     CONTINUE_TO_LAST = "continue to a last frame"
+    KEYFRAMES = "pass through keyframes"
+    SOUNDTRACK = "follow a soundtrack"
 
 
 class Carry(str, Enum):
@@ -93,17 +95,34 @@ class Variant:
 
 
 @dataclass(frozen=True)
+class Keyframe:
+    """An image that a clip passes through.
+
+    Args:
+        image: `[1, H, W, C]` in 0..1.
+        frame: of the clip as it is rendered, overlap included, counted from 0; negative counts from its end.
+        strength: 0..1, how much it counts.
+    """
+
+    image: torch.Tensor
+    frame: int
+    strength: float = 1.0
+
+
+@dataclass(frozen=True)
 class Pictures:
     """Images of a stage, each `[1, H, W, 3]` in 0..1 at the stage's size, or None.
 
     Args:
         anchor_strength: how much the anchor counts, 0..1; 0 is the family's usual.
+        keyframes: their frames counted from 0.
     """
 
     start: torch.Tensor | None = None
     end: torch.Tensor | None = None
     anchor: torch.Tensor | None = None
     anchor_strength: float = 0.0
+    keyframes: tuple[Keyframe, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -114,6 +133,7 @@ class Shot:
         frames: length of the clip, on the family's grid.
         width, height: pixels.
         tail: the end of the clip before that this one is pinned to, or None.
+        sound: latents `[1, C, T, F]` of a given sound for the whole clip, or None where the model makes it.
     """
 
     frames: int
@@ -121,6 +141,7 @@ class Shot:
     height: int
     tail: Tail | None
     pictures: Pictures
+    sound: torch.Tensor | None = None
 
 
 class Family(Protocol):

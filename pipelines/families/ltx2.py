@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -25,7 +26,7 @@ from .ltx2_canvas import (
     sound_latents,
 )
 from .ltx2_lora import LTX2_LORA
-from .ltx2_sampling import Guidance, Ltx2Sampling, computed_sigmas, denoise_pass
+from .ltx2_sampling import DISTILLED_SIGMAS, Guidance, Ltx2Sampling, computed_sigmas, denoise_pass
 from .traits import LoraTraits
 
 if TYPE_CHECKING:
@@ -40,16 +41,16 @@ SILENT = "this bundle has no audio VAE, so it is silent; load a checkpoint with 
 # 18 in ComfyUI's templates for 2.3.
 _DEV = Guidance(cfg=3.0, cfg_audio=7.0, stg=1.0, modality=3.0, rescale=0.7)
 _SAMPLING = {
-    "distilled-2.0": Ltx2Sampling(),
-    "distilled-2.3": Ltx2Sampling(image_crf=18),
-    "dev-2.0": Ltx2Sampling(sigmas=(), schedule_steps=40, guidance=replace(_DEV, stg_block=29)),
-    "dev-2.3": Ltx2Sampling(sigmas=(), schedule_steps=30, guidance=replace(_DEV, stg_block=28), image_crf=18),
+    "distilled-2.0": Ltx2Sampling(DISTILLED_SIGMAS, 0, Guidance(), image_crf=33),
+    "distilled-2.3": Ltx2Sampling(DISTILLED_SIGMAS, 0, Guidance(), image_crf=18),
+    "dev-2.0": Ltx2Sampling((), 40, replace(_DEV, stg_block=29), image_crf=33),
+    "dev-2.3": Ltx2Sampling((), 30, replace(_DEV, stg_block=28), image_crf=18),
 }
 
 VARIANTS = tuple(
     Variant(
         name=name,
-        modes=frozenset({Mode.TEXT, Mode.IMAGE, Mode.FIRST_LAST, Mode.CONTINUE, Mode.CONTINUE_TO_LAST}),
+        modes=frozenset(Mode),
         carries=frozenset({Carry.PIXELS, Carry.LATENTS}),
         fps=Fraction(24),
         clip_frames=121,
@@ -135,22 +136,25 @@ class Ltx2:
             strength: how firmly a start image is kept, 0..1.
         """
         tail, pictures = shot.tail, shot.pictures
+        encoded = partial(_encoded, model, shot, settings.image_crf or 0)
         offset = Fraction(0) if tail is None else tail.sound_offset
         sound = 0 if model.audio_vae is None else sound_latents(shot.frames, model.fps, offset)
         canvas = blank(shot.frames, shot.width, shot.height, model.fps, sound)
         if tail is not None:
             canvas = pin_head(canvas, _head(model, tail, shot))
-            if tail.audio is not None and sound:
+            if tail.audio is not None and sound and shot.sound is None:
                 canvas = pin_sound(canvas, tail.audio[:, :, :sound])
         elif pictures.start is not None:
-            canvas = pin_head(canvas, _encoded(model, pictures.start, settings.image_crf, shot), strength)
+            canvas = pin_head(canvas, encoded(pictures.start), strength)
+        if shot.sound is not None:
+            canvas = pin_sound(canvas, shot.sound[:, :, :sound], release=0)
         if pictures.anchor is not None:
             after = 0 if tail is None or tail.frames is None else len(tail.frames)
-            anchor = _encoded(model, pictures.anchor, settings.image_crf, shot)
-            canvas = add_guide(canvas, anchor, after, pictures.anchor_strength or ANCHOR_STRENGTH)
+            canvas = add_guide(canvas, encoded(pictures.anchor), after, pictures.anchor_strength or ANCHOR_STRENGTH)
         if pictures.end is not None:
-            end = _encoded(model, pictures.end, settings.image_crf, shot)
-            canvas = add_guide(canvas, end, shot.frames - 1, 1.0)
+            canvas = add_guide(canvas, encoded(pictures.end), shot.frames - 1, 1.0)
+        for keyframe in pictures.keyframes:
+            canvas = add_guide(canvas, encoded(keyframe.image), keyframe.frame, keyframe.strength)
         return canvas
 
     def decode(self, model: VideoModel, latent: torch.Tensor) -> torch.Tensor:
@@ -190,7 +194,16 @@ def _first_pass(
     else:
         sigmas = computed_sigmas(settings.schedule_steps, clip[0, 0].numel())
     return denoise_pass(
-        model.high.get(), canvas, positive, negative, sigmas, settings.sampler, settings.guidance, seed, 0, on_step
+        model.high.get(),
+        canvas,
+        positive,
+        negative,
+        sigmas,
+        settings.sampler,
+        settings.guidance or Guidance(),
+        seed,
+        0,
+        on_step,
     )
 
 
@@ -241,7 +254,7 @@ def _head(model: VideoModel, tail: Tail, shot: Shot) -> torch.Tensor:
     return head
 
 
-def _encoded(model: VideoModel, image: torch.Tensor, crf: int, shot: Shot) -> torch.Tensor:
+def _encoded(model: VideoModel, shot: Shot, crf: int, image: torch.Tensor) -> torch.Tensor:
     """The latent `[1, 128, 1, h, w]` of an image `[1, H, W, 3]`, compressed like the video the model was trained on."""
     from comfy_extras.nodes_lt import LTXVPreprocess
 

@@ -54,22 +54,23 @@ class Ltx2Sampling:
     """How an LTX-2 stage is denoised.
 
     Args:
-        sigmas: schedule of the first pass, falling to 0; empty computes it for `schedule_steps` steps.
+        sigmas: schedule of the first pass, falling to 0; empty computes it for `schedule_steps` steps, None takes the
+            published schedule.
         schedule_steps: steps of a computed schedule.
-        guidance: of the first pass; the second has none.
+        guidance: of the first pass; the second has none. None takes the published values.
         sampler: ComfyUI's name.
         second_sigmas: schedule of the second pass; empty for one pass, None takes what the bundle was made for.
-        image_crf: how strongly images are compressed before they are encoded, as an H.264 crf; 0 is not at all. The
-            model was trained on video, and a pristine still makes it hold still.
+        image_crf: how strongly images are compressed before they are encoded, as an H.264 crf; 0 is not at all, None
+            is the published value. The model was trained on video, and a pristine still makes it hold still.
         image_strength: how firmly the first pass keeps a start image, 0..1.
     """
 
-    sigmas: tuple[float, ...] = DISTILLED_SIGMAS
+    sigmas: tuple[float, ...] | None = None
     schedule_steps: int = 0
-    guidance: Guidance = Guidance()
+    guidance: Guidance | None = None
     sampler: str = "euler"
     second_sigmas: tuple[float, ...] | None = None
-    image_crf: int = 33
+    image_crf: int | None = None
     image_strength: float = 1.0
 
     @property
@@ -78,16 +79,17 @@ class Ltx2Sampling:
         return first + max(0, len(self.second_sigmas or ()) - 1)
 
     def check(self) -> None:
-        """Raise `Refusal` for values no sampler can work with."""
-        if not self.sigmas and self.schedule_steps < 1:
+        """Raise `Refusal` for values no sampler can work with; what is still open is not looked at."""
+        if self.sigmas == () and self.schedule_steps < 1:
             raise Refusal(f"{self.schedule_steps} given; at least 1 step is needed.", field="steps")
-        for field, sigmas in (("sigmas", self.sigmas), ("second_sigmas", self.second_sigmas or ())):
+        for field, sigmas in (("sigmas", self.sigmas or ()), ("second_sigmas", self.second_sigmas or ())):
             _check_sigmas(sigmas, field)
+        guidance = self.guidance or Guidance()
         for field in ("cfg", "cfg_audio", "stg", "modality"):
-            value = getattr(self.guidance, field)
+            value = getattr(guidance, field)
             if not math.isfinite(value) or value < 0:
                 raise Refusal(f"{value} given; a number of 0 or more is needed.", field=field)
-        for field, value in (("rescale", self.guidance.rescale), ("image_strength", self.image_strength)):
+        for field, value in (("rescale", guidance.rescale), ("image_strength", self.image_strength)):
             if not 0 <= value <= 1:
                 raise Refusal(f"{value} given; a number from 0 to 1 is needed.", field=field)
 
@@ -98,14 +100,20 @@ class Ltx2Sampling:
                 "LTX-2 Sampling is for LTX-2; this bundle takes Sampling Settings, or none for its published values.",
                 field="sampling",
             )
-        return self if self.second_sigmas is not None else replace(self, second_sigmas=published.second_sigmas or ())
+        filled = self
+        if self.sigmas is None:
+            filled = replace(filled, sigmas=published.sigmas, schedule_steps=published.schedule_steps)
+        for field in ("guidance", "second_sigmas", "image_crf"):
+            if getattr(self, field) is None:
+                filled = replace(filled, **{field: getattr(published, field)})
+        return replace(filled, second_sigmas=filled.second_sigmas or ())
 
     def facts(self) -> dict[str, Any]:
         """What a take made with them remembers, as JSON values."""
-        guidance = self.guidance
+        guidance = self.guidance or Guidance()
         return {
             "steps": self.steps,
-            "sigmas": list(self.sigmas),
+            "sigmas": list(self.sigmas or ()),
             "second_sigmas": list(self.second_sigmas or ()),
             "cfg": [guidance.cfg, guidance.cfg_audio],
             "stg": [guidance.stg, guidance.stg_block],

@@ -165,8 +165,17 @@ UPSAMPLER: dict[str, Any] = {
 }
 
 
-def checkpoint(path: Path, *, seed: int, version: str, metadata: bool = True) -> None:
-    """`version` is "2.0" or "2.3"; without `metadata` it is a file that loads and is silently wrong."""
+def checkpoint(
+    path: Path, *, seed: int, version: str, metadata: bool = True, sound: bool = True, biases: bool = True
+) -> None:
+    """A whole model.
+
+    Args:
+        version: "2.0" or "2.3".
+        metadata: without it the file loads and is silently wrong.
+        sound: whether the audio VAE and the vocoder are in it.
+        biases: whether the feed-forward layers have them; those of 2.5 have none.
+    """
     newer = version == "2.3"
     transformer = TRANSFORMER_2_3 if newer else TRANSFORMER
     config = {
@@ -178,9 +187,11 @@ def checkpoint(path: Path, *, seed: int, version: str, metadata: bool = True) ->
     weights = {
         **_prefixed("model.diffusion_model.", _transformer(transformer, seed)),
         **_prefixed("vae.", _vae_weights(VideoVAE(config=copy.deepcopy(VIDEO_VAE)), seed + 1)),
-        **_audio(config, seed + 2),
+        **(_audio(config, seed + 2) if sound else {}),
         **_text_projection(newer, seed + 3),
     }
+    if not biases:
+        weights = {name: tensor for name, tensor in weights.items() if ".ff.net" not in name or "bias" not in name}
     save(weights, path, config if metadata else None)
 
 

@@ -54,6 +54,12 @@ def recipes() -> dict[str, Recipe]:
         "diffusers/Wan2.2-I2V-A14B-Diffusers": diffusers_wan.i2v_folder,
         "diffusers/Wan2.2-TI2V-5B-Diffusers": diffusers_wan.ti2v_folder,
         "diffusers/Wan2.1-T2V-1.3B-Diffusers": diffusers_wan.wan_2_1_folder,
+        "checkpoints/ltx-2-19b-silent.safetensors": partial(ltx2.checkpoint, seed=52, version="2.0", sound=False),
+        # What an LTX-2 loader must refuse.
+        "checkpoints/ltx-2-without-metadata.safetensors": partial(
+            ltx2.checkpoint, seed=53, version="2.0", metadata=False
+        ),
+        "checkpoints/ltx-2.5.safetensors": partial(ltx2.checkpoint, seed=54, version="2.3", biases=False),
         # What a Wan 2.2 loader must refuse: other models, and files that hold no model.
         "diffusion_models/ltx-video-2b-v0.9.5.safetensors": partial(ltx.diffusion_model, seed=41),
         "diffusion_models/wan2.1_i2v_480p_14B_fp16.safetensors": partial(i2v, seed=42, kind="i2v"),

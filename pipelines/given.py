@@ -1,0 +1,105 @@
+"""What a stage is given to keep to beside its words: keyframes, and a soundtrack."""
+
+from __future__ import annotations
+
+from collections import Counter
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from .chain import Clip, Transition
+from .errors import Refusal
+from .families import FAMILIES, Carry, Mode
+from .pictures import check_single
+from .sound import Waveform
+
+if TYPE_CHECKING:
+    import torch
+
+    from .model import VideoModel
+    from .stage import Stage
+
+
+def check_given(stage: Stage, model: VideoModel, clip: Clip) -> None:
+    """Raise `Refusal` for keyframes or a soundtrack that the stage cannot keep to."""
+    if stage.keyframes:
+        _check_able(model, Mode.KEYFRAMES, "keyframes")
+        _check_keyframes(stage, clip)
+    if stage.soundtrack is not None:
+        _check_able(model, Mode.SOUNDTRACK, "soundtrack")
+        _check_soundtrack(stage, model, clip)
+    if stage.anchor_strength and stage.anchor_image is None:
+        raise Refusal("there is no anchor image to give a strength; leave it at 0.", field="anchor_strength")
+    if stage.anchor_strength and stage.join.transition is Transition.SMOOTH and stage.carry is Carry.SVI:
+        raise Refusal("carry-over svi takes its anchor as it is; leave the strength at 0.", field="anchor_strength")
+    if not 0 <= stage.anchor_strength <= 1:
+        raise Refusal(f"{stage.anchor_strength} given; a number from 0 to 1 is needed.", field="anchor_strength")
+
+
+def given_sound(stage: Stage, model: VideoModel, clip: Clip, start: int) -> torch.Tensor | None:
+    """Latents `[1, C, T, F]` of the soundtrack's part that is heard with a clip; None without one.
+
+    Args:
+        start: film frame under the clip's frame 0.
+    """
+    from .tail import encoded_sound
+
+    rate = model.family.sound_rate
+    if stage.soundtrack is None or rate is None:
+        return None
+    return encoded_sound(
+        model, rate, Waveform(dict(stage.soundtrack)), Fraction(start) / model.fps, clip.frames / model.fps
+    )
+
+
+def _check_able(model: VideoModel, mode: Mode, field: str) -> None:
+    if mode not in model.variant.modes:
+        able = [family.title for family in FAMILIES if any(mode in variant.modes for variant in family.variants)]
+        raise Refusal(
+            f"{model.variant.name} cannot {mode.value}; {' and '.join(able)} can. Disconnect it, or use such a bundle.",
+            field=field,
+        )
+
+
+def _check_keyframes(stage: Stage, clip: Clip) -> None:
+    frames = clip.frames
+    for one in stage.keyframes:
+        check_single(one.image, "keyframes")
+        if not -frames <= one.frame < frames:
+            raise Refusal(
+                f"frame {one.frame} given; the clip has frames 0 to {frames - 1} (or -1, the last, to -{frames}).",
+                field="keyframes",
+            )
+        if not 0 < one.strength <= 1:
+            raise Refusal(f"strength {one.strength} given; a number above 0, at most 1, is needed.", field="keyframes")
+    known = stage.join.overlap if stage.join.transition is Transition.SMOOTH else int(stage.start_image is not None)
+    places = Counter(one.frame % frames for one in stage.keyframes)
+    for frame, count in places.items():
+        if count > 1:
+            raise Refusal(f"{count} keyframes stand on frame {frame}; one a frame.", field="keyframes")
+        if frame < known or (stage.end_image is not None and frame == frames - 1):
+            given = f"frames 0 to {known - 1} are" if frame < known and known > 1 else f"frame {frame} is"
+            raise Refusal(
+                f"a keyframe stands on frame {frame}; {given} given by the stage before, the start image or the end "
+                "image already.",
+                field="keyframes",
+            )
+
+
+def _check_soundtrack(stage: Stage, model: VideoModel, clip: Clip) -> None:
+    sound = Waveform(dict(stage.soundtrack or {}))
+    samples = int(sound.waveform.shape[2])
+    if samples == 0 or sound.channels == 0:
+        raise Refusal("the soundtrack holds no sound.", field="soundtrack")
+    if model.audio_vae is None:
+        raise Refusal(
+            "this bundle has no audio VAE to read a soundtrack with; load a checkpoint that has one. To save a sound "
+            "that the picture need not follow, connect it to Encode Video.",
+            field="soundtrack",
+        )
+    end = clip.asked_end / model.fps
+    if Fraction(samples, sound.sample_rate) < end:
+        raise Refusal(
+            f"the soundtrack lasts {samples / sound.sample_rate:.2f} s and this stage ends at {float(end):.2f} s of "
+            "the film; give a longer one, or a shorter stage.",
+            field="soundtrack",
+        )
