@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from functools import cache
@@ -22,14 +23,17 @@ FOLDERS = {
     "low_noise_lora": "loras",
     "text_encoder": "text_encoders",
     "vae": "vae",
+    "files.checkpoint": "checkpoints",
+    "latent_upscaler": "latent_upscale_models",
 }
 ENDING = ".safetensors"
+KINDS = re.compile(r"wan2_2|ltx2")
 
 
 def templates() -> list[Path]:
-    """The Wan 2.2 templates that come with this host, from the package that its Python has installed."""
+    """The Wan 2.2 and LTX-2 templates that come with this host, from the package that its Python has installed."""
     package = distribution("comfyui-workflow-templates-json")
-    return [Path(str(package.locate_file(file))) for file in package.files or () if "wan2_2" in file.name]
+    return [Path(str(package.locate_file(file))) for file in package.files or () if KINDS.search(file.name)]
 
 
 def offered(part: Any) -> Iterator[dict[str, str]]:
@@ -65,6 +69,6 @@ def models_of(inputs: dict[str, Any]) -> list[dict[str, str]]:
         if not (isinstance(name, str) and name.endswith(ENDING)):
             continue
         if (folder, name) not in addresses():
-            raise LookupError(f"no official Wan 2.2 template offers {folder}/{name}")
+            raise LookupError(f"no official template offers {folder}/{name}")
         named.append({"name": name, "url": addresses()[folder, name], "directory": folder})
     return named

@@ -24,10 +24,14 @@ PARTS = {
     "CLIPLoader": "Models",
     "VAELoader": "Models",
     "LongtakeLoadWan22": "Models",
+    "LongtakeLoadLtx2": "Models",
+    "LongtakeLtx2Sampling": "Models",
     "LongtakeUseLoadedModels": "Models",
     "LongtakeApplyLora": "Models",
     "LoadImage": "Images",
     "LoadVideo": "Images",
+    "LoadAudio": "Images",
+    "LongtakeKeyframe": "Images",
     "LongtakeBestSize": "Images",
     "LongtakeSamplingSettings": "Models",
     "LongtakeChainStage": "Stages",
@@ -39,7 +43,7 @@ PARTS = {
     "LongtakeEncodeVideo": "Film",
 }
 COLOURS = {"Models": "#3f789e", "Images": "#88A", "Stages": "#8f7a55", "Film": "#8A8"}
-SHARED = ("LongtakeLoadWan22", "LongtakeUseLoadedModels", "LongtakeSamplingSettings")
+SHARED = ("LongtakeLoadWan22", "LongtakeLoadLtx2", "LongtakeUseLoadedModels", "LongtakeSamplingSettings")
 
 
 @dataclass(frozen=True)

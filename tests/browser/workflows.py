@@ -29,6 +29,7 @@ WIDTHS = {
     "VAELoader": 450,
     "LoadImage": 340,
     "LongtakeLoadWan22": 460,
+    "LongtakeLoadLtx2": 460,
     "LongtakeApplyLora": 460,
     "LongtakeRenderStoryboard": 640,
     "LongtakeChainStage": 400,
@@ -41,8 +42,11 @@ SHOWN = {
     "LongtakeEncodeVideo": 450,
     "LongtakeUseLoadedModels": 100,
     "LongtakeLoadWan22": 100,
+    "LongtakeLoadLtx2": 100,
     "LongtakeApplyLora": 100,
     "LongtakeChainStage": 60,
+    "LoadVideo": 200,
+    "LoadAudio": 100,
 }
 
 OPEN = """async (prompt) => {
@@ -61,6 +65,8 @@ SERIALIZE = """() => {
   return graph;
 }"""
 
+PLAYERS = ("video-preview", "audioUI")
+
 QUEUED = "async () => (await app.graphToPrompt()).output"
 
 
@@ -72,6 +78,14 @@ def sizes(prompt: dict[str, Any], measured: dict[str, list[float]]) -> dict[str,
         width = max(width, WIDTHS.get(kind, WIDTH))
         found[name] = (round(width), round(height + SHOWN.get(kind, 0)))
     return found
+
+
+def without_players(prompt: dict[str, Any]) -> dict[str, Any]:
+    """Load Video and Load Audio send along what they show their file in."""
+    return {
+        name: {**node, "inputs": {k: v for k, v in node["inputs"].items() if k not in PLAYERS}}
+        for name, node in prompt.items()
+    }
 
 
 def without_titles(prompt: dict[str, Any]) -> dict[str, Any]:
@@ -105,6 +119,8 @@ def tidy(graph: dict[str, Any], name: str) -> dict[str, Any]:
     for link in graph["links"]:
         link[0] = number[link[0]]
     for node in graph["nodes"]:
+        if node["type"] == "LoadAudio":
+            node["widgets_values"][2] = None  # what a player shows is no value once it was loaded
         for slot in node["inputs"]:
             slot["link"] = None if slot["link"] is None else number[slot["link"]]
         for slot in node["outputs"]:
@@ -127,7 +143,8 @@ def write(open_canvas: Canvas, name: str) -> Path:
     graph = make(open_canvas, name)
     open_canvas.open()
     open_canvas.load(graph, name)
-    queued, wanted = without_titles(open_canvas.ask(QUEUED)), without_titles(api_prompt(name))
+    queued = without_players(without_titles(open_canvas.ask(QUEUED)))
+    wanted = without_titles(api_prompt(name))
     if queued != wanted:
         raise ValueError(f"{name}: the canvas would queue\n{json.dumps(queued, indent=1, ensure_ascii=False)}")
     if lines := differences(graph, open_canvas.ask(SERIALIZE)) + open_canvas.complaints():

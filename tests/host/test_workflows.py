@@ -13,21 +13,29 @@ from tests.host.server import Server
 from tests.host.workflows import api_names, api_prompt
 
 SECONDS = 1  # a stage, where the workflow says 4 or 5
+SIZES = {"wan22": (96, 64), "ltx2": (128, 64)}
+
+
+def rate_of(workflow: str) -> Fraction:
+    return Fraction(25 if "soundtrack" in workflow else 24 if "5b" in workflow or "ltx2" in workflow else 16)
 
 
 def shrunk(workflow: str, photo: str) -> dict[str, Any]:
     """The workflow as shipped, but for what makes it large: sizes and lengths, and the name of its image."""
     graph = api_prompt(workflow)
+    width, height = SIZES[workflow.split("_")[0]]
     for one in graph.values():
         inputs = one["inputs"]
         match one["class_type"]:
             case "LongtakeChainStage":
-                inputs["width"], inputs["height"] = (96, 64) if inputs["width"] else (0, 0)
+                inputs["width"], inputs["height"] = (width, height) if inputs["width"] else (0, 0)
                 inputs["length.seconds"] = SECONDS
             case "LongtakeRenderStoryboard":
                 board = json.loads(inputs["storyboard"])
                 board["defaults"] |= {"width": 96, "height": 64, "seconds": SECONDS}
                 inputs["storyboard"] = json.dumps(board)
+            case "LongtakeExtendVideo":
+                inputs["width"], inputs["height"] = width, height
             case "LoadImage":
                 inputs["image"] = photo
     return graph
@@ -51,18 +59,26 @@ def test_a_shipped_workflow_delivers_the_film_it_promises(
     assert result.ok, result.why()
     (file,) = server.files(result)
     film = look_into(file)
-    fps = Fraction(24 if "5b" in workflow else 16)
-    assert (film.width, film.height, film.codec, film.fps) == (96, 64, "h264", fps)
-    assert film.frames == stages_in(graph) * SECONDS * fps
+    fps = rate_of(workflow)
+    before = 2 if "extend" in workflow else 0  # seconds of the video that it goes on from
+    assert (film.width, film.height, film.codec, film.fps) == (*SIZES[workflow.split("_")[0]], "h264", fps)
+    assert film.frames == (before + stages_in(graph) * SECONDS) * fps
+    if "ltx2" in workflow:
+        exact = film.seconds * film.audio_rate
+        assert exact <= film.samples < exact + 3 * 1024  # AAC holds whole packets
     embedded = json.loads(film.metadata["prompt"])
     for one in embedded.values():
-        one.pop("is_changed", None)  # the executor's own note on Load Image
+        one.pop("is_changed", None)  # the executor's own note on what loads a file
     assert embedded == graph
     assert json.loads(film.metadata["workflow"]) == canvas
 
 
 def test_there_is_a_workflow_for_each_way_to_begin() -> None:
     assert api_names() == [
+        "ltx2_extend_video",
+        "ltx2_film_with_sound",
+        "ltx2_soundtrack_to_film",
+        "ltx2_two_pass_film",
         "wan22_5b_long_film",
         "wan22_first_last_bridge",
         "wan22_i2v_long_film",

@@ -53,6 +53,43 @@ def shrink_sizes(entries: dict[str, Any], divisor: int) -> None:
             entries[side] = max(2, round(length / divisor / SIZE_STEP)) * SIZE_STEP
 
 
+def put_film(path: Path, photo: Path) -> None:
+    """Two seconds at 25 frames a second: a photograph that brightens, under a tone of 330 Hz."""
+    import av
+    import numpy as np
+    from PIL import Image
+
+    picture = np.asarray(Image.open(photo).convert("RGB").resize((192, 128)))
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=25)
+        video.width, video.height, video.pix_fmt = 192, 128, "yuv420p"
+        audio = container.add_stream("aac", rate=48000, layout="stereo")
+        for number in range(50):
+            bright = (picture * (0.5 + number / 100)).astype(np.uint8)
+            container.mux(video.encode(av.VideoFrame.from_ndarray(bright, format="rgb24")))
+        container.mux(video.encode(None))
+        heard = av.AudioFrame.from_ndarray(tone(330, 2, 48000), format="fltp", layout="stereo")
+        heard.sample_rate = 48000
+        container.mux(audio.encode(heard))
+        container.mux(audio.encode(None))
+
+
+def put_sound(path: Path) -> None:
+    """Twelve seconds of a tone of 220 Hz, stereo, 16 bits."""
+    import wave
+
+    with wave.open(str(path), "wb") as file:
+        file.setparams((2, 2, 24000, 0, "NONE", ""))
+        file.writeframes((tone(220, 12, 24000).T * 32767).astype("<i2").tobytes())
+
+
+def tone(hertz: float, seconds: int, rate: int) -> Any:
+    """A quiet sine `[2, samples]` float32."""
+    import numpy as np
+
+    return np.tile(0.2 * np.sin(2 * np.pi * hertz * np.arange(seconds * rate) / rate), (2, 1)).astype(np.float32)
+
+
 def put_inputs(folder: Path) -> None:
     """Put the images that the workflows name into ComfyUI's input folder, photographs among them.
 
@@ -60,5 +97,7 @@ def put_inputs(folder: Path) -> None:
     """
     photos = put_photos(folder)
     shutil.copyfile(photos["astronaut"], folder / "example.png")
+    put_film(folder / "example.mp4", photos["coffee"])
+    put_sound(folder / "example.wav")
     if INPUTS.is_dir():
         shutil.copytree(INPUTS, folder, dirs_exist_ok=True)
