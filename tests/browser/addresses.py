@@ -13,6 +13,7 @@ from typing import Any
 
 # Input of a node -> the folder of `models` that its combo lists.
 FOLDERS = {
+    "files.checkpoint": "checkpoints",
     "unet_name": "diffusion_models",
     "clip_name": "text_encoders",
     "vae_name": "vae",
@@ -23,7 +24,6 @@ FOLDERS = {
     "low_noise_lora": "loras",
     "text_encoder": "text_encoders",
     "vae": "vae",
-    "files.checkpoint": "checkpoints",
     "latent_upscaler": "latent_upscale_models",
 }
 ENDING = ".safetensors"

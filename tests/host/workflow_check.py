@@ -18,6 +18,7 @@ CHOICE, DYNAMIC = "COMBO", "COMFY_DYNAMICCOMBO_V3"
 CONTROL, UPLOAD = "control_after_generate", "upload"
 # The canvas adds the control to these names whatever their schema says.
 SEEDS = ("seed", "noise_seed")
+PLAYER = "audioUI"  # the canvas lists the player of Load Audio among its widgets
 UPLOADS = ("image_upload", "video_upload", "audio_upload")
 
 Node = Mapping[str, Any]
@@ -70,6 +71,8 @@ def widgets(inputs: Mapping[str, Any], values: list[Any]) -> tuple[list[Entry], 
                     wrong.append(f"{one.name}: {chosen!r} is none of {sorted(choices)}")
             elif one.options.get(CONTROL) or (one.type == "INT" and one.name in SEEDS):
                 found.append(Entry(CONTROL, CHOICE, {"options": ["fixed"]}))
+            if one.options.get("audio_upload"):
+                uploads.append(Entry(PLAYER, "STRING"))
             if any(one.options.get(kind) for kind in UPLOADS):
                 uploads.append(Entry(UPLOAD, "STRING"))
 
@@ -79,6 +82,8 @@ def widgets(inputs: Mapping[str, Any], values: list[Any]) -> tuple[list[Entry], 
 
 def value_problem(entry: Entry, value: Any) -> str | None:
     """What is wrong with the value of a widget."""
+    if value is None and entry.name in (PLAYER, UPLOAD):
+        return None
     if entry.type == DYNAMIC or (entry.type == CHOICE and any(entry.options.get(kind) for kind in UPLOADS)):
         return None
     if entry.type == CHOICE:
@@ -115,7 +120,7 @@ def node_problems(node: Node, schema: Mapping[str, Any]) -> Iterator[str]:
     for name, slot in slots.items():
         if name not in known:
             yield f"it has no input {name}"
-        elif name != UPLOAD and slot["type"] != known[name]:
+        elif name not in (UPLOAD, PLAYER) and slot["type"] != known[name]:
             yield f"the input {name} is {slot['type']} in the file, {known[name]} on the server"
     outputs = [slot["type"] for slot in node["outputs"]]
     if outputs != list(schema["output"]):
