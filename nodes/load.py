@@ -29,6 +29,20 @@ def describe(model: VideoModel) -> str:
     return "\n".join(lines)
 
 
+def wan22_bundle(
+    high_noise_model: str, low_noise_model: str, text_encoder: str, vae: str, weight_dtype: str = "default"
+) -> VideoModel:
+    """What Load Wan 2.2 makes of its inputs; raises `Refusal` like `bundle_from_files`."""
+    return bundle_from_files(
+        WAN22,
+        _file("diffusion_models", high_noise_model),
+        None if low_noise_model == NONE else _file("diffusion_models", low_noise_model),
+        _file("text_encoders", text_encoder),
+        _file("vae", vae),
+        weight_dtype,
+    )
+
+
 class LoadWan22(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -79,14 +93,7 @@ class LoadWan22(io.ComfyNode):
     def execute(
         cls, high_noise_model: str, low_noise_model: str, text_encoder: str, vae: str, weight_dtype: str
     ) -> io.NodeOutput:
-        bundle = bundle_from_files(
-            WAN22,
-            _file("diffusion_models", high_noise_model),
-            None if low_noise_model == NONE else _file("diffusion_models", low_noise_model),
-            _file("text_encoders", text_encoder),
-            _file("vae", vae),
-            weight_dtype,
-        )
+        bundle = wan22_bundle(high_noise_model, low_noise_model, text_encoder, vae, weight_dtype)
         say(cls.hidden.unique_id, describe(bundle))
         return io.NodeOutput(bundle)
 

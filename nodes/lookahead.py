@@ -16,6 +16,7 @@ from ..pipelines.errors import Refusal
 from ..pipelines.families import Carry
 from ..pipelines.model import VideoModel
 from ..pipelines.stage import Stage, check_stage
+from .foresight import Known, bundle_at, known_from
 
 STAGE = "LongtakeChainStage"
 Inputs = Mapping[str, Any]
@@ -41,27 +42,33 @@ def count_later_stages(graph: Graph, node_id: str | None) -> int:
 def check_later_stages(graph: Graph, node_id: str | None, chain: Chain, model: VideoModel) -> None:
     """Raise `Refusal` for a later stage that cannot follow `chain`, as far as its constants tell.
 
-    A stage with a bundle of its own is only planned: what that bundle can do is known when it is made.
+    A stage with a bundle of its own is checked with that bundle where the graph tells what it will be, its LoRAs
+    included; elsewhere it is only planned.
 
     Args:
         chain: up to this stage, which may still be unrendered.
         model: the bundle of this stage.
     """
     if node_id is not None:
-        _check_behind(graph, node_id, chain, model, graph[node_id].get("inputs", {}).get("model"))
+        known = known_from(graph, graph[node_id].get("inputs", {}).get("model"), model)
+        _check_behind(graph, node_id, chain, model, known)
 
 
-def _check_behind(graph: Graph, node_id: str, chain: Chain, model: VideoModel, bundle: Any) -> None:
-    """The same, for the stages behind any node; `bundle` is the link that `model` came over."""
+def _check_behind(graph: Graph, node_id: str, chain: Chain, model: VideoModel, known: Known) -> None:
+    """The same, for the stages behind any node."""
     for other, inputs in next_stages(graph, node_id):
-        stage = _stage(inputs, model)
+        try:
+            own = bundle_at(graph, inputs.get("model"), known)
+        except Refusal as refusal:
+            raise refusal.at(stage=len(chain.links) + 1) from None
+        stage = _stage(inputs, own or model)
         if stage is None:
             continue
-        if inputs.get("model") == bundle:
-            planned = check_stage(stage, model, chain).behind(chain, model)
-        else:
+        if own is None:
             planned = _planned(stage, chain, model)
-        _check_behind(graph, other, planned, model, bundle)
+        else:
+            planned = check_stage(stage, own, chain, "sampling" not in inputs).behind(chain, own)
+        _check_behind(graph, other, planned, model, known)
 
 
 def _planned(stage: Stage, chain: Chain, model: VideoModel) -> Chain:

@@ -121,6 +121,21 @@ def patched(model: VideoModel, file: LoraFile, expert: str, strength: float) -> 
     return replace(model, high=part) if expert == "high" else replace(model, low=part), report
 
 
+def without_loras(model: VideoModel) -> VideoModel:
+    """The bundle as it was before any LoRA was put on it."""
+
+    def root(part: Part) -> Part:
+        return part if part.base is None else root(part.base)
+
+    return replace(
+        model,
+        high=root(model.high),
+        low=None if model.low is None else root(model.low),
+        text_encoder=root(model.text_encoder),
+        loras=(),
+    )
+
+
 def skeleton_of(part: Part) -> Skeleton:
     """Names and shapes of a diffusion model: from its file's header where there is one, else from the loaded model."""
     while part.base is not None:

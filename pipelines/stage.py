@@ -77,8 +77,11 @@ class Ready:
         return chain.append(Link(self.clip, take, model))
 
 
-def check_stage(stage: Stage, model: VideoModel, chain: Chain | None) -> Ready:
+def check_stage(stage: Stage, model: VideoModel, chain: Chain | None, sampling_known: bool = True) -> Ready:
     """Plan a stage behind a chain, before anything is loaded.
+
+    Args:
+        sampling_known: False where the stage's settings are still to be made; then nothing is said of them.
 
     Raises:
         Refusal: naming the stage and the field, when the stage cannot be rendered as asked.
@@ -90,7 +93,7 @@ def check_stage(stage: Stage, model: VideoModel, chain: Chain | None) -> Ready:
             _check_tail(stage, chain)
         width, height = _size(stage, model, chain)
         _check_mode(stage, model)
-        sampling = _sampling(stage, model)
+        sampling = _sampling(stage, model) if sampling_known else model.variant.sampling
         if not 0 <= stage.seed <= MAX_SEED:
             raise Refusal(f"{stage.seed} given; a whole number from 0 to {MAX_SEED} is needed.", field="seed")
         before = () if chain is None else chain.clips

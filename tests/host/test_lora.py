@@ -200,3 +200,38 @@ def test_a_pickle_stops_the_queue(with_bad_loras: Server) -> None:
         "high_noise_lora: pickle.pt is not a safetensors file. Formats that can run code when opened are not read; "
         "convert it to .safetensors."
     )
+
+
+def test_a_later_stages_lora_stops_the_queue_before_the_first_stage_renders(with_bad_loras: Server) -> None:
+    own_files = graphs.load("i2v", vae="wan_2.1_vae.safetensors")
+    for below, loader in (("model", {}), ("own", {"own": own_files})):
+        late = apply_lora("other.safetensors", "none")
+        late["inputs"]["model"] = [below, 0]
+        graph = {
+            **graphs.photo("astronaut.png"),
+            **loader,
+            "model": graphs.load("i2v"),
+            "sampling": graphs.sampling(),
+            "stage": graphs.stage(start_image=["photo", 0]),
+            "late": late,
+            "second": graphs.stage("late", chain="stage"),
+            **graphs.delivered("second"),
+        }
+        said = message(with_bad_loras, graph)
+        assert "not one of the 2 keys of other.safetensors fits the high noise model" in said
+
+
+def test_a_later_stage_on_a_model_of_its_own_is_checked_with_it(with_bad_loras: Server) -> None:
+    graph = {
+        **graphs.photo("astronaut.png"),
+        "model": graphs.load("i2v"),
+        "text": graphs.load("t2v"),
+        "sampling": graphs.sampling(),
+        "stage": graphs.stage(start_image=["photo", 0]),
+        "second": graphs.stage("text", chain="stage"),
+        **graphs.delivered("second"),
+    }
+    assert message(with_bad_loras, graph) == (
+        "stage 2, transition: t2v-14b cannot continue from the stage before. Give this stage a bundle of i2v-14b or "
+        "ti2v-5b, or choose transition cut."
+    )

@@ -319,3 +319,13 @@ def test_a_refused_stage_leaves_the_stages_before_it_usable(server: Server, phot
     again = server.run(changed(good, "second", prompt="another end"))
     assert again.ok, again.why()
     assert "first" in again.cached
+
+
+def test_two_stages_of_a_checkpoint_that_does_every_step_are_not_refused(server: Server) -> None:
+    """What the second stage is sampled with is not known when the first one looks ahead."""
+    graph = film(seed=4)
+    graph["model"] = graphs.load("i2v", low_noise_model="none")
+    graph["sampling"]["inputs"] |= {"steps": 1, "expert_split": "single model"}
+    del graph["sampling"]["inputs"]["expert_split.split_step"]
+    result = server.run(graph)
+    assert result.ok, result.why()
