@@ -3,6 +3,7 @@
 from comfy_api.latest import ComfyExtension, io
 
 from . import (
+    bridge,
     chain,
     chains,
     diffusers,
@@ -36,6 +37,7 @@ class Longtake(ComfyExtension):
             stills,
             images,
             extend,
+            bridge,
             chain,
             chains,
             encode,

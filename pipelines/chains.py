@@ -130,14 +130,14 @@ def id_of(chain: Chain) -> str:
 
 
 def remember(store: Store, chain: Chain) -> None:
-    """Keep a rendered chain, in place of the same chain without its last stage."""
+    """Keep a rendered chain, in place of the same chain without its last stages."""
     now = stored(chain)
     if find(store, now.id) is None:
         _write(store, now)
-    shorter = replace(now, entries=now.entries[:-1])
-    found = find(store, shorter.id) if shorter.entries else None
-    if found is not None and not found.name:
-        forget(store, found)
+    for count in range(1, len(now.entries)):
+        found = find(store, replace(now, entries=now.entries[:count]).id)
+        if found is not None and not found.name:
+            forget(store, found)
 
 
 def rename(store: Store, chain: StoredChain, name: str) -> StoredChain:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # How long a stage is and how it joins count as the frames and the pinned tail they come to.
 _RESOLVED = frozenset({"length", "width", "height", "join", "carry", "sampling", "take"})
-_REROLLED = frozenset({"prompt", "negative_prompt", "seed"})
+_REROLLED = frozenset({"prompt", "negative_prompt", "seed", "until"})
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from . import store
     from .model import Part, VideoModel
     from .progress import Progress
-    from .tail import Tail
+    from .tail import Head, Tail
 
 MAX_SEED = 2**64 - 1
 
@@ -34,6 +34,7 @@ class Stage:
         start_image, end_image, anchor_image: `[1, H, W, C]` in 0..1 at any size.
         sampling: None takes the values the variant was published with.
         take: number of a stored take of this stage that is used whatever the words, seed and sampling; 0 is none.
+        until: the beginning of the stage after it, which stays as it is, for this one to end on.
         anchor_strength: how much an anchor image counts, 0..1; 0 is the family's usual.
         keyframes: images the clip passes through.
         soundtrack: sound of the whole film (ComfyUI's AUDIO) that the picture follows and keeps.
@@ -55,6 +56,12 @@ class Stage:
     anchor_strength: float = 0.0
     keyframes: tuple[Keyframe, ...] = ()
     soundtrack: Mapping[str, Any] | None = None
+    until: Head | None = None
+
+    @property
+    def ends_somewhere(self) -> bool:
+        """Whether its last frames are given."""
+        return self.end_image is not None or self.until is not None
 
 
 @dataclass(frozen=True)
@@ -206,16 +213,18 @@ def _size(stage: Stage, model: VideoModel, chain: Chain | None) -> tuple[int, in
 def mode_of(stage: Stage) -> Mode:
     """What a stage is made from."""
     if stage.join.transition is Transition.SMOOTH:
-        return Mode.CONTINUE if stage.end_image is None else Mode.CONTINUE_TO_LAST
+        return Mode.CONTINUE_TO_LAST if stage.ends_somewhere else Mode.CONTINUE
     if stage.start_image is None:
         return Mode.TEXT
-    return Mode.IMAGE if stage.end_image is None else Mode.FIRST_LAST
+    return Mode.FIRST_LAST if stage.ends_somewhere else Mode.IMAGE
 
 
 def _check_mode(stage: Stage, model: VideoModel) -> None:
     variant, mode = model.variant, mode_of(stage)
     smooth = stage.join.transition is Transition.SMOOTH
-    if mode is Mode.TEXT and stage.end_image is not None:
+    if stage.until is not None and stage.end_image is not None:
+        raise Refusal("the stage after it says where it ends; disconnect the image.", field="end_image")
+    if mode is Mode.TEXT and stage.ends_somewhere:
         raise Refusal("an end image needs a start image, or a stage before it to continue.", field="end_image")
     if smooth and stage.start_image is not None:
         raise Refusal(
@@ -263,6 +272,5 @@ def _pictures(stage: Stage, frames: int, width: int, height: int) -> Pictures:
     keyframes = tuple(
         Keyframe(fit(one.image, width, height), one.frame % frames, one.strength) for one in stage.keyframes
     )
-    return Pictures(
-        fitted("start_image"), fitted("end_image"), fitted("anchor_image"), stage.anchor_strength, keyframes
-    )
+    end = fitted("end_image") if stage.until is None else stage.until.frames()
+    return Pictures(fitted("start_image"), end, fitted("anchor_image"), stage.anchor_strength, keyframes)

@@ -152,7 +152,8 @@ class Ltx2:
             after = 0 if tail is None or tail.frames is None else len(tail.frames)
             canvas = add_guide(canvas, encoded(pictures.anchor), after, pictures.anchor_strength or ANCHOR_STRENGTH)
         if pictures.end is not None:
-            canvas = add_guide(canvas, encoded(pictures.end), shot.frames - 1, 1.0)
+            last = encoded(pictures.end) if len(pictures.end) == 1 else _encoded(model, shot, 0, pictures.end)
+            canvas = add_guide(canvas, last, shot.frames - len(pictures.end), 1.0)
         for keyframe in pictures.keyframes:
             canvas = add_guide(canvas, encoded(keyframe.image), keyframe.frame, keyframe.strength)
         return canvas
@@ -255,7 +256,7 @@ def _head(model: VideoModel, tail: Tail, shot: Shot) -> torch.Tensor:
 
 
 def _encoded(model: VideoModel, shot: Shot, crf: int, image: torch.Tensor) -> torch.Tensor:
-    """The latent `[1, 128, 1, h, w]` of an image `[1, H, W, 3]`, compressed like the video the model was trained on."""
+    """The latent of an image `[1, H, W, 3]`, compressed like the video the model was trained on, or of 8k+1 frames."""
     from comfy_extras.nodes_lt import LTXVPreprocess
 
     image = LTXVPreprocess.execute(image, crf)[0]

@@ -124,11 +124,11 @@ def pin_head(canvas: Canvas, head: torch.Tensor, strength: float = 1.0) -> Canva
 
 
 def add_guide(canvas: Canvas, guide: torch.Tensor, frame: int, strength: float) -> Canvas:
-    """Append the latent of one image that the picture looks at, as ComfyUI's LTXVAddGuide does.
+    """Append the latent of one image, or of a few frames, that the picture looks at, as ComfyUI's LTXVAddGuide does.
 
     Args:
-        guide: `[1, 128, 1, h, w]`.
-        frame: the frame of the clip it stands for.
+        guide: `[1, 128, k, h, w]`.
+        frame: the frame of the clip that its first one stands for.
         strength: 0..1; below 1 the picture also pays it less attention.
     """
     from comfy.ldm.lightricks.symmetric_patchifier import SymmetricPatchifier, latent_to_pixel_coords

@@ -201,10 +201,10 @@ def _image_channels(vae: Any, empty: torch.Tensor, frames: int, tail: Tail | Non
     clip[: len(known)] = known
     pinned = (len(known) - 1) // SLOT + 1
     if pictures.end is not None:
-        clip[-1:] = pictures.end
+        clip[-len(pictures.end) :] = pictures.end
         mask = torch.ones((1, 1, slots * SLOT, height, width))
         mask[:, :, : len(known) + SLOT - 1] = 0.0
-        mask[:, :, -1:] = 0.0
+        mask[:, :, -len(pictures.end) :] = 0.0
         mask = mask.view(1, slots, SLOT, height, width).transpose(1, 2)
     else:
         mask = torch.ones((1, 1, slots, height, width))
@@ -257,10 +257,12 @@ def _kept_slots(vae: Any, empty: torch.Tensor, tail: Tail | None, pictures: Pict
         latent[:, :, 1:pinned] = tail.latent
     mask[:, :, :pinned] = 0.0
     if pictures.end is not None:
-        # A slot after the first holds four frames: the last slot of the end image standing still is one of that kind.
-        still = vae.encode(pictures.end.expand(1 + SLOT, -1, -1, -1))
-        latent[:, :, -1:] = still[:, :, -1:]
-        mask[:, :, -1:] = 0.0
+        # A slot after the first holds four frames, so the first slot of an encode has no place at the end of a clip. An
+        # image stands still for one slot of that kind; of several frames, all but the first fill such slots.
+        end = pictures.end if len(pictures.end) > 1 else pictures.end.expand(1 + SLOT, -1, -1, -1)
+        slots = vae.encode(end)[:, :, 1:]
+        latent[:, :, -slots.shape[2] :] = slots
+        mask[:, :, -slots.shape[2] :] = 0.0
     # What is generated starts from zero as the model sees it; the whole latent is shifted on its way in.
     latent = LatentFormat().process_out(empty) * mask + latent * (1.0 - mask)
     return Start(latent, {}, noise_mask=mask, pinned=pinned)

@@ -56,14 +56,14 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     return use
 
 
-def ready_stages(model: Any) -> list[Any]:
+def ready_stages(model: Any, frames: int = 9) -> list[Any]:
     from longtake.pipelines.chain import Length
     from longtake.pipelines.sampling import SamplingSettings, Split
     from longtake.pipelines.stage import check_stages
 
     quick = {
         "sampling": SamplingSettings(steps=2, cfg_high=1.0, cfg_low=1.0, shift=5.0, split=Split.STEP, split_step=1),
-        "length": Length(frames=9),
+        "length": Length(frames=frames),
     }
     return check_stages([stage(**quick), smooth(seed=8, **quick), smooth(seed=9, **quick)], [model] * 3)
 
@@ -217,3 +217,50 @@ def test_a_chain_opens_from_any_stage_to_any_stage_as_a_film_of_its_own(tiny_mod
     assert film(chains.opened(store.here(), stored, model, 1, 3)) == frames
     assert film(chains.opened(store.here(), stored, model, 1, 2)) == frames[:13]
     assert film(chains.opened(store.here(), stored, model, 2, 3))[5:] == frames[9:]
+
+
+@pytest.mark.parametrize("kind", ["i2v-14b", "ti2v-5b"])
+def test_a_bridged_stage_renders_alone_and_is_pinned_to_both_neighbours(
+    tiny_models: Path, folders: Any, kind: str
+) -> None:
+    from dataclasses import replace
+
+    from longtake.pipelines import chains, store
+    from longtake.pipelines.bridge import bridge, seam_error
+
+    from tests.pipelines.test_wan22 import bundle as variant
+
+    model = bundle(tiny_models) if kind == "i2v-14b" else variant(tiny_models, "ti2v-5b")
+    folders("bridged")
+    ready = [replace(one, model=model) for one in ready_stages(bundle(tiny_models), frames=17)]
+    whole, _ = render(ready)
+    progress = Silent()
+    asked = replace(ready[1].stage, prompt="a wolf", seed=99)
+    with torch.inference_mode():
+        bridged, error = bridge(whole, 2, asked, model, progress)
+    assert progress.rendered == [2]
+    assert [a.take == b.take for a, b in zip(whole.links, bridged.links, strict=True)] == [True, False, True]
+    assert bridged.clips == whole.clips
+    assert error is not None
+    assert error == seam_error(bridged.links[1], bridged.links[2], 5)
+    assert error.psnr > 0
+    assert chains.id_of(bridged) in {one.id for one in chains.list_chains(store.here())}
+    again = Silent()
+    with torch.inference_mode():
+        assert bridge(whole, 2, asked, model, again)[0].links == bridged.links
+    assert again.rendered == []
+
+
+def test_only_a_stage_with_a_neighbour_after_it_can_be_bridged(tiny_models: Path, folders: Any) -> None:
+    from longtake.pipelines.bridge import bridge
+    from longtake.pipelines.errors import Refusal
+
+    model = bundle(tiny_models)
+    folders("unbridged")
+    whole, _ = render(ready_stages(model))
+    with pytest.raises(Refusal, match="nothing comes after the last stage"):
+        bridge(whole, 3, stage(), model, Silent())
+    with pytest.raises(Refusal, match="nothing left between 5 pinned at its beginning and 5 at its end"):
+        bridge(whole, 2, stage(), model, Silent())
+    with pytest.raises(Refusal, match="the chain has the stages 1 to 3"):
+        bridge(whole, 4, stage(), model, Silent())

@@ -1,0 +1,86 @@
+"""Bridge Stage: one stage again, between neighbours that stay."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from comfy_api.latest import io, ui
+
+from ..pipelines import store
+from ..pipelines.bridge import bridge, check_bridge
+from ..pipelines.chain import Chain as ChainValue
+from ..pipelines.chain import Join, Length
+from ..pipelines.model import VideoModel
+from ..pipelines.sampling import SamplingSettings
+from ..pipelines.stage import MAX_SEED, Stage
+from .progress import NodeProgress, say
+from .types import CATEGORY, Chain, ModelBundle, Sampling
+
+
+class BridgeStage(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LongtakeBridgeStage",
+            display_name="Bridge Stage",
+            category=CATEGORY,
+            description="Renders one stage of a chain again between its neighbours, pinned to the end of the stage "
+            "before and to the beginning of the stage after, so that nothing else has to be rendered.",
+            search_aliases=["re-roll stage", "redo stage", "replace clip", "inbetween"],
+            inputs=[
+                ModelBundle.Input("model", tooltip="A model that can go to a last frame: Wan i2v-14b, ti2v-5b, LTX-2."),
+                Chain.Input("chain", tooltip="The rendered chain, of a Chain Stage, a storyboard or Load Chain."),
+                io.Int.Input("stage", default=2, min=1, max=1000, tooltip="Number of the stage, counted from 1."),
+                io.String.Input("prompt", multiline=True, dynamic_prompts=True, tooltip="What happens in it now."),
+                io.String.Input("negative_prompt", multiline=True, tooltip="What to keep out."),
+                io.Int.Input(
+                    "seed", default=0, min=0, max=MAX_SEED, control_after_generate=True, tooltip="Seed of the noise."
+                ),
+                io.Image.Input(
+                    "start_image", optional=True, tooltip="First frame, where the stage is the first or follows a cut."
+                ),
+                io.Image.Input("anchor_image", optional=True, tooltip="Anchor image, where the stage had one."),
+                Sampling.Input("sampling", optional=True, tooltip="Without it: the published values."),
+            ],
+            outputs=[Chain.Output(display_name="chain"), io.String.Output(display_name="report")],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, **_: Any) -> int:
+        # A chain that ComfyUI still holds may refer to a take that has been deleted since.
+        return store.here().deletions()
+
+    @classmethod
+    def execute(
+        cls,
+        model: VideoModel,
+        chain: ChainValue,
+        stage: int,
+        prompt: str,
+        negative_prompt: str,
+        seed: int,
+        start_image: torch.Tensor | None = None,
+        anchor_image: torch.Tensor | None = None,
+        sampling: SamplingSettings | None = None,
+    ) -> io.NodeOutput:
+        asked = Stage(
+            prompt=prompt,
+            negative_prompt=negative_prompt,
+            length=Length(frames=1),
+            seed=seed,
+            join=Join(),
+            start_image=start_image,
+            anchor_image=anchor_image,
+            sampling=sampling,
+        )
+        steps = check_bridge(chain, stage, asked, model)[0].sampling.steps
+        progress = NodeProgress(cls.hidden.unique_id, len(chain.links), steps)
+        bridged, error = bridge(chain, stage, asked, model, progress)
+        report = f"Stage {stage}: {error or 'the stage after does not continue it, so that no seam is there'}"
+        say(cls.hidden.unique_id, report)
+        return io.NodeOutput(bridged, report, ui=ui.PreviewText(report))
+
+
+NODES = [BridgeStage]
