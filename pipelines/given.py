@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 def check_given(stage: Stage, model: VideoModel, clip: Clip) -> None:
     """Raise `Refusal` for keyframes or a soundtrack that the stage cannot keep to."""
     if stage.keyframes:
-        _check_able(model, Mode.KEYFRAMES, "keyframes")
+        check_able(model, Mode.KEYFRAMES, "keyframes")
         _check_keyframes(stage, clip)
     if stage.soundtrack is not None:
-        _check_able(model, Mode.SOUNDTRACK, "soundtrack")
+        check_able(model, Mode.SOUNDTRACK, "soundtrack")
         _check_soundtrack(stage, model, clip)
     if stage.anchor_strength and stage.anchor_image is None:
         raise Refusal("there is no anchor image to give a strength; leave it at 0.", field="anchor_strength")
@@ -51,7 +51,8 @@ def given_sound(stage: Stage, model: VideoModel, clip: Clip, start: int) -> torc
     )
 
 
-def _check_able(model: VideoModel, mode: Mode, field: str) -> None:
+def check_able(model: VideoModel, mode: Mode, field: str) -> None:
+    """Raise `Refusal` for what the bundle's variant cannot do, naming the families that can."""
     if mode not in model.variant.modes:
         able = [family.title for family in FAMILIES if any(mode in variant.modes for variant in family.variants)]
         raise Refusal(

@@ -29,6 +29,7 @@ class Mode(str, Enum):
     CONTINUE_TO_LAST = "continue to a last frame"
     KEYFRAMES = "pass through keyframes"
     SOUNDTRACK = "follow a soundtrack"
+    RETAKE = "render a part of a video anew"
 
 
 class Carry(str, Enum):
@@ -225,6 +226,33 @@ class Family(Protocol):
         Returns:
             `latent` `[1, C, T, h, w]` in VAE space and, where the bundle has sound, `audio` `[1, C, T, F]`.
         """
+        ...
+
+    def retake_settings(self, settings: Any) -> Any:
+        """The settings of a retake: those of a stage, in one pass."""
+        ...
+
+    def retake(
+        self,
+        model: VideoModel,
+        known: Mapping[str, torch.Tensor],
+        anew: Mapping[str, torch.Tensor],
+        positive: Conditioning,
+        negative: Conditioning,
+        settings: Any,
+        seed: int,
+        on_step: StepCallback,
+    ) -> dict[str, torch.Tensor]:
+        """Denoise a part of a clip and keep the rest to the bit.
+
+        Args:
+            known: `latent` `[1, C, T, h, w]` in VAE space and, with sound, `audio` `[1, C, T, F]`.
+            anew: for each of them a mask `[T]`, 1 where it is rendered anew and 0 where it is kept.
+        """
+        ...
+
+    def silence(self, frames: int, fps: Fraction) -> torch.Tensor:
+        """Latents `[1, C, T, F]` of no sound yet, for a clip of `frames` frames."""
         ...
 
     def decode(self, model: VideoModel, latent: torch.Tensor) -> torch.Tensor:

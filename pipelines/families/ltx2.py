@@ -17,6 +17,8 @@ from ..sampling import Conditioning, StepCallback
 from .family import Carry, Mode, Shot, Variant
 from .ltx2_canvas import (
     SLOT,
+    SOUND_BINS,
+    SOUND_CHANNELS,
     SOUND_RATE,
     Canvas,
     add_guide,
@@ -157,6 +159,39 @@ class Ltx2:
         for keyframe in pictures.keyframes:
             canvas = add_guide(canvas, encoded(keyframe.image), keyframe.frame, keyframe.strength)
         return canvas
+
+    def retake_settings(self, settings: Ltx2Sampling) -> Ltx2Sampling:
+        return replace(settings, second_sigmas=())
+
+    def retake(
+        self,
+        model: VideoModel,
+        known: Mapping[str, torch.Tensor],
+        anew: Mapping[str, torch.Tensor],
+        positive: Conditioning,
+        negative: Conditioning,
+        settings: Ltx2Sampling,
+        seed: int,
+        on_step: StepCallback,
+    ) -> dict[str, torch.Tensor]:
+        masks = {"latent": anew["latent"].view(1, 1, -1, 1, 1)}
+        if "audio" in known:
+            masks["audio"] = anew["audio"].view(1, 1, -1, 1)
+        # What is rendered anew starts from nothing, as a stage does.
+        begun = {name: tensor * (1 - masks[name].to(tensor)) for name, tensor in known.items()}
+        canvas = Canvas(
+            begun["latent"],
+            begun.get("audio"),
+            {"frame_rate": float(model.fps)},
+            video_mask=masks["latent"],
+            audio_mask=masks.get("audio"),
+        )
+        video, audio = _first_pass(model, canvas, positive, negative, settings, seed, on_step)
+        made = {"latent": video} if audio is None else {"latent": video, "audio": audio}
+        return {name: torch.where(masks[name] == 0, known[name].to(one), one) for name, one in made.items()}
+
+    def silence(self, frames: int, fps: Fraction) -> torch.Tensor:
+        return torch.zeros(1, SOUND_CHANNELS, sound_latents(frames, fps), SOUND_BINS)
 
     def decode(self, model: VideoModel, latent: torch.Tensor) -> torch.Tensor:
         frames = model.vae.get().decode(latent)

@@ -174,6 +174,25 @@ class Wan22:
             return _svi_channels(vae, empty, tail, pictures.anchor)
         return _image_channels(vae, empty, frames, tail, pictures)
 
+    def retake_settings(self, settings: SamplingSettings) -> SamplingSettings:
+        return settings
+
+    def retake(
+        self,
+        model: VideoModel,
+        known: Mapping[str, torch.Tensor],
+        anew: Mapping[str, torch.Tensor],
+        positive: Conditioning,
+        negative: Conditioning,
+        settings: SamplingSettings,
+        seed: int,
+        on_step: StepCallback,
+    ) -> dict[str, torch.Tensor]:
+        raise ValueError(f"{self.title} cannot {Mode.RETAKE.value}")
+
+    def silence(self, frames: int, fps: Fraction) -> torch.Tensor:
+        raise ValueError(f"{self.title} is silent")
+
     def decode(self, model: VideoModel, latent: torch.Tensor) -> torch.Tensor:
         frames = model.vae.get().decode(latent)
         return frames.reshape(-1, *frames.shape[-3:])

@@ -1,0 +1,130 @@
+"""Retake: some seconds of a video rendered anew, the rest kept to the bit in latents."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from . import store
+from .chain import Chain, Clip, Join, Link
+from .errors import Refusal
+from .existing import begin_with
+from .families import Mode, Settings
+from .frames import as_images
+from .given import check_able
+from .tail import encoded_sound
+
+if TYPE_CHECKING:
+    from .frames import FrameSource
+    from .model import VideoModel
+    from .progress import Progress
+    from .sound import Sound
+
+
+@dataclass(frozen=True)
+class Retake:
+    """What is rendered anew.
+
+    Args:
+        start, end: seconds of the video; latent slots that the range touches are rendered whole.
+        sound: whether its sound is rendered anew too; a video without sound then gets one.
+    """
+
+    start: float
+    end: float
+    sound: bool
+    prompt: str
+    negative_prompt: str
+    seed: int
+
+
+def plan_retake(
+    retake: Retake,
+    model: VideoModel,
+    source: FrameSource,
+    sound: Sound | None,
+    width: int,
+    height: int,
+    sampling: Settings | None,
+) -> tuple[Chain, Settings]:
+    """The video at the model's rate and size, and the settings, before anything is loaded.
+
+    Raises:
+        Refusal: the model cannot do it, the video has no frames, or the range lies outside it.
+    """
+    check_able(model, Mode.RETAKE, "model")
+    if source.frame_count < 1:
+        raise Refusal("the video has no frames.", field="video")
+    video = begin_with(model, source, sound, width, height, 0.0)
+    lasts = float(video.frames / model.fps)
+    if not (0 <= retake.start < retake.end <= lasts + 0.5 / float(model.fps)):
+        raise Refusal(
+            f"{retake.start} to {retake.end} s given; the video lasts {lasts:.2f} s, and the end comes after the "
+            "start.",
+            field="end_seconds",
+        )
+    published: Any = model.variant.sampling
+    settings = (sampling or published).filled(published)
+    settings.check()
+    return video, model.family.retake_settings(settings)
+
+
+def render_retake(retake: Retake, model: VideoModel, video: Chain, settings: Settings, progress: Progress) -> Chain:
+    """Render a planned retake and return it as a chain of one take, as long as the video.
+
+    Args:
+        video: from `plan_retake`.
+    """
+    known, anew = _known(retake, model, video)
+    progress.doing("reading the prompts")
+    positive, negative = model.encode_prompt(retake.prompt), model.encode_prompt(retake.negative_prompt)
+    frames = model.family.grid.ceil(video.frames)
+
+    def on_step(done: int, preview: Any) -> None:
+        progress.step(done, settings.steps, preview)
+
+    made = model.family.retake(model, known, anew, positive, negative, settings, retake.seed, on_step)
+    facts = {"family": model.family.name, "prompt": retake.prompt, "seed": retake.seed, "fps": str(model.fps)}
+    facts |= {"retake": [retake.start, retake.end], "frames": frames, **settings.facts()}
+    take = store.write_take(made, facts)
+    return Chain(
+        video.family,
+        video.width,
+        video.height,
+        video.fps,
+        (Link(Clip(frames, Join(), video.frames), take, model),),
+    )
+
+
+def _known(retake: Retake, model: VideoModel, video: Chain) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """Latents of the video and, for each, a mask of its slots that is 1 where it is rendered anew."""
+    family, fps, footage = model.family, model.fps, video.links[0].footage
+    if footage is None:
+        raise ValueError("a retake is of a video")
+    frames = family.grid.ceil(video.frames)
+    images = as_images(footage.source)
+    # Over-production that is cut off again: the last frame held until the grid is met.
+    images = torch.cat([images, images[-1:].expand(frames - len(images), -1, -1, -1)])
+    first, last = math.floor(retake.start * fps), math.ceil(retake.end * fps) - 1
+    latent = model.vae.get().encode(images)
+    slots = torch.zeros(latent.shape[2])
+    slots[-(-first // family.grid.step) : -(-last // family.grid.step) + 1] = 1
+    known, anew = {"latent": latent}, {"latent": slots}
+    rate = family.sound_rate
+    if rate is None or model.audio_vae is None:
+        return known, anew
+    audio = None if footage.sound is None else encoded_sound(model, rate, footage.sound, Fraction(0), frames / fps)
+    if audio is not None:
+        known["audio"] = audio
+        heard = torch.zeros(audio.shape[2])
+        if retake.sound:
+            heard[math.floor(retake.start * rate) : math.ceil(retake.end * rate)] = 1
+        anew["audio"] = heard
+    elif retake.sound:
+        known["audio"] = family.silence(frames, fps)
+        anew["audio"] = torch.ones(known["audio"].shape[2])
+    return known, anew

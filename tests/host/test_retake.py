@@ -1,0 +1,77 @@
+"""Retake on a real server: a part rendered anew, the rest as it was."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from tests.host import graphs, stock_ltx2
+from tests.host.film import look_into
+from tests.host.server import Server
+from tests.host.stock import Graph, node
+from tests.host.test_parity import both_latents
+
+
+def retake(model: str = "model", **changes: Any) -> Graph:
+    usual = {
+        "prompt": "a red fox",
+        "negative_prompt": "",
+        "start_seconds": 0.5,
+        "end_seconds": 1.0,
+        "sound": "rendered anew",
+        "width": stock_ltx2.WIDTH,
+        "height": stock_ltx2.HEIGHT,
+        "seed": 3,
+    }
+    return {
+        "model": graphs.load_ltx2(frame_rate="25"),
+        "file": node("LoadVideo", file="example.mp4"),
+        "retake": node("LongtakeRetake", model=[model, 0], video=["file", 0], **(usual | changes)),
+    }
+
+
+def latents(server: Server, graph: Graph) -> tuple[torch.Tensor, torch.Tensor]:
+    graph = {**graph, "ours": node("LongtakeChainToLatent", chain=["retake", 0], stage=0)}
+    return both_latents(server, graph, ["ours", 0], ["ours", 1])
+
+
+def test_what_is_not_asked_for_stays_to_the_bit(server: Server) -> None:
+    """0.5 to 1.0 s at 25 frames a second are frames 12 to 24: slots 2 and 3 of 8 frames each, latents 12 to 24."""
+    one, sound = latents(server, retake())
+    other, other_sound = latents(server, retake(seed=4))
+    assert one.shape[2] == 8  # 50 frames, rendered as 57
+    changed = [(one[:, :, slot] - other[:, :, slot]).abs().max().item() > 0 for slot in range(8)]
+    assert changed == [False, False, True, True, False, False, False, False]
+    heard = (sound - other_sound).abs().amax(dim=(0, 1, 3)) > 0
+    assert heard.nonzero().flatten().tolist() == list(range(12, 25))
+
+
+def test_the_sound_can_be_kept(server: Server) -> None:
+    sounds = [latents(server, retake(seed=seed, sound="kept"))[1] for seed in (3, 4)]
+    assert torch.equal(*sounds)
+
+
+def test_a_retake_is_as_long_as_the_video(server: Server) -> None:
+    result = server.run({**retake(), **graphs.delivered("retake")})
+    assert result.ok, result.why()
+    film = look_into(server.files(result)[0])
+    assert (film.frames, film.fps, film.width) == (50, 25, stock_ltx2.WIDTH)
+    assert 2 * film.audio_rate <= film.samples < 2 * film.audio_rate + 3 * 1024
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"end_seconds": 3.0}, "end_seconds: 0.5 to 3.0 s given; the video lasts 2.00 s"),
+        ({"start_seconds": 1.0}, "end_seconds: 1.0 to 1.0 s given; the video lasts 2.00 s"),
+        ({"model": "wan"}, "model: ti2v-5b cannot render a part of a video anew; LTX-2 can."),
+    ],
+    ids=["outside the video", "nothing", "Wan"],
+)
+def test_what_cannot_be_retaken_is_refused(server: Server, changes: dict[str, Any], expected: str) -> None:
+    graph = {**retake(**changes), "wan": graphs.load("ti2v"), **graphs.delivered("retake")}
+    result = server.run(graph)
+    assert result.error is not None, result.why()
+    assert expected in result.error["exception_message"]
