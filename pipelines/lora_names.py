@@ -11,6 +11,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 
 NATIVE = "diffusion_model."
+# LightX2V's extraction script writes a block's or the head's `modulation` so, without the table's name.
+TABLE = ".diff_m"
 # PEFT's additions to a pair, which ComfyUI's matcher passes over.
 MAGNITUDE, BIAS = ".lora_magnitude_vector", ".lora_B.bias"
 
@@ -109,6 +111,8 @@ def respelled(key: str, find: Callable[[str], str | None]) -> str | None:
     if parts is None:
         return None
     module, suffix = parts
+    if suffix == TABLE:
+        module, suffix = f"{module}.modulation", ".diff"
     found = find(bare(module))
     if found is None:
         return None

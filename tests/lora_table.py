@@ -54,6 +54,7 @@ class Case:
 class Row:
     title: str
     case: Callable[[Base], Case]
+    families: tuple[str, ...] = MODELS
 
 
 def pair_row(kind: Format) -> Row:
@@ -100,7 +101,7 @@ def diff_row(title: str, changes: Mapping[str, tuple[str, str]]) -> Row:
         weights[weight] += STRENGTH * change
         return Case({f"diffusion_model.{key}": change}, weights)
 
-    return Row(title, case)
+    return Row(title, case, tuple(changes))
 
 
 def peft_bias_case(base: Base) -> Case:
@@ -127,6 +128,10 @@ ROWS = (
     diff_row(
         "`.diff` of a modulation table",
         {"Wan": ("modulation.diff", "modulation"), "LTX-2.3": ("scale_shift_table.diff", "scale_shift_table")},
+    ),
+    diff_row(
+        "`.diff_m` of a modulation table, LightX2V (Wan only)",
+        {"Wan": ("diff_m", "modulation")},
     ),
     Row("PEFT `lora_B.bias`", peft_bias_case),
 )
@@ -170,6 +175,9 @@ def table(models: Path) -> str:
         for row in ROWS:
             cells = [row.title]
             for base in bases:
+                if base.name not in row.families:
+                    cells += ["", ""]
+                    continue
                 case = row.case(base)
                 cells += [alone(base, case), with_pack(base, case, Path(folder))]
             lines.append("| " + " | ".join(cells) + " |")

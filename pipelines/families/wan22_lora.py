@@ -34,8 +34,6 @@ DIFFUSERS = (
 HARMLESS = (
     (r"cross_attn[._](k|v|norm_k)_img|attn2[._](add_[kv]_proj|norm_added_[kq])", "image attention of Wan 2.1 i2v"),
     (r"img_emb|image_embedder", "image embedding of Wan 2.1 i2v"),
-    # Written by some extraction scripts for the modulation tables; loaders pass them over and the LoRA works.
-    (r"\.diff_m$", "modulation differences"),
 )
 
 SIZES = {5120: "14B", 3072: "5B", 1536: "1.3B"}  # width of a block, wan/configs of the Wan 2.1 and 2.2 releases
@@ -47,7 +45,7 @@ def base(shapes: Mapping[str, Shape]) -> str | None:
         return None
     width = _inputs(shapes, r"^blocks[._]\d+[._](self_attn[._][qkv]|attn1[._]to_[qkv]|cross_attn[._]q|ffn[._]0)[._]")
     patches = _patch_channels(shapes)
-    clip = any(_has(shapes, pattern) for pattern, _ in HARMLESS[:2])
+    clip = any(_has(shapes, pattern) for pattern, _ in HARMLESS)
     name = "Wan 2.1" if clip else "Wan"
     size = "" if width is None else f" {SIZES.get(width, f'{width} wide')}"
     kind = "image-to-video" if clip else PATCHES.get(patches or 0, "")

@@ -63,6 +63,7 @@ DIFFS = {
     "diff of a norm": {"blocks.0.norm3.diff": "blocks.0.norm3.weight", "blocks.0.norm3.diff_b": "blocks.0.norm3.bias"},
     "diff of a bias": {"blocks.1.ffn.0.diff_b": "blocks.1.ffn.0.bias"},
     "diff of a modulation table": {"blocks.1.modulation.diff": "blocks.1.modulation"},
+    "diff of a table without its name": {"blocks.0.diff_m": "blocks.0.modulation", "head.diff_m": "head.modulation"},
     "diff of the head": {
         "head.head.diff": "head.head.weight",
         "head.head.diff_b": "head.head.bias",
