@@ -38,6 +38,7 @@ PARTS = {
     "LongtakeRenderStoryboard": "Stages",
     "LongtakeRenderStills": "Stages",
     "LongtakeExtendVideo": "Stages",
+    "LongtakeRetake": "Stages",
     "LongtakeStitchChain": "Film",
     "LongtakeChainToImages": "Film",
     "LongtakeEncodeVideo": "Film",

@@ -34,7 +34,7 @@ def shrunk(workflow: str, photo: str) -> dict[str, Any]:
                 board = json.loads(inputs["storyboard"])
                 board["defaults"] |= {"width": 96, "height": 64, "seconds": SECONDS}
                 inputs["storyboard"] = json.dumps(board)
-            case "LongtakeExtendVideo":
+            case "LongtakeExtendVideo" | "LongtakeRetake":
                 inputs["width"], inputs["height"] = width, height
             case "LoadImage":
                 inputs["image"] = photo
@@ -60,7 +60,7 @@ def test_a_shipped_workflow_delivers_the_film_it_promises(
     (file,) = server.files(result)
     film = look_into(file)
     fps = rate_of(workflow)
-    before = 2 if "extend" in workflow else 0  # seconds of the video that it goes on from
+    before = 2 if "extend" in workflow or "retake" in workflow else 0  # seconds of the video that is given
     assert (film.width, film.height, film.codec, film.fps) == (*SIZES[workflow.split("_")[0]], "h264", fps)
     assert film.frames == (before + stages_in(graph) * SECONDS) * fps
     if "ltx2" in workflow:
@@ -77,6 +77,7 @@ def test_there_is_a_workflow_for_each_way_to_begin() -> None:
     assert api_names() == [
         "ltx2_extend_video",
         "ltx2_film_with_sound",
+        "ltx2_retake",
         "ltx2_soundtrack_to_film",
         "ltx2_two_pass_film",
         "wan22_5b_long_film",
