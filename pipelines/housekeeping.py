@@ -123,7 +123,7 @@ def summary(take: Take, record: dict[str, Any]) -> dict[str, Any]:
 def _sweep(store: Store) -> None:
     """Remove what killed processes left half-written."""
     for root in store.roots:
-        for path in (root / "partial").glob("*"):
+        for path in (*(root / "partial").glob("*"), *(root / "checkpoints").glob("*")):
             with contextlib.suppress(OSError):
                 if time.time() - path.stat().st_mtime > ABANDONED:
-                    shutil.rmtree(path, ignore_errors=True)
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()

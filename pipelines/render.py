@@ -13,6 +13,7 @@ from . import chains, housekeeping, store
 from .chain import Chain, Transition
 from .errors import Refusal
 from .keys import Planned, look_up
+from .resume import Checkpoint
 from .stage import Ready, encode_prompts, facts_of, render_latents
 from .tail import tail_of
 from .thumbnail import thumbnail
@@ -68,11 +69,12 @@ def _render(
         if stage.soundtrack is not None:
             tail = replace(tail, audio=None, sound_offset=Fraction(0))
     progress.doing("loading the model and the images")
-    tensors = render_latents(one.ready, model, tail, positive, negative, progress)
+    shelf = store.here()
+    checkpoint = None if one.identity.unidentified else Checkpoint(shelf.checkpoint_path(one.identity.key))
+    tensors = render_latents(one.ready, model, tail, positive, negative, progress, checkpoint)
     picture = thumbnail(model, tensors["latent"])
     if picture is not None:
         tensors = {**tensors, "thumbnail": picture}
-    shelf = store.here()
     facts = {
         **facts_of(one.ready, model),
         "sound_offset": "0" if tail is None else str(tail.sound_offset),
@@ -83,6 +85,8 @@ def _render(
         **versions(),
     }
     take = shelf.write(one.identity.key, tensors, facts)
+    if checkpoint is not None:
+        checkpoint.remove()
     housekeeping.keep_to_limit(shelf)
     return take
 

@@ -16,6 +16,8 @@ from .errors import Refusal
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
 
+    from .resume import Checkpoint
+
 Conditioning = list[Any]  # ComfyUI's CONDITIONING
 StepCallback = Callable[[int, Any], None]  # steps done so far, preview or None
 
@@ -167,6 +169,7 @@ def denoise(
     settings: SamplingSettings,
     seed: int,
     on_step: StepCallback,
+    checkpoint: Checkpoint | None = None,
 ) -> torch.Tensor:
     """Denoise one stage and return its latent `[B, C, T, H, W]` in VAE space.
 
@@ -177,6 +180,7 @@ def denoise(
     Args:
         experts: one model, or the high-noise expert followed by the low-noise one.
         on_step: told after each step how many of all steps are done.
+        checkpoint: keeps the stage while it is being denoised, where its sampler allows that.
     """
     import comfy.model_management
     import comfy.sample
@@ -190,10 +194,16 @@ def denoise(
         if len(experts) == 2:
             change = high_noise_steps(_ksampler(experts[0].model(), settings).sigmas, settings)
         latent = start.latent
-        for expert, first, last in zip(experts, (0, change), (change, settings.steps), strict=False):
+        for span, (expert, first, last) in enumerate(zip(experts, (0, change), (change, settings.steps), strict=False)):
             if first == last:
                 continue
+            done = None if checkpoint is None else checkpoint.after(span)
+            if done is not None:
+                latent, noise, seed = done, torch.zeros_like(noise), 0
+                continue
             model = expert.model()
+            if checkpoint is not None and checkpoint.able(model, settings.sampler):
+                model = checkpoint.watching(model, span, latent)
             latent = _ksampler(model, settings).sample(
                 noise,
                 positive,

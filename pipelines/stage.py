@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from . import store
     from .model import Part, VideoModel
     from .progress import Progress
+    from .resume import Checkpoint
     from .tail import Head, Tail
 
 MAX_SEED = 2**64 - 1
@@ -112,14 +113,19 @@ def check_stage(stage: Stage, model: VideoModel, chain: Chain | None, sampling_k
 
 
 def render_latents(
-    ready: Ready, model: VideoModel, tail: Tail | None, positive: list[Any], negative: list[Any], progress: Progress
+    ready: Ready,
+    model: VideoModel,
+    tail: Tail | None,
+    positive: list[Any],
+    negative: list[Any],
+    progress: Progress,
+    checkpoint: Checkpoint | None = None,
 ) -> dict[str, torch.Tensor]:
     """Denoise a checked stage: `latent` `[1, C, T, h, w]` in VAE space and, where there is sound, `audio`."""
     stage = ready.stage
     pictures = _pictures(stage, ready.clip.frames, ready.width, ready.height)
-    shot = Shot(
-        ready.clip.frames, ready.width, ready.height, tail, pictures, given_sound(stage, model, ready.clip, ready.start)
-    )
+    sound = given_sound(stage, model, ready.clip, ready.start)
+    shot = Shot(ready.clip.frames, ready.width, ready.height, tail, pictures, sound, checkpoint)
 
     def on_step(done: int, preview: Any) -> None:
         progress.step(done, ready.sampling.steps, preview)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import torch
 
     from ..model import VideoModel
+    from ..resume import Checkpoint
     from ..sampling import Conditioning, StepCallback
     from ..tail import Tail
 
@@ -135,6 +136,7 @@ class Shot:
         width, height: pixels.
         tail: the end of the clip before that this one is pinned to, or None.
         sound: latents `[1, C, T, F]` of a given sound for the whole clip, or None where the model makes it.
+        checkpoint: keeps the clip while it is being denoised, for a family that can go on from there.
     """
 
     frames: int
@@ -143,6 +145,7 @@ class Shot:
     tail: Tail | None
     pictures: Pictures
     sound: torch.Tensor | None = None
+    checkpoint: Checkpoint | None = None
 
 
 class Family(Protocol):

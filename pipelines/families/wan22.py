@@ -146,7 +146,7 @@ class Wan22:
     ) -> dict[str, torch.Tensor]:
         start = self.condition(model, shot.frames, shot.width, shot.height, shot.tail, shot.pictures)
         experts = self.experts(model, settings)
-        return {"latent": denoise(experts, start, positive, negative, settings, seed, on_step)}
+        return {"latent": denoise(experts, start, positive, negative, settings, seed, on_step, shot.checkpoint)}
 
     def experts(self, model: VideoModel, settings: SamplingSettings) -> list[Expert]:
         """The diffusion models in the order they denoise, with their guidance."""
