@@ -1,8 +1,8 @@
 """Checkpoints inside a stage, so that even a stage that is killed goes on where it was.
 
 What is kept is the sampler's own latent after a step, so that a resumed stage equals one that was never stopped, bit
-for bit. That holds for a sampler whose state is that latent alone and that draws no noise (euler); others are not resumed,
-nor are models with patches that may remember something from step to step.
+for bit. That holds for a sampler whose state is that latent alone and that draws no noise (euler). Others are not
+resumed, nor are models with patches that may remember something from step to step.
 """
 
 from __future__ import annotations
