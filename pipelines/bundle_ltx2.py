@@ -69,6 +69,11 @@ def ltx2_bundle(
         notes.append("There is no audio VAE in these files: the film will be silent.")
     if upscaler is not None:
         _check_upscaler(_read(upscaler, "latent_upscaler"))
+        if kind == "dev":
+            notes.append(
+                "The second pass of dev models was published with the distilled LoRA on it, which this bundle does not "
+                "have: apply that LoRA and sample as distilled, or leave the upscaler off."
+            )
         # Half the width and height must still be on the model's grid.
         two_passes = replace(variant.sampling, second_sigmas=SECOND_SIGMAS)
         variant = replace(variant, size_step=2 * variant.size_step, sampling=two_passes)

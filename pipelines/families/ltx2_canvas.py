@@ -103,6 +103,8 @@ def blank(frames: int, width: int, height: int, fps: Fraction, sound: int) -> Ca
 def sound_latents(frames: int, fps: Fraction, offset: Fraction = Fraction(0)) -> int:
     """Latents of sound that reach the end of a clip, rounded up.
 
+    ComfyUI's LTXVEmptyLatentAudio reckons in floats and gives one more at a few lengths (249 frames at 25 a second).
+
     Args:
         offset: seconds from the clip's frame 0 to the first latent; a sound that goes on keeps the grid it began on.
     """
