@@ -133,6 +133,14 @@ STAGES: dict[str, tuple[dict[str, Any], str]] = {
         "stage 2, soundtrack: the soundtrack lasts 1.50 s and this stage ends at 1.71 s of the film; give a longer "
         "one, or a shorter stage.",
     ),
+    "a soundtrack without sound": (
+        {"soundtrack": ["nothing", 0]},
+        "stage 2, soundtrack: the soundtrack holds no sound.",
+    ),
+    "a strength without an anchor": (
+        {"anchor_strength": 0.5},
+        "stage 2, anchor_strength: there is no anchor image to give a strength; leave it at 0.",
+    ),
     "carry-over svi": (
         {"transition.carry_over": "svi"},
         "stage 2, carry_over: distilled-2.0 has no carry-over svi; it has latents, pixels.",
@@ -159,6 +167,7 @@ def test_a_stage_is_refused(server: Server, photos: dict[str, str], second: dict
         "twice": keyframe(24, before="last"),
         "inside": keyframe(4),
         "short": tone(1.5),
+        "nothing": tone(0.0),
         "wan_sampling": graphs.sampling(),
         "wan": graphs.load("ti2v"),
         **graphs.delivered("stage2"),

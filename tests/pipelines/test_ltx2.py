@@ -82,3 +82,17 @@ def test_guidance_that_pushes_nowhere_changes_nothing() -> None:
     assert torch.allclose(guide(given, [(2.0, away)], 0.0), given - 2)
     pushed = guide(given, [(2.0, -given)], 1.0)
     assert torch.allclose(pushed.std(), given.std())
+
+
+def test_a_video_without_frames_is_not_retaken() -> None:
+    import torch
+    from longtake.pipelines.errors import Refusal
+    from longtake.pipelines.frames import Images
+    from longtake.pipelines.model import Part, VideoModel
+    from longtake.pipelines.retake import Retake, plan_retake
+
+    part = Part.of("nothing", object())
+    model = VideoModel(LTX2, LTX2.variant("distilled", "2.0"), part, None, part, part)
+    empty = Images(torch.zeros(0, 64, 64, 3), Fraction(24))
+    with pytest.raises(Refusal, match="video: the video has no frames"):
+        plan_retake(Retake(0.0, 1.0, True, "", "", 0), model, empty, None, 0, 0, None)
