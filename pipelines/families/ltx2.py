@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from ..tail import Tail
 
 GRID = Grid(SLOT)
-ANCHOR_STRENGTH = 0.4  # mold's soft identity anchor (reference/mold.md)
+ANCHOR_STRENGTH = 0.4  # what mold, an earlier chain renderer, settled on for its anchor
 SILENT = "this bundle has no audio VAE, so it is silent; load a checkpoint with one, or give its file in Load LTX-2."
 
 # Steps and guidance: ltx_pipelines/utils/constants.py of the LTX-2 release. Image compression: its default of 33, and
