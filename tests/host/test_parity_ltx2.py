@@ -183,3 +183,23 @@ def chained_latents(server: Server, graph: Graph) -> tuple[torch.Tensor, torch.T
 
 def latents_of(server: Server, graph: Graph, output: list) -> torch.Tensor:
     return both_latents(server, graph, output, output)[0]
+
+
+def test_the_parts_in_files_of_their_own_render_the_same(server: Server) -> None:
+    graph = {
+        **without_film(stock_ltx2.t2v(FRAMES)),
+        "model": graphs.load_ltx2(
+            files="parts",
+            **{
+                "files.diffusion_model": "ltx-2-19b-distilled_transformer.safetensors",
+                "files.text_projection": "ltx-2-19b-text-projection.safetensors",
+                "files.video_vae": "ltx-2-19b-video-vae.safetensors",
+                "files.audio_vae": "ltx-2-19b-audio-vae.safetensors",
+            },
+        ),
+        "stage": graphs.ltx2_stage(frames=FRAMES),
+        "film": node("LongtakeStitchChain", chain=["stage", 0]),
+        "parts": node("GetVideoComponents", video=["film", 0]),
+        "flac": node("SaveAudio", audio=["parts", 1], filename_prefix="audio/parts"),
+    }
+    assert_same(server, graph, "pass")

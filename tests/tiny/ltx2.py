@@ -195,9 +195,23 @@ def checkpoint(
     save(weights, path, config if metadata else None)
 
 
-def transformer(path: Path, *, seed: int) -> None:
-    """The diffusion model alone, for the diffusion_models folder."""
-    save(_transformer(TRANSFORMER, seed), path, {"transformer": TRANSFORMER})
+def part(path: Path, *, whole: Path, keep: tuple[str, ...], strip: str = "") -> None:
+    """A part of a checkpoint in a file of its own, its metadata with it.
+
+    Args:
+        whole: the checkpoint, made before.
+        keep: beginnings of the names that belong to the part.
+        strip: what their names lose.
+    """
+    from safetensors import safe_open
+
+    with safe_open(whole, "pt") as file:
+        weights = {
+            name.removeprefix(strip): file.get_tensor(name)
+            for name in file.keys()  # noqa: SIM118
+            if name.startswith(keep)
+        }
+        save(weights, path, json.loads(file.metadata()["config"]))
 
 
 def lora(path: Path, *, seed: int, rank: int = 2) -> None:

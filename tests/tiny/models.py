@@ -48,6 +48,7 @@ def recipes() -> dict[str, Recipe]:
         "checkpoints/ltx-2-19b-dev-fp8.safetensors": partial(ltx2.checkpoint, seed=55, version="2.0"),
         "checkpoints/ltx-2.3-22b-distilled-fp8.safetensors": partial(ltx2.checkpoint, seed=61, version="2.3"),
         "checkpoints/ltx-2.3-22b-dev-fp8.safetensors": partial(ltx2.checkpoint, seed=65, version="2.3"),
+        **ltx2_parts(),
         "text_encoders/gemma_3_12B_it_fp4_mixed.safetensors": partial(ltx2.text_encoder, seed=71),
         "latent_upscale_models/ltx-2-spatial-upscaler-x2-1.0.safetensors": partial(ltx2.upsampler, seed=72),
         "diffusers/Wan2.2-T2V-A14B-Diffusers": diffusers_wan.t2v_folder,
@@ -65,6 +66,26 @@ def recipes() -> dict[str, Recipe]:
         "diffusion_models/wan2.1_i2v_480p_14B_fp16.safetensors": partial(i2v, seed=42, kind="i2v"),
         "diffusion_models/no_model.safetensors": partial(save, {"weight": torch.zeros(4)}),
         "diffusion_models/torn_download.safetensors": lambda path: path.write_bytes(b"\x00\x01half a header"),
+    }
+
+
+def ltx2_parts() -> dict[str, Recipe]:
+    """The distilled checkpoint once more, in files of its parts; `make_models` makes the checkpoint before them."""
+    from . import ltx2
+
+    def of(keep: tuple[str, ...], strip: str = "") -> Recipe:
+        def recipe(path: Path) -> None:
+            whole = path.parents[1] / "checkpoints" / "ltx-2-19b-distilled.safetensors"
+            ltx2.part(path, whole=whole, keep=keep, strip=strip)
+
+        return recipe
+
+    model = "model.diffusion_model."
+    return {
+        "diffusion_models/ltx-2-19b-distilled_transformer.safetensors": of((model,), model),
+        "text_encoders/ltx-2-19b-text-projection.safetensors": of(("text_embedding_projection.",)),
+        "vae/ltx-2-19b-video-vae.safetensors": of(("vae.",), "vae."),
+        "vae/ltx-2-19b-audio-vae.safetensors": of(("audio_vae.", "vocoder.")),
     }
 
 
