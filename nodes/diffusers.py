@@ -7,6 +7,7 @@ from comfy_api.latest import io
 
 from ..pipelines.diffusers_bundle import bundle_from_folder
 from ..pipelines.diffusers_folder import DEFAULT, VARIANTS, folders_below, open_folder
+from ..pipelines.diffusers_sampler import DiffusersSampler, Solver, as_sampler
 from .load import describe
 from .progress import say
 from .types import CATEGORY, ModelBundle
@@ -55,4 +56,45 @@ class LoadDiffusersFolder(io.ComfyNode):
         return io.NodeOutput(bundle)
 
 
-NODES = [LoadDiffusersFolder]
+class DiffusersScheduler(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        unipc = [
+            io.Int.Input("order", default=2, min=1, max=3, tooltip="Of the solver. Wan was published with 2."),
+            io.Boolean.Input(
+                "integer_timesteps",
+                default=True,
+                tooltip="Timesteps reach the model without their fraction, as in Wan's own code and diffusers' "
+                "pipelines. Off: as ComfyUI's samplers give them.",
+            ),
+        ]
+        return io.Schema(
+            node_id="LongtakeDiffusersScheduler",
+            display_name="Diffusers Scheduler",
+            category=CATEGORY,
+            description="A scheduler of diffusers as a sampler, at the sigmas of the graph. UniPC is the one Wan was "
+            "published with; ComfyUI's uni_pc is another algorithm.",
+            search_aliases=["unipc", "wan sampler", "flow match euler", "reference sampler"],
+            inputs=[
+                io.DynamicCombo.Input(
+                    "solver",
+                    options=[
+                        io.DynamicCombo.Option(Solver.UNIPC.value, unipc),
+                        io.DynamicCombo.Option(Solver.EULER.value, []),
+                    ],
+                    tooltip="UniPC: Wan's reference sampler. FlowMatchEuler equals ComfyUI's euler.",
+                ),
+            ],
+            outputs=[io.Sampler.Output(display_name="sampler")],
+        )
+
+    @classmethod
+    def execute(cls, solver: dict) -> io.NodeOutput:
+        recipe = DiffusersSampler(
+            Solver(solver["solver"]), solver.get("order", 2), solver.get("integer_timesteps", False)
+        )
+        recipe.check()
+        return io.NodeOutput(as_sampler(recipe))
+
+
+NODES = [LoadDiffusersFolder, DiffusersScheduler]

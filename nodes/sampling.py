@@ -92,13 +92,26 @@ class SamplingSettingsNode(io.ComfyNode):
                     tooltip="Where the high-noise expert hands over: at a boundary (as published), after a "
                     "step, or never.",
                 ),
+                io.Sampler.Input(
+                    "custom_sampler",
+                    optional=True,
+                    tooltip="Takes the steps in the place of `sampler`, for example a Diffusers Scheduler.",
+                ),
             ],
             outputs=[Sampling.Output(display_name="sampling")],
         )
 
     @classmethod
     def execute(
-        cls, steps: int, cfg_high: float, cfg_low: float, shift: float, sampler: str, scheduler: str, expert_split: dict
+        cls,
+        steps: int,
+        cfg_high: float,
+        cfg_low: float,
+        shift: float,
+        sampler: str,
+        scheduler: str,
+        expert_split: dict,
+        custom_sampler=None,
     ) -> io.NodeOutput:
         settings = SamplingSettings(
             steps=steps,
@@ -110,6 +123,7 @@ class SamplingSettingsNode(io.ComfyNode):
             split=Split(expert_split["expert_split"]),
             boundary=expert_split.get("boundary") or None,
             split_step=expert_split.get("split_step", 0),
+            custom=custom_sampler,
         )
         settings.check()
         return io.NodeOutput(settings)

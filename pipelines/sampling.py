@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -42,6 +43,7 @@ class SamplingSettings:
         split: where the experts change over.
         boundary: sigma of the change-over, 0..1, for `Split.BOUNDARY`; None takes the published value.
         split_step: steps of the high-noise expert, for `Split.STEP`.
+        custom: ComfyUI's SAMPLER, in the place of `sampler`.
     """
 
     steps: int
@@ -53,6 +55,7 @@ class SamplingSettings:
     split: Split = Split.BOUNDARY
     boundary: float | None = None
     split_step: int = 0
+    custom: Any = None
 
     def check(self) -> None:
         """Raise `Refusal` for values no sampler can work with."""
@@ -91,7 +94,7 @@ class SamplingSettings:
             "steps": self.steps,
             "cfg": [self.cfg_high, self.cfg_low],
             "shift": self.shift,
-            "sampler": self.sampler,
+            "sampler": self.sampler if self.custom is None else sampler_name(self.custom),
             "scheduler": self.scheduler,
         }
 
@@ -175,7 +178,7 @@ def denoise(
 
     The result equals, bit for bit, the stock graph of one KSampler, or of two KSamplerAdvanced nodes where the first
     returns leftover noise and the second adds none and has seed 0. Samplers with a memory lose it at the change-over,
-    as they do there.
+    as they do there; a custom one that can go `over` all sigmas keeps it.
 
     Args:
         experts: one model, or the high-noise expert followed by the low-noise one.
@@ -186,6 +189,9 @@ def denoise(
     import comfy.sample
     import comfy.utils
 
+    if settings.custom is not None:
+        # What it remembers of the steps before is nowhere kept.
+        checkpoint = None
     positive = with_values(positive, start.values)
     negative = with_values(negative, start.values)
     with own_random_state():
@@ -193,6 +199,7 @@ def denoise(
         change = settings.steps
         if len(experts) == 2:
             change = high_noise_steps(_ksampler(experts[0].model(), settings).sigmas, settings)
+        run = None
         latent = start.latent
         for span, (expert, first, last) in enumerate(zip(experts, (0, change), (change, settings.steps), strict=False)):
             if first == last:
@@ -204,7 +211,11 @@ def denoise(
             model = expert.model()
             if checkpoint is not None and checkpoint.able(model, settings.sampler):
                 model = checkpoint.watching(model, span, latent)
-            latent = _ksampler(model, settings).sample(
+            ksampler = _ksampler(model, settings)
+            if settings.custom is not None and run is None:
+                run = _begun(settings.custom, ksampler.sigmas)
+            sample = ksampler.sample if run is None else partial(_sample_with, run, ksampler)
+            latent = sample(
                 noise,
                 positive,
                 negative,
@@ -232,10 +243,52 @@ def _ksampler(model: ModelPatcher, settings: SamplingSettings) -> Any:
         model,
         steps=settings.steps,
         device=model.load_device,
-        sampler=settings.sampler,
+        # The name decides how many sigmas there are; a custom sampler takes them as they come.
+        sampler=settings.sampler if settings.custom is None else "euler",
         scheduler=settings.scheduler,
         model_options=model.model_options,
     )
+
+
+def _begun(custom: Any, sigmas: torch.Tensor) -> Any:
+    return custom.over(sigmas) if hasattr(custom, "over") else custom
+
+
+def _sample_with(
+    sampler: Any,
+    ksampler: Any,
+    noise: torch.Tensor,
+    positive: Conditioning,
+    negative: Conditioning,
+    *,
+    start_step: int,
+    last_step: int,
+    force_full_denoise: bool,
+    cfg: float,
+    **options: Any,
+) -> torch.Tensor:
+    """ComfyUI's KSampler.sample with a SAMPLER in the place of a name."""
+    from comfy.samplers import sample
+
+    sigmas = ksampler.sigmas[start_step : last_step + 1]
+    return sample(
+        ksampler.model,
+        noise,
+        positive,
+        negative,
+        cfg,
+        ksampler.device,
+        sampler,
+        sigmas,
+        ksampler.model_options,
+        **options,
+    )
+
+
+def sampler_name(sampler: Any) -> str:
+    """What a take remembers of a SAMPLER."""
+    recipe = getattr(sampler, "identity", None)
+    return str(recipe) if recipe is not None else getattr(sampler.sampler_function, "__name__", "a custom sampler")
 
 
 def preview_callback(
