@@ -89,14 +89,23 @@ class Run:
         """Take the next `len(sigmas) - 1` steps, as ComfyUI calls a sampler function."""
         each = x.new_ones([x.shape[0]])
         for index, sigma in enumerate(sigmas[:-1]):
-            seen = whole_timestep(sigma) if self.recipe.integer_timesteps else sigma
+            # The scheduler's own: where UniPC lowers a sigma of 1, its timestep is 999.
+            whole = self.recipe.integer_timesteps
+            seen = whole_timestep(self.scheduler.sigmas[self.done]).to(x.device) if whole else sigma
             denoised = model(x, seen * each, **(extra_args or {}))
             if callback is not None:
                 callback({"x": x, "i": index, "sigma": sigma, "sigma_hat": sigma, "denoised": denoised})
-            velocity = (x - denoised) / seen
+            velocity = (x - denoised) / _per_value(seen, sigma, (extra_args or {}).get("denoise_mask"))
             x = self.scheduler.step(velocity, self.scheduler.timesteps[self.done], x, return_dict=False)[0]
             self.done += 1
         return x
+
+
+def _per_value(seen: torch.Tensor, sigma: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+    """What the model was told of the noise; what a mask keeps is known at any sigma, and stays what it is."""
+    import torch
+
+    return seen if mask is None else torch.where(mask > 0, seen, sigma)
 
 
 def whole_timestep(sigma: torch.Tensor) -> torch.Tensor:

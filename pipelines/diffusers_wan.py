@@ -101,7 +101,7 @@ def _expert(folder: DiffusersFolder, name: str, weight_dtype: str) -> tuple[Part
         return Outline(where, transformer_weights(component.outline()), metadata)
 
     variant = _variant(header(), where)
-    check_whole(header().tensors, _native_transformer(header()), where)
+    check_whole(header().tensors, native_transformer(header()), where)
 
     def load() -> Any:
         from comfy.sd import load_diffusion_model_state_dict
@@ -138,7 +138,8 @@ class _Shape:
         self.shape = shape
 
 
-def _native_transformer(header: Outline) -> dict[str, _Shape]:
+def native_transformer(header: Outline) -> dict[str, _Shape]:
+    """The weights of what ComfyUI builds for a transformer."""
     shapes = skeleton_of_file(header).shapes
     return {key[len(PREFIX) :]: _Shape(shape) for key, shape in shapes.items() if key.startswith(PREFIX)}
 
@@ -289,7 +290,8 @@ def _text_encoder(folder: DiffusersFolder) -> Part:
 
         weights = text_encoder_weights(component.load())
         return comfy.sd.CLIP(
-            _Target(te(), umt5_tokenizer(tokenizer, int(shape["d_model"]))),
+            # The precision of the files, as ComfyUI's loader keeps it.
+            _Target(te(dtype_t5=comfy.utils.weight_dtype(weights)), umt5_tokenizer(tokenizer, int(shape["d_model"]))),
             embedding_directory=folder_paths.get_folder_paths("embeddings"),
             parameters=comfy.utils.calculate_parameters(weights),
             state_dict=[weights],

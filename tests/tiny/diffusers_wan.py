@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanImageToVideoPipeline, WanPipeline
 from diffusers import WanTransformer3DModel as Transformer
-from transformers import UMT5Config, UMT5EncoderModel
+from transformers import T5Tokenizer, UMT5Config, UMT5EncoderModel
 
-from .tokenizer import tokenizer_model
+from .tokenizer import tokenizer_model, unigram_model
 from .weights import random_weights
 
 TEXT_WIDTH = 32
@@ -63,10 +64,14 @@ def text_encoder(seed: int, vocabulary: int) -> UMT5EncoderModel:
     return filled(UMT5EncoderModel(config), seed)
 
 
-def unipc(shift: float) -> UniPCMultistepScheduler:
+def unipc(shift: float, order: int = 2) -> UniPCMultistepScheduler:
     """The scheduler that Wan's diffusers repositories come with."""
     return UniPCMultistepScheduler(
-        prediction_type="flow_prediction", use_flow_sigmas=True, num_train_timesteps=1000, flow_shift=shift
+        prediction_type="flow_prediction",
+        use_flow_sigmas=True,
+        num_train_timesteps=1000,
+        flow_shift=shift,
+        solver_order=order,
     )
 
 
@@ -82,16 +87,22 @@ def t2v_folder(folder: Path) -> None:
 
 
 def i2v_folder(folder: Path) -> None:
-    """I2V-A14B in small."""
+    """I2V-A14B in small, with a tokenizer.json made by transformers."""
+    pieces, vocabulary = unigram_model()
+    tokenizer = folder / "tokenizer"
+    tokenizer.mkdir(parents=True)
+    (tokenizer / "spiece.model").write_bytes(pieces)
+    (tokenizer / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "T5Tokenizer", "extra_ids": 0}))
+    own = {"text_encoder": text_encoder(200, vocabulary), "tokenizer": T5Tokenizer.from_pretrained(tokenizer)}
     pipeline = WanImageToVideoPipeline(
-        **_shared(200, unipc(5.0)),
+        **(_shared(200, unipc(5.0)) | own),
         transformer=transformer(36, 16, 202),
         transformer_2=transformer(36, 16, 203),
         boundary_ratio=0.9,
         image_processor=None,
         image_encoder=None,
     )
-    save(pipeline, folder)
+    save(pipeline, folder, pieces)
 
 
 def ti2v_folder(folder: Path) -> None:
@@ -117,12 +128,11 @@ def _shared(seed: int, scheduler: Any) -> dict[str, Any]:
     return {"tokenizer": None, "text_encoder": encoder, "vae": vae_2_1(seed + 1), "scheduler": scheduler}
 
 
-def save(pipeline: Any, folder: Path, **options: Any) -> Path:
-    """Save with `save_pretrained`, and the tokenizer as Wan's repositories hold it."""
+def save(pipeline: Any, folder: Path, pieces: bytes | None = None, **options: Any) -> None:
+    """Save with `save_pretrained`, and a spiece.model as Wan's repositories hold it."""
     pipeline.save_pretrained(folder, **options)
     (folder / "tokenizer").mkdir(exist_ok=True)
-    (folder / "tokenizer" / "spiece.model").write_bytes(tokenizer_model()[0])
-    return folder
+    (folder / "tokenizer" / "spiece.model").write_bytes(pieces or tokenizer_model()[0])
 
 
 def filled(module: Any, seed: int) -> Any:

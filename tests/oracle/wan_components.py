@@ -1,0 +1,126 @@
+"""Each component of Wan alone, loaded by the pack and by diffusers from the same folder."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from tests.tiny.prompts import prompts
+
+from .bench import Bench, difference, drawn
+from .table import row
+
+T2V, I2V, TI2V = (f"Wan2.2-{name}-Diffusers" for name in ("T2V-A14B", "I2V-A14B", "TI2V-5B"))
+GROUP = "Wan: components"
+
+
+def _forward(bench: Bench, name: str, first_frame_known: bool = False) -> float:
+    theirs, ours = bench.components(name)["transformer"], bench.bundle(name).high.get().model.diffusion_model
+    x, context = drawn(2, theirs.config.in_channels, 3, 4, 6, seed=1), drawn(2, 24, 32, seed=2)
+    timestep = given = torch.tensor([700.0, 350.0])
+    if first_frame_known:
+        timestep = torch.tensor([[0.0, 700.0, 700.0]]).expand(2, 3)
+        given = timestep.repeat_interleave(2 * 3, dim=1)  # a timestep for each patch
+    a = theirs(hidden_states=x, timestep=given, encoder_hidden_states=context, return_dict=False)[0]
+    return difference(a, ours(x, timestep, context))
+
+
+@row(GROUP, "transformer of T2V-A14B", "WanTransformer3DModel")
+def t2v(bench: Bench) -> float:
+    return _forward(bench, T2V)
+
+
+@row(GROUP, "transformer of I2V-A14B", "WanTransformer3DModel, 36 channels")
+def i2v(bench: Bench) -> float:
+    return _forward(bench, I2V)
+
+
+@row(GROUP, "transformer of TI2V-5B", "WanTransformer3DModel, 48 channels")
+def ti2v(bench: Bench) -> float:
+    return _forward(bench, TI2V)
+
+
+@row(GROUP, "transformer of TI2V-5B, first frame known", "the same, a timestep for each token")
+def ti2v_known(bench: Bench) -> float:
+    return _forward(bench, TI2V, first_frame_known=True)
+
+
+def _vae(bench: Bench, name: str) -> float:
+    theirs, ours = bench.components(name)["vae"], bench.bundle(name).vae.get()
+    pixels = torch.rand(5, 64, 96, 3, generator=torch.Generator().manual_seed(3))
+    latent = theirs.encode((pixels * 2 - 1).movedim(-1, 0)[None]).latent_dist.mode()
+    frames = (theirs.decode(latent, return_dict=False)[0].clamp(-1, 1) + 1) / 2
+    return max(difference(latent, ours.encode(pixels)), difference(frames.movedim(1, -1), ours.decode(latent)))
+
+
+@row(GROUP, "VAE of the 14B models, both ways", "AutoencoderKLWan")
+def vae_2_1(bench: Bench) -> float:
+    return _vae(bench, T2V)
+
+
+@row(GROUP, "VAE of TI2V-5B, both ways", "AutoencoderKLWan, residual")
+def vae_2_2(bench: Bench) -> float:
+    return _vae(bench, TI2V)
+
+
+@row(GROUP, "how latents are normalised", "latents_mean and latents_std of both VAEs")
+def normalised(bench: Bench) -> float:
+    worst = 0.0
+    for name in (T2V, TI2V):
+        config, model = bench.components(name)["vae"].config, bench.bundle(name).high.get().model
+        latent = drawn(1, config.z_dim, 2, 4, 4)
+        mean, deviation = (torch.tensor(config[key]).view(1, -1, 1, 1, 1) for key in ("latents_mean", "latents_std"))
+        worst = max(worst, difference((latent - mean) / deviation, model.process_latent_in(latent)))
+    return worst
+
+
+@row(GROUP, "prompt to embeddings", "AutoTokenizer and UMT5EncoderModel, zero behind the prompt")
+def prompt(bench: Bench) -> float:
+    text = "一只红色的狐狸 runs over the snow, camera pans left"
+    encoder = bench.components(I2V)["text_encoder"]
+    given = _tokenizer(bench)(text, padding="max_length", max_length=512, return_tensors="pt")
+    hidden = encoder(given.input_ids, given.attention_mask).last_hidden_state * given.attention_mask[..., None]
+    return difference(hidden, bench.bundle(I2V).encode_prompt(text)[0][0])
+
+
+@row(GROUP, "weights of sharded folders", "from_pretrained, every tensor", bound=0.0)
+def weights(bench: Bench) -> float:
+    from longtake.pipelines.diffusers_wan import transformer_weights, vae_weights
+
+    worst = 0.0
+    for name in (T2V, I2V, TI2V):
+        components, bundle = bench.components(name), bench.bundle(name)
+        pairs = [(transformer_weights(components["transformer"].state_dict()), bundle.high.get().model.diffusion_model)]
+        if bundle.low is not None:
+            second = transformer_weights(components["transformer_2"].state_dict())
+            pairs.append((second, bundle.low.get().model.diffusion_model))
+        vae = components["vae"]
+        pairs.append((vae_weights(vae.state_dict(), vae.config), bundle.vae.get().first_stage_model))
+        for theirs, ours in pairs:
+            loaded = ours.state_dict()
+            assert loaded.keys() == theirs.keys()
+            worst = max(worst, *(difference(theirs[key], loaded[key]) for key in loaded))
+    return worst
+
+
+@row(GROUP, "tokenizer.json of a folder", "AutoTokenizer: prompts of 1,000 with other tokens", bound=0.0)
+def tokens(bench: Bench) -> float:
+    from longtake.pipelines.diffusers_tokenizer import FolderTokenizer
+
+    theirs, ours = _tokenizer(bench), FolderTokenizer(str(bench.folders / I2V / "tokenizer" / "tokenizer.json"))
+    return float(sum(theirs(text)["input_ids"] != ours(text)["input_ids"] for text in prompts(1000)))
+
+
+@row(GROUP, "spiece.model of a folder without tokenizer.json", "AutoTokenizer: prompts of 1,000 with other tokens", 0.0)
+def pieces(bench: Bench) -> float:
+    from comfy.text_encoders.spiece_tokenizer import SPieceTokenizer
+
+    theirs, ours = _tokenizer(bench), SPieceTokenizer(str(bench.folders / I2V / "tokenizer" / "spiece.model"))
+    return float(sum(theirs(text)["input_ids"] != ours(text)["input_ids"] for text in prompts(1000)))
+
+
+def _tokenizer(bench: Bench) -> Any:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(bench.folders / I2V / "tokenizer")
