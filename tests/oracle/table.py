@@ -85,5 +85,5 @@ def figure(value: float) -> str:
 
 def read() -> dict[str, tuple[str, str]]:
     """Key of each row of the document -> its figure and bound."""
-    found = re.findall(r"^\| (.+ \| .+) \| (\S+) \| (\S+) \|$", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE)
+    found = re.findall(r"^\| (.+ \| .+) \| (\d\S*) \| (\d\S*) \|$", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE)
     return {key: (value, bound) for key, value, bound in found}
