@@ -18,12 +18,20 @@ if TYPE_CHECKING:
 def soundtrack(chain: Chain) -> FilmSound | None:
     """The chain heard as one stream, at the sample rate of the first link that is heard; None where none is."""
     for link in chain.links:
-        heard = _heard(link)
-        if heard is not None:
-            sound, rate = heard
-            channels = sound.shape[0]
+        form = _format(link)
+        if form is not None:
+            rate, channels = form
             return FilmSound(chain, partial(_as, rate=rate, channels=channels), rate, channels)
     return None
+
+
+def _format(link: Link) -> tuple[int, int] | None:
+    """Samples a second and channels of a link, or None for a silent one; a video's sound is not read to tell."""
+    if link.footage is not None:
+        sound = link.footage.sound
+        return None if sound is None else (sound.sample_rate, sound.channels)
+    heard = decoded_sound(link)
+    return None if heard is None else (heard[1], heard[0].shape[0])
 
 
 def _heard(link: Link) -> tuple[np.ndarray, int] | None:
