@@ -22,7 +22,7 @@ PROMPT = "a red fox runs over the snow, golden hour, 35 mm, shallow depth of fie
 
 def fill(root: Path) -> None:
     import torch
-    from longtake.pipelines import store as stores
+    from longtake.pipelines.takes import store as stores
 
     # Flushing twenty thousand files to the disk would be most of the time, and none of it is measured.
     stores.flush = stores.flush_folder = lambda _: None

@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from comfy_api.latest import io, ui
 
-from ..pipelines import store
 from ..pipelines.bridge import bridge, check_bridge
+from ..pipelines.bundle.model import VideoModel
 from ..pipelines.chain import Chain as ChainValue
 from ..pipelines.chain import Join, Length
-from ..pipelines.model import VideoModel
 from ..pipelines.sampling import SamplingSettings
 from ..pipelines.stage import MAX_SEED, Stage
+from ..pipelines.takes import store
 from .progress import NodeProgress, say
 from .types import CATEGORY, Chain, ModelBundle, Sampling
 

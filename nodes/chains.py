@@ -6,10 +6,10 @@ from typing import Any
 
 from comfy_api.latest import io, ui
 
-from ..pipelines import chains, store
+from ..pipelines.bundle.model import VideoModel
 from ..pipelines.chain import Chain as ChainValue
 from ..pipelines.errors import Refusal
-from ..pipelines.model import VideoModel
+from ..pipelines.takes import chains, store
 from .progress import say
 from .types import CATEGORY, Chain, ModelBundle
 

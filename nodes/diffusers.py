@@ -5,9 +5,9 @@ from __future__ import annotations
 import folder_paths
 from comfy_api.latest import io
 
-from ..pipelines.diffusers_bundle import bundle_from_folder
-from ..pipelines.diffusers_folder import DEFAULT, VARIANTS, folders_below, open_folder
-from ..pipelines.diffusers_sampler import DiffusersSampler, Solver, as_sampler
+from ..pipelines.diffusers.bundle import bundle_from_folder
+from ..pipelines.diffusers.folder import DEFAULT, VARIANTS, folders_below, open_folder
+from ..pipelines.diffusers.sampler import DiffusersSampler, Solver, as_sampler
 from .load import describe
 from .progress import say
 from .types import CATEGORY, ModelBundle

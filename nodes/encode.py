@@ -15,14 +15,14 @@ from comfy_api.latest import Input, InputImpl, io, ui
 
 from ..pipelines.chain import Chain as ChainValue
 from ..pipelines.chain import Link
-from ..pipelines.encode import CRF, PRESET, PRESETS, encode
 from ..pipelines.errors import Refusal
 from ..pipelines.existing import FootageFrames
-from ..pipelines.frames import Film, FrameSource, Images, as_images
-from ..pipelines.sound import Sound, Waveform
-from ..pipelines.soundtrack import soundtrack
+from ..pipelines.film.encode import CRF, PRESET, PRESETS, encode
+from ..pipelines.film.frames import Film, FrameSource, Images, as_images
+from ..pipelines.film.sound import Sound, Waveform
+from ..pipelines.film.soundtrack import soundtrack
+from ..pipelines.film.video import LazyVideo, canvas_progress, frames_and_sound
 from ..pipelines.tail import decoded
-from ..pipelines.video import LazyVideo, canvas_progress, frames_and_sound
 from .progress import say, say_on_running
 from .types import CATEGORY, Chain
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from comfy_api.latest import Input, io
 
+from ..pipelines.bundle.model import VideoModel
 from ..pipelines.existing import begin_with
-from ..pipelines.model import VideoModel
-from ..pipelines.video import frames_and_sound
+from ..pipelines.film.video import frames_and_sound
 from .types import CATEGORY, Chain, ModelBundle
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..pipelines.lora import apply_lora, without_loras
-from ..pipelines.lora_choice import LoraChoice
-from ..pipelines.model import VideoModel
+from ..pipelines.bundle.model import VideoModel
+from ..pipelines.lora.apply import apply_lora, without_loras
+from ..pipelines.lora.choice import LoraChoice
 from .load import wan22_bundle
 from .lora import lora_names, lora_path
 

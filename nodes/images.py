@@ -11,8 +11,8 @@ import torch
 from comfy_api.latest import io
 from PIL import Image, ImageOps
 
+from ..pipelines.bundle.model import VideoModel
 from ..pipelines.errors import Refusal
-from ..pipelines.model import VideoModel
 from ..pipelines.pictures import best_size
 from .types import CATEGORY, ModelBundle
 

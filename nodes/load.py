@@ -8,10 +8,10 @@ import folder_paths
 from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 
-from ..pipelines.bundle import ModelFile, bundle_from_files, bundle_from_loaded
-from ..pipelines.bundle_ltx2 import Ltx2Files, ltx2_bundle
+from ..pipelines.bundle.files import ModelFile, bundle_from_files, bundle_from_loaded
+from ..pipelines.bundle.ltx2 import Ltx2Files, ltx2_bundle
+from ..pipelines.bundle.model import VideoModel
 from ..pipelines.families.wan22 import WAN22
-from ..pipelines.model import VideoModel
 from .progress import say
 from .types import CATEGORY, ModelBundle
 from .upstream import source_of

@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 
+from ..pipelines.bundle.model import VideoModel
 from ..pipelines.chain import Chain, Join, Length, Link, Transition, plan_clip
 from ..pipelines.errors import Refusal
 from ..pipelines.families import Carry
-from ..pipelines.model import VideoModel
 from ..pipelines.stage import Stage, check_stage
 from .foresight import Known, bundle_at, known_from
 

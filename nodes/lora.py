@@ -9,12 +9,12 @@ import comfy.utils
 import folder_paths
 from comfy_api.latest import io, ui
 
+from ..pipelines.bundle.model import VideoModel
+from ..pipelines.bundle.pairs import other_half
 from ..pipelines.errors import Refusal
-from ..pipelines.fuse import fuse
-from ..pipelines.lora import apply_lora
-from ..pipelines.lora_choice import AUTO, NONE, LoraChoice
-from ..pipelines.model import VideoModel
-from ..pipelines.pairs import other_half
+from ..pipelines.lora.apply import apply_lora
+from ..pipelines.lora.choice import AUTO, NONE, LoraChoice
+from ..pipelines.lora.fuse import fuse
 from .progress import say
 from .types import CATEGORY, ModelBundle
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from comfy_api.latest import Input, io
 
+from ..pipelines.bundle.model import VideoModel
 from ..pipelines.families import Settings
-from ..pipelines.model import VideoModel
+from ..pipelines.film.video import frames_and_sound
 from ..pipelines.retake import Retake, plan_retake, render_retake
 from ..pipelines.stage import MAX_SEED
-from ..pipelines.video import frames_and_sound
 from .progress import NodeProgress
 from .types import CATEGORY, Chain, ModelBundle, Sampling
 

@@ -10,10 +10,10 @@ from typing import Any
 from aiohttp import web
 from server import PromptServer
 
-from ..pipelines import chains, housekeeping, store
-from ..pipelines.disk import Damaged
 from ..pipelines.errors import Refusal
-from ..pipelines.store import KEY
+from ..pipelines.takes import chains, housekeeping, store
+from ..pipelines.takes.disk import Damaged
+from ..pipelines.takes.store import KEY
 from .planning import plan_of
 
 MAX_BODY = 2**20

@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from comfy_api.latest import io
 
-from ..pipelines import store
+from ..pipelines.bundle.model import VideoModel
 from ..pipelines.chain import Chain as ChainValue
 from ..pipelines.chain import Join, Length, Transition
 from ..pipelines.families import Carry, Keyframe, Settings
-from ..pipelines.model import VideoModel
 from ..pipelines.render import render_stages
 from ..pipelines.stage import MAX_SEED, Stage, check_stage
+from ..pipelines.takes import store
 from .lookahead import check_later_stages, count_later_stages
 from .progress import NodeProgress
 from .types import CATEGORY, Chain, Keyframes, ModelBundle, Sampling

@@ -6,8 +6,8 @@ import torch
 from comfy.model_management import InterruptProcessingException
 from comfy_api.latest import io, ui
 
+from ..pipelines.bundle.model import VideoModel
 from ..pipelines.errors import Refusal
-from ..pipelines.model import VideoModel
 from ..pipelines.sampling import SamplingSettings
 from ..pipelines.stage import MAX_SEED
 from ..pipelines.stills import read_prompts, render_stills

@@ -9,18 +9,18 @@ import torch
 from comfy_api.latest import io, ui
 from comfy_execution.graph_utils import ExecutionBlocker
 
-from ..pipelines import store
+from ..pipelines.bundle.model import VideoModel
 from ..pipelines.chain import Format, Length
 from ..pipelines.errors import Refusal
 from ..pipelines.families import Carry
-from ..pipelines.lora import apply_lora
-from ..pipelines.lora_choice import LoraChoice
-from ..pipelines.model import VideoModel
+from ..pipelines.lora.apply import apply_lora
+from ..pipelines.lora.choice import LoraChoice
 from ..pipelines.outlook import forecast
 from ..pipelines.render import render_stages
 from ..pipelines.sampling import SamplingSettings
 from ..pipelines.stage import Stage, check_stages
-from ..pipelines.storyboard import Plan, PlannedStage, Storyboard, parse, plan
+from ..pipelines.storyboard.storyboard import Plan, PlannedStage, Storyboard, parse, plan
+from ..pipelines.takes import store
 from .images import input_image
 from .lora import lora_names, lora_path
 from .progress import NodeProgress, say

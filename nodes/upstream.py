@@ -12,7 +12,7 @@ from comfy_api.internal import _ComfyNodeInternal, first_real_override
 
 import nodes as comfy_nodes
 
-from ..pipelines.identity import Source, Unidentified, digest
+from ..pipelines.takes.identity import Source, Unidentified, digest
 
 STARTED = time.time()
 Graph = Mapping[str, Mapping[str, Any]]

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from . import chains, store
 from .chain import Chain, Length, Link, Transition
 from .errors import Refusal
 from .families import Carry
 from .render import render_stages
 from .stage import Ready, Stage, check_stage
 from .tail import decoded, head_of
+from .takes import chains, store
 
 if TYPE_CHECKING:
-    from .model import VideoModel
+    from .bundle.model import VideoModel
     from .progress import Progress
 
 

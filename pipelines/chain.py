@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING
 from .errors import Refusal
 
 if TYPE_CHECKING:
+    from .bundle.model import VideoModel
     from .existing import Footage
-    from .model import VideoModel
-    from .store import Take
+    from .takes.store import Take
 
 MAX_STAGES = 1000  # well over an hour of film at the usual five seconds; more is a slip of the keyboard
 

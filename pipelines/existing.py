@@ -10,13 +10,13 @@ from typing import overload
 
 import numpy as np
 
+from .bundle.model import VideoModel
 from .chain import Chain, Clip, Join, Link
 from .errors import Refusal
-from .frames import Excerpt, FrameSource
-from .model import VideoModel
+from .film.frames import Excerpt, FrameSource
+from .film.retime import Fitted, at_rate
+from .film.sound import Sound, SoundExcerpt
 from .pictures import best_size, check_size
-from .retime import Fitted, at_rate
-from .sound import Sound, SoundExcerpt
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from .chain import Clip, Transition
 from .errors import Refusal
 from .families import FAMILIES, Carry, Mode
+from .film.sound import Waveform
 from .pictures import check_single
-from .sound import Waveform
 
 if TYPE_CHECKING:
     import torch
 
-    from .model import VideoModel
+    from .bundle.model import VideoModel
     from .stage import Stage
 
 

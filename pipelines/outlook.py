@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
-from . import store
-from .keys import Planned, look_up
 from .stage import Ready
+from .takes import store
+from .takes.keys import Planned, look_up
 
 Takes = list[dict[str, Any]]
 

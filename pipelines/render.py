@@ -9,14 +9,14 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from . import chains, housekeeping, store
 from .chain import Chain, Transition
 from .errors import Refusal
-from .keys import Planned, look_up
-from .resume import Checkpoint
+from .film.thumbnail import thumbnail
 from .stage import Ready, encode_prompts, facts_of, render_latents
 from .tail import tail_of
-from .thumbnail import thumbnail
+from .takes import chains, housekeeping, store
+from .takes.keys import Planned, look_up
+from .takes.resume import Checkpoint
 
 if TYPE_CHECKING:
     from .progress import Progress

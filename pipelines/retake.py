@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from . import store
 from .chain import Chain, Clip, Join, Link
 from .errors import Refusal
 from .existing import begin_with
 from .families import Mode, Settings
-from .frames import as_images
+from .film.frames import as_images
 from .given import check_able
 from .tail import encoded_sound
+from .takes import store
 
 if TYPE_CHECKING:
-    from .frames import FrameSource
-    from .model import VideoModel
+    from .bundle.model import VideoModel
+    from .film.frames import FrameSource
+    from .film.sound import Sound
     from .progress import Progress
-    from .sound import Sound
 
 
 @dataclass(frozen=True)

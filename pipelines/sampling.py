@@ -17,7 +17,7 @@ from .errors import Refusal
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
 
-    from .resume import Checkpoint
+    from .takes.resume import Checkpoint
 
 Conditioning = list[Any]  # ComfyUI's CONDITIONING
 StepCallback = Callable[[int, Any], None]  # steps done so far, preview or None

@@ -15,11 +15,11 @@ from .pictures import check_single, check_size, fit
 if TYPE_CHECKING:
     import torch
 
-    from . import store
-    from .model import Part, VideoModel
+    from .bundle.model import Part, VideoModel
     from .progress import Progress
-    from .resume import Checkpoint
     from .tail import Head, Tail
+    from .takes import store
+    from .takes.resume import Checkpoint
 
 MAX_SEED = 2**64 - 1
 

@@ -14,7 +14,7 @@ from .stage import MAX_SEED, Ready, Stage, check_stage, encode_prompts, render_l
 if TYPE_CHECKING:
     import torch
 
-    from .model import VideoModel
+    from .bundle.model import VideoModel
     from .progress import Progress
     from .sampling import SamplingSettings
 

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from . import store
 from .families import Carry
-from .frames import from_float
-from .sound import Sound, SoundExcerpt
+from .film.frames import from_float
+from .film.sound import Sound, SoundExcerpt
+from .takes import store
 
 if TYPE_CHECKING:
+    from .bundle.model import Part, VideoModel
     from .chain import Link
     from .existing import FootageFrames
-    from .model import Part, VideoModel
 
 
 CONTEXT = 10  # latents of sound (0.4 s) encoded before those of an overlap, which an encoder needs to begin with

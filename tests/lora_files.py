@@ -80,15 +80,15 @@ def weights_of(patcher: Any) -> dict[str, torch.Tensor]:
 
 def write(path: Path, keys: Mapping[str, torch.Tensor], metadata: dict[str, str] | None = None) -> Any:
     """A LoRA file of these tensors, opened."""
-    from longtake.pipelines.lora_file import open_lora
+    from longtake.pipelines.lora.file import open_lora
 
     save_file({key: tensor.contiguous() for key, tensor in keys.items()}, path, metadata)
     return open_lora(path.name, path)
 
 
 def match_with(base: Base, file: Any) -> Any:
-    from longtake.pipelines.lora_match import match
-    from longtake.pipelines.skeleton import skeleton_of_model
+    from longtake.pipelines.bundle.skeleton import skeleton_of_model
+    from longtake.pipelines.lora.match import match
 
     return match(file, skeleton_of_model(base.patcher.model), base.family.lora)
 
@@ -97,7 +97,7 @@ def patched_weights(
     base: Base, keys: Mapping[str, torch.Tensor], folder: Path, strength: float
 ) -> tuple[dict[str, torch.Tensor], Any]:
     """Weights of the model with a file applied, and the match; the model is left as it was."""
-    from longtake.pipelines.lora_patch import patch
+    from longtake.pipelines.lora.patch import patch
 
     file = write(folder / "lora.safetensors", keys)
     found = match_with(base, file)

@@ -152,7 +152,7 @@ def alone(base: Base, case: Case) -> str:
 
 
 def with_pack(base: Base, case: Case, folder: Path) -> str:
-    from longtake.pipelines.lora_patch import patch
+    from longtake.pipelines.lora.patch import patch
 
     file = write(folder / "lora.safetensors", case.keys, case.metadata)
     return verdict(base.weights(), as_patched(patch(base.patcher, file, match_with(base, file), STRENGTH)), case)

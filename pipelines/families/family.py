@@ -14,10 +14,10 @@ from .traits import LoraTraits
 if TYPE_CHECKING:
     import torch
 
-    from ..model import VideoModel
-    from ..resume import Checkpoint
+    from ..bundle.model import VideoModel
     from ..sampling import Conditioning, StepCallback
     from ..tail import Tail
+    from ..takes.resume import Checkpoint
 
 
 class Mode(str, Enum):

@@ -32,7 +32,7 @@ from .ltx2_sampling import DISTILLED_SIGMAS, Guidance, Ltx2Sampling, computed_si
 from .traits import LoraTraits
 
 if TYPE_CHECKING:
-    from ..model import VideoModel
+    from ..bundle.model import VideoModel
     from ..tail import Tail
 
 GRID = Grid(SLOT)

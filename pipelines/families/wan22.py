@@ -18,7 +18,7 @@ from .traits import LoraTraits
 from .wan22_lora import WAN_LORA
 
 if TYPE_CHECKING:
-    from ..model import Part, VideoModel
+    from ..bundle.model import Part, VideoModel
     from ..tail import Tail
 
 SLOT = 4  # frames per latent slot after the first, which holds one (causal video VAE)

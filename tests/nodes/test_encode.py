@@ -7,7 +7,7 @@ import pytest
 import torch
 from longtake.pipelines.chain import Chain, Clip, Grid, Join, Length, Link, Transition, plan_clip
 from longtake.pipelines.errors import Refusal
-from longtake.pipelines.footage import SoundTrack, VideoFile
+from longtake.pipelines.film.footage import SoundTrack, VideoFile
 
 PROMPT = {"1": {"class_type": "LongtakeEncodeVideo", "inputs": {}}}
 WORKFLOW = {"nodes": [{"id": 1}]}

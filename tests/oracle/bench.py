@@ -54,8 +54,8 @@ class Bench:
 
     @cache  # noqa: B019 - one bench lives as long as the session
     def bundle(self, name: str, variant: str = "default") -> Any:
-        from longtake.pipelines.diffusers_bundle import bundle_from_folder
-        from longtake.pipelines.diffusers_folder import open_folder
+        from longtake.pipelines.diffusers.bundle import bundle_from_folder
+        from longtake.pipelines.diffusers.folder import open_folder
 
         return bundle_from_folder(open_folder(name, [str(self.folders)], variant))
 

@@ -19,8 +19,8 @@ def odd_ones(given: dict[str, Any], needed: dict[str, Any]) -> float:
 def _wan(in_channels: int, out_channels: int, **shape: int) -> float:
     from accelerate import init_empty_weights
     from diffusers import WanTransformer3DModel
-    from longtake.pipelines.checkpoint import Outline
-    from longtake.pipelines.diffusers_wan import native_transformer, transformer_metadata, transformer_weights
+    from longtake.pipelines.bundle.checkpoint import Outline
+    from longtake.pipelines.diffusers.wan import native_transformer, transformer_metadata, transformer_weights
 
     with init_empty_weights():
         theirs = WanTransformer3DModel(in_channels=in_channels, out_channels=out_channels, **shape)
@@ -53,7 +53,7 @@ def wan_2_1(bench: Bench) -> float:
 def vaes(bench: Bench) -> float:
     from accelerate import init_empty_weights
     from diffusers import AutoencoderKLWan
-    from longtake.pipelines.diffusers_wan import native_vae, vae_weights
+    from longtake.pipelines.diffusers.wan import native_vae, vae_weights
 
     residual = {"base_dim": 160, "decoder_base_dim": 256, "z_dim": 48, "is_residual": True, "in_channels": 12,
                 "out_channels": 12, "patch_size": 2, "scale_factor_spatial": 16}  # fmt: skip
@@ -68,7 +68,7 @@ def vaes(bench: Bench) -> float:
 @row(GROUP, "UMT5-XXL", "UMT5EncoderModel: weights that do not fit", bound=0.0)
 def umt5(bench: Bench) -> float:
     from accelerate import init_empty_weights
-    from longtake.pipelines.diffusers_wan import native_text_encoder, text_encoder_shape, text_encoder_weights
+    from longtake.pipelines.diffusers.wan import native_text_encoder, text_encoder_shape, text_encoder_weights
     from transformers import UMT5Config, UMT5EncoderModel
 
     config = UMT5Config(d_ff=10240, d_kv=64, d_model=4096, num_heads=64, num_layers=24, vocab_size=256384)

@@ -106,7 +106,7 @@ def ti2v_image(bench: Bench) -> float:
 
 
 def _unipc(bench: Bench, name: str, kind: str, picture: bool, changes: Any) -> float:
-    from longtake.pipelines.diffusers_sampler import DiffusersSampler, Solver, as_sampler
+    from longtake.pipelines.diffusers.sampler import DiffusersSampler, Solver, as_sampler
 
     from tests.tiny.diffusers_wan import unipc
 

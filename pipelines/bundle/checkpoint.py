@@ -1,0 +1,91 @@
+"""What a model file is, read from its header alone."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..errors import Refusal
+
+SAFE_SUFFIXES = (".safetensors", ".sft")
+
+DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2": torch.float8_e5m2,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
+
+
+@dataclass(frozen=True)
+class Outline:
+    """Names, shapes and dtypes of a file's tensors, as meta tensors that hold no data."""
+
+    name: str
+    tensors: dict[str, torch.Tensor]
+    metadata: dict[str, str]
+
+
+def outline(path: str | os.PathLike[str]) -> Outline:
+    """Read the header of a safetensors file; costs milliseconds whatever its size.
+
+    Raises:
+        Refusal: the file is a pickle or another format, or its header is damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(path)
+    if path.suffix.lower() not in SAFE_SUFFIXES:
+        raise Refusal(
+            f"{path.name} is not a safetensors file. Formats that can run code when opened are not read; "
+            "convert it to .safetensors, or load it with its own loader and pass it through Use Loaded Models."
+        )
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {key: _hollow(file.get_slice(key)) for key in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise Refusal(
+            f"{path.name} cannot be read as a safetensors file ({error}). Download or copy it again."
+        ) from error
+    return Outline(path.name, tensors, metadata)
+
+
+def _hollow(part: Any) -> torch.Tensor:
+    # Types that torch has no name for only occur in quantised weights, whose dtype no detection looks at.
+    return torch.empty(part.get_shape(), dtype=DTYPES.get(part.get_dtype(), torch.uint8), device="meta")
+
+
+def model_config(file: Outline) -> dict[str, Any] | None:
+    """What ComfyUI's own detection makes of a diffusion model: its `unet_config`, or None if it knows no such model."""
+    from comfy import model_detection
+
+    prefix = model_detection.unet_prefix_from_state_dict(file.tensors)
+    if not any(key.startswith(prefix) for key in file.tensors):
+        prefix = ""
+    try:
+        return model_detection.detect_unet_config(file.tensors, prefix, metadata=file.metadata)
+    except (KeyError, IndexError, ZeroDivisionError, NotImplementedError):
+        # Detection indexes keys that a file of another kind does not have.
+        return None
+
+
+def vae_channels(file: Outline) -> int | None:
+    """Latent channels of a video VAE, or None where the layout is not one known here."""
+    for key, axis in (("conv2.weight", 0), ("decoder.1.weight", 1)):  # Wan's VAEs; TAEHV, its small stand-in
+        tensor = file.tensors.get(key)
+        if tensor is not None and tensor.ndim >= 4:
+            return int(tensor.shape[axis])
+    return None

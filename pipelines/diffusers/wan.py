@@ -1,0 +1,338 @@
+"""Wan in diffusers' layout as a bundle on ComfyUI's own classes: 2.2 T2V-A14B, I2V-A14B and TI2V-5B, and 2.1."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from ..bundle.checkpoint import Outline, model_config
+from ..bundle.model import Part, VideoModel, check_vae, weight_options
+from ..bundle.skeleton import PREFIX, skeleton_of_file
+from ..errors import Refusal
+from ..families import Mode, Variant
+from ..families.wan22 import WAN22
+from ..sampling import SamplingSettings, Split
+from ..takes.identity import Source
+from .folder import Component, DiffusersFolder
+from .keys import (
+    UMT5,
+    WAN_2_1_VAE,
+    WAN_2_2_VAE,
+    WAN_TRANSFORMER,
+    WAN_VAE_RESNETS,
+    check_whole,
+    renamed,
+)
+from .tokenizer import tokenizer_of, umt5_tokenizer
+
+PIPELINES = ("WanPipeline", "WanImageToVideoPipeline", "WanVideoToVideoPipeline")
+TRANSFORMER = "WanTransformer3DModel"
+VAE = "AutoencoderKLWan"
+TEXT_ENCODER = "UMT5EncoderModel"
+
+# wan/configs/shared_config.py and wan_t2v_14B.py of the Wan 2.1 release.
+WAN_2_1 = SamplingSettings(steps=50, cfg_high=5.0, cfg_low=5.0, shift=5.0, split=Split.SINGLE)
+
+
+def wan_bundle(folder: DiffusersFolder, weight_dtype: str) -> VideoModel:
+    """A bundle of a folder whose configs and headers are checked now and whose weights load when first needed.
+
+    Raises:
+        Refusal: a component is of an unknown class, not whole, or not what ComfyUI computes.
+    """
+    high, variant = _expert(folder, "transformer", weight_dtype)
+    low = None
+    if folder.has("transformer_2"):
+        low, other = _expert(folder, "transformer_2", weight_dtype)
+        if other != variant:
+            raise Refusal(
+                f"{folder.name}: transformer is {variant.name}, transformer_2 {other.name}; both must be one kind.",
+                field="folder",
+            )
+    variant, notes = _published(folder, variant, experts=1 if low is None else 2)
+    return VideoModel(
+        family=WAN22,
+        variant=variant,
+        high=high,
+        low=low,
+        text_encoder=_text_encoder(folder),
+        vae=_vae(folder, variant),
+        notes=notes,
+    )
+
+
+def transformer_metadata(config: Mapping[str, Any]) -> dict[str, str]:
+    """What ComfyUI's detection cannot read from shapes, as the metadata that it takes it from."""
+    shape = {
+        "num_heads": config["num_attention_heads"],
+        "text_dim": config["text_dim"],
+        "freq_dim": config["freq_dim"],
+        "eps": config["eps"],
+        "cross_attn_norm": config["cross_attn_norm"],
+        "patch_size": list(config["patch_size"]),
+    }
+    return {"config": json.dumps({"transformer": shape})}
+
+
+def transformer_weights(weights: Mapping[str, Any]) -> dict[str, Any]:
+    """A transformer's weights by ComfyUI's names."""
+    # Wan 2.1 image to video: diffusers makes it together with norm_added_k and never uses it.
+    return renamed({key: weight for key, weight in weights.items() if "norm_added_q" not in key}, WAN_TRANSFORMER)
+
+
+def vae_weights(weights: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
+    """A VAE's weights by ComfyUI's names."""
+    return renamed(weights, *(WAN_2_2_VAE if config.get("is_residual") else WAN_2_1_VAE))
+
+
+def text_encoder_weights(weights: Mapping[str, Any]) -> dict[str, Any]:
+    """A text encoder's weights by ComfyUI's names."""
+    return renamed(weights, UMT5)
+
+
+def _expert(folder: DiffusersFolder, name: str, weight_dtype: str) -> tuple[Part, Variant]:
+    component = folder.component(name, TRANSFORMER)
+    where = f"{folder.name}/{name}"
+    metadata = transformer_metadata(_complete(component, where))
+
+    def header() -> Outline:
+        return Outline(where, transformer_weights(component.outline()), metadata)
+
+    variant = _variant(header(), where)
+    check_whole(header().tensors, native_transformer(header()), where)
+
+    def load() -> Any:
+        from comfy.sd import load_diffusion_model_state_dict
+
+        weights = transformer_weights(component.load())
+        return load_diffusion_model_state_dict(weights, model_options=weight_options(weight_dtype), metadata=metadata)
+
+    options = (("weight_dtype", weight_dtype), ("metadata", metadata["config"]))
+    return Part(where, load, Source(component.files, options), header=header), variant
+
+
+def _complete(component: Component, where: str) -> Mapping[str, Any]:
+    """A transformer's config, with diffusers' defaults for what older ones leave out."""
+    defaults = {
+        "num_attention_heads": 40,
+        "text_dim": 4096,
+        "freq_dim": 256,
+        "eps": 1e-6,
+        "cross_attn_norm": True,
+        "patch_size": (1, 2, 2),
+        "attention_head_dim": 128,
+        "qk_norm": "rms_norm_across_heads",
+    }
+    config = {**defaults, **component.config}
+    if config["qk_norm"] != defaults["qk_norm"]:
+        raise Refusal(
+            f"{where}: qk_norm is {config['qk_norm']}; ComfyUI computes rms_norm_across_heads.", field="folder"
+        )
+    return config
+
+
+class _Shape:
+    def __init__(self, shape: tuple[int, ...]):
+        self.shape = shape
+
+
+def native_transformer(header: Outline) -> dict[str, _Shape]:
+    """The weights of what ComfyUI builds for a transformer."""
+    shapes = skeleton_of_file(header).shapes
+    return {key[len(PREFIX) :]: _Shape(shape) for key, shape in shapes.items() if key.startswith(PREFIX)}
+
+
+def _variant(header: Outline, where: str) -> Variant:
+    config = model_config(header)
+    if config is not None and config.get("model_type") == "i2v":
+        raise Refusal(
+            f"{where} is Wan 2.1 image to video, which looks at its image through CLIP; Wan 2.2 does without and can "
+            "be used.",
+            field="folder",
+        )
+    variant = None if config is None else WAN22.variant_of(config)
+    if variant is None:
+        raise Refusal(
+            f"{where} is not one of {', '.join(v.name for v in WAN22.variants)}, by the channels it takes and gives.",
+            field="folder",
+        )
+    return variant
+
+
+def _published(folder: DiffusersFolder, variant: Variant, experts: int) -> tuple[Variant, tuple[str, ...]]:
+    """The variant with what the folder says for itself: shift, boundary, and how timesteps meet a known first frame."""
+    sampling: Any = variant.sampling
+    boundary = folder.index.get("boundary_ratio")
+    notes: tuple[str, ...] = ()
+    if experts == 2 and boundary is None:
+        notes += (
+            f"{folder.name} gives no boundary_ratio; {sampling.boundary} is what {variant.name} was published with.",
+        )
+    if experts == 1 and variant.experts == 2:
+        sampling, variant = WAN_2_1, replace(variant, experts=1)
+    shift = _shift(folder)
+    sampling = replace(
+        sampling,
+        shift=sampling.shift if shift is None else shift,
+        boundary=sampling.boundary if boundary is None else float(boundary),
+    )
+    expand = bool(folder.index.get("expand_timesteps", False))
+    slots = variant.latent_channels == 48
+    if expand and not slots:
+        raise Refusal(
+            f"{folder.name}: expand_timesteps is set for a model of {variant.latent_channels} channels; ComfyUI gives "
+            "timesteps to single frames of TI2V-5B (48 channels) only.",
+            field="folder",
+        )
+    if slots and not expand:
+        # Such a model has never seen a clean frame among noisy ones.
+        variant = replace(variant, modes=frozenset({Mode.TEXT}), carries=frozenset())
+        notes += ("expand_timesteps is not set in its index, so it renders from text alone.",)
+    return replace(variant, sampling=sampling), notes
+
+
+def _shift(folder: DiffusersFolder) -> float | None:
+    """The flow shift of the folder's scheduler, or None where it states none."""
+    if not folder.has("scheduler"):
+        return None
+    config = folder.config("scheduler", "scheduler_config.json")
+    kind = config.get("_class_name")
+    flow = config.get("prediction_type") == "flow_prediction" and config.get("use_flow_sigmas")
+    if kind == "FlowMatchEulerDiscreteScheduler" and not config.get("use_dynamic_shifting"):
+        shift = config.get("shift")
+    elif kind in ("UniPCMultistepScheduler", "DPMSolverMultistepScheduler") and flow:
+        shift = config.get("flow_shift")
+    else:
+        raise Refusal(
+            f"{folder.name}: its scheduler is {kind}{'' if flow else ' without flow prediction'}; Wan is sampled with "
+            "UniPCMultistepScheduler, DPMSolverMultistepScheduler or FlowMatchEulerDiscreteScheduler at a fixed shift.",
+            field="folder",
+        )
+    return None if shift is None else float(shift)
+
+
+def _vae(folder: DiffusersFolder, variant: Variant) -> Part:
+    component = folder.component("vae", VAE)
+    where, config = f"{folder.name}/vae", component.config
+    _check_vae_config(config, where)
+    check_vae(variant, where, int(config.get("z_dim", 16)))
+    check_whole(vae_weights(component.outline(), config), native_vae(config), where)
+
+    def load() -> Any:
+        import comfy.sd
+
+        try:
+            vae = comfy.sd.VAE(sd=vae_weights(component.load(), config))
+        except RuntimeError as error:
+            # ComfyUI builds the Wan 2.2 VAE at one width.
+            raise Refusal(f"{where} has a width that ComfyUI cannot load ({error}).", field="folder") from None
+        vae.throw_exception_if_invalid()
+        return vae
+
+    return Part(where, load, Source(component.files))
+
+
+def _check_vae_config(config: Mapping[str, Any], where: str) -> None:
+    """Raise `Refusal` where a config says other than what ComfyUI has fixed in its code."""
+    from comfy import latent_formats
+
+    fixed = {
+        "dim_mult": [1, 2, 4, 4],
+        "num_res_blocks": WAN_VAE_RESNETS,
+        "attn_scales": [],
+        "temperal_downsample": [False, True, True],
+    }
+    for key, value in fixed.items():
+        given = config.get(key, value)
+        if (list(given) if isinstance(given, (list, tuple)) else given) != value:
+            raise Refusal(f"{where}: {key} is {given}; ComfyUI computes {value}.", field="folder")
+    native: Any = latent_formats.Wan22() if config.get("z_dim", 16) == 48 else latent_formats.Wan21()
+    for key in ("latents_mean", "latents_std"):
+        given, known = config.get(key), getattr(native, key).flatten().tolist()
+        if given is not None and (len(given) != len(known) or max(abs(a - b) for a, b in zip(given, known)) > 1e-5):  # noqa: B905
+            raise Refusal(f"{where}: its {key} are not those that ComfyUI normalises latents with.", field="folder")
+
+
+def native_vae(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The weights of ComfyUI's class for a VAE, as meta tensors."""
+    import torch
+    from comfy.ldm.wan import vae, vae2_2
+
+    shape: dict[str, Any] = {
+        "z_dim": config.get("z_dim", 16),
+        "dim_mult": [1, 2, 4, 4],
+        "num_res_blocks": WAN_VAE_RESNETS,
+        "attn_scales": [],
+        "temperal_downsample": [False, True, True],
+    }
+    width = config.get("base_dim", 96)
+    with torch.device("meta"):
+        if config.get("is_residual"):
+            wide: Any = vae2_2.WanVAE(dim=width, dec_dim=config.get("decoder_base_dim") or width, **shape)
+            return dict(wide.state_dict())
+        return dict(vae.WanVAE(dim=width, **shape).state_dict())
+
+
+def _text_encoder(folder: DiffusersFolder) -> Part:
+    component = folder.component("text_encoder", TEXT_ENCODER)
+    where = f"{folder.name}/text_encoder"
+    shape = text_encoder_shape(component.config, where)
+    check_whole(text_encoder_weights(component.outline()), native_text_encoder(shape), where)
+    tokenizer = tokenizer_of(folder)
+
+    def load() -> Any:
+        import comfy.sd
+        import comfy.utils
+        import folder_paths
+        from comfy.text_encoders.wan import te
+
+        weights = text_encoder_weights(component.load())
+        return comfy.sd.CLIP(
+            # The precision of the files, as ComfyUI's loader keeps it.
+            _Target(te(dtype_t5=comfy.utils.weight_dtype(weights)), umt5_tokenizer(tokenizer, int(shape["d_model"]))),
+            embedding_directory=folder_paths.get_folder_paths("embeddings"),
+            parameters=comfy.utils.calculate_parameters(weights),
+            state_dict=[weights],
+            model_options={"umt5xxl_model_config": shape},
+        )
+
+    return Part(where, load, Source((*component.files, tokenizer), (("config", json.dumps(shape, sort_keys=True)),)))
+
+
+class _Target:
+    """What ComfyUI's CLIP is told to build."""
+
+    def __init__(self, clip: Any, tokenizer: Any):
+        self.params: dict[str, Any] = {}
+        self.clip = clip
+        self.tokenizer = tokenizer
+
+
+def text_encoder_shape(config: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """ComfyUI's config of a UMT5 of any size.
+
+    Raises:
+        Refusal: it computes otherwise than ComfyUI's class.
+    """
+    fixed = {
+        "feed_forward_proj": "gated-gelu",
+        "relative_attention_num_buckets": 32,
+        "relative_attention_max_distance": 128,
+        "layer_norm_epsilon": 1e-6,
+    }
+    for key, value in fixed.items():
+        if config.get(key, value) != value:
+            raise Refusal(f"{where}: {key} is {config[key]}; ComfyUI computes {value}.", field="folder")
+    sizes = {key: config[key] for key in ("d_ff", "d_kv", "d_model", "num_heads", "num_layers", "vocab_size")}
+    return {**sizes, "dense_act_fn": "gelu_pytorch_tanh", "is_gated_act": True, "model_type": "umt5"}
+
+
+def native_text_encoder(shape: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The weights of ComfyUI's class for a UMT5, as meta tensors."""
+    import torch
+    from comfy import ops
+    from comfy.text_encoders.t5 import T5
+
+    return dict(T5(shape, torch.float32, torch.device("meta"), ops.manual_cast).state_dict())

@@ -1,0 +1,229 @@
+"""A film as a stream of frames.
+
+Every source here yields frames `[H, W, 3]`, uint16 RGB, 0..65535, one at a time, and holds no more than the few it is
+working on, however long the film is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from ..chain import Chain, Link
+from ..errors import Refusal
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..existing import FootageFrames
+
+
+class FrameSource(Protocol):
+    """Frames that can be read from any point of the film, in order."""
+
+    width: int
+    height: int
+    frame_rate: Fraction
+    frame_count: int
+
+    def frames(self, start: int = 0, stop: int | None = None) -> Iterator[np.ndarray]:
+        """Yield frames [start, stop), each `[H, W, 3]` uint16 RGB; read them before asking for the next."""
+
+
+class Film:
+    """A chain read as frames: trimmed, joined and blended while it is read.
+
+    A clip is opened when the film reaches it and let go when the film has passed it.
+
+    Args:
+        chain: what to show.
+        decoded: opens the pixels of one link, `[T, H, W, 3]` uint16, usually a memory-mapped file.
+
+    Raises:
+        Refusal: the chain has no stages; later, while reading, a clip that does not have the shape it was planned with.
+    """
+
+    def __init__(self, chain: Chain, decoded: Callable[[Link], np.ndarray | FootageFrames]):
+        if not chain.links:
+            raise Refusal("the chain has no stages; connect at least one Chain Stage", field="chain")
+        self.chain = chain
+        self.decoded = decoded
+        self.width = chain.width
+        self.height = chain.height
+        self.frame_rate = chain.fps
+        self.frame_count = chain.frames
+
+    def frames(self, start: int = 0, stop: int | None = None) -> Iterator[np.ndarray]:
+        start, stop = bounds(start, stop, self.frame_count)
+        clips: dict[int, np.ndarray | FootageFrames] = {}
+        for scene in _scenes(self.chain):
+            first, last = max(start, scene.start), min(stop, scene.stop)
+            if first >= last:
+                continue
+            clips = {index: clips[index] if index in clips else self._open(index) for index in scene.clips}
+            for frame in range(first, last):
+                yield scene.read(clips, frame)
+
+    def _open(self, index: int) -> np.ndarray | FootageFrames:
+        link = self.chain.links[index]
+        clip = self.decoded(link)
+        planned = (link.clip.frames, self.height, self.width, 3)
+        if clip.shape != planned or clip.dtype != np.uint16:
+            raise Refusal(
+                f"its stored frames are {list(clip.shape)} {clip.dtype}, and the chain was planned with "
+                f"{list(planned)} uint16; render the stage again",
+                stage=index + 1,
+            )
+        return clip
+
+
+class Images:
+    """A batch of images `[T, H, W, 3]`, float 0..1 (ComfyUI's IMAGE), as a stream of frames.
+
+    Raises:
+        Refusal: another shape; while reading, an image that holds NaN.
+    """
+
+    def __init__(self, images: torch.Tensor, frame_rate: Fraction):
+        if images.ndim != 4 or images.shape[-1] != 3:
+            raise Refusal(
+                f"images of shape {list(images.shape)} are given; RGB images [frames, height, width, 3] are needed "
+                "(an alpha channel has to be split off first)",
+                field="images",
+            )
+        self.images = images
+        self.frame_rate = frame_rate
+        self.frame_count, self.height, self.width, _ = images.shape
+
+    def frames(self, start: int = 0, stop: int | None = None) -> Iterator[np.ndarray]:
+        for index in range(*bounds(start, stop, self.frame_count)):
+            image = self.images[index].detach().cpu().float().numpy()
+            if np.isnan(image).any():
+                raise Refusal(f"image {index} holds values that are not numbers (NaN)", field="images")
+            yield from_float(image)
+
+
+class Excerpt:
+    """Frames [start, stop) of another source."""
+
+    def __init__(self, source: FrameSource, start: int, stop: int):
+        self.source = source
+        self.start, self.stop = bounds(start, stop, source.frame_count)
+        self.width = source.width
+        self.height = source.height
+        self.frame_rate = source.frame_rate
+        self.frame_count = self.stop - self.start
+
+    def frames(self, start: int = 0, stop: int | None = None) -> Iterator[np.ndarray]:
+        start, stop = bounds(start, stop, self.frame_count)
+        return self.source.frames(self.start + start, self.start + stop)
+
+
+def to_uint8(frame: np.ndarray) -> np.ndarray:
+    """Bring uint16 values to 8 bits, rounded to nearest: round(x / 257), exactly."""
+    # x / 257 = x * 255 / 65535; over 16 bits, multiply, add and shift give the nearest whole number
+    scaled = frame.astype(np.uint32)
+    scaled *= 255
+    scaled += 32895
+    scaled >>= 16
+    return scaled.astype(np.uint8)
+
+
+def from_float(images: np.ndarray) -> np.ndarray:
+    """Bring float values 0..1 to uint16 0..65535, rounded to nearest; values outside are clipped."""
+    scaled = np.multiply(images, np.float32(65535), dtype=np.float32)
+    np.clip(scaled, 0, 65535, out=scaled)
+    np.rint(scaled, out=scaled)
+    return scaled.astype(np.uint16)
+
+
+def as_images(source: FrameSource, start: int = 0, stop: int | None = None) -> torch.Tensor:
+    """Read frames [start, stop) into one IMAGE batch `[T, H, W, 3]` float32 0..1: all of them in memory at once."""
+    import torch
+
+    start, stop = bounds(start, stop, source.frame_count)
+    images = np.empty((stop - start, source.height, source.width, 3), np.float32)
+    for image, frame in zip(images, source.frames(start, stop), strict=True):
+        np.divide(frame, np.float32(65535), out=image)
+    return torch.from_numpy(images)
+
+
+def fade_weights(frames: int) -> np.ndarray:
+    """Weight of the incoming clip in each frame of a fade: evenly from 0 to 1, both reached; 0.5 for a single frame."""
+    return np.linspace(0, 1, frames, dtype=np.float32) if frames > 1 else np.array([0.5], np.float32)
+
+
+def blend(outgoing: np.ndarray, incoming: np.ndarray, weight: float) -> np.ndarray:
+    """Mix two frames `[H, W, 3]` uint16 in linear light, as two exposures of one film would mix.
+
+    Pixels are taken as sRGB (IEC 61966-2-1) on the way in and out; a weight of 0 or 1 gives back its frame exactly.
+    """
+    linear = _linear_light()
+    weight = np.float32(weight)
+    mixed = linear[outgoing]
+    mixed *= 1 - weight
+    mixed += weight * linear[incoming]
+    low = mixed * np.float32(12.92)
+    curve = np.power(mixed, np.float32(1 / 2.4))
+    curve *= np.float32(1.055)
+    curve -= np.float32(0.055)
+    return from_float(np.where(mixed <= np.float32(0.0031308), low, curve))
+
+
+@cache
+def _linear_light() -> np.ndarray:
+    """sRGB 0..65535 to linear light 0..1: all 65536 answers, float32."""
+    value = np.arange(65536) / 65535
+    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """Frames [start, stop) of the film that are made the same way: from one clip, or by a fade between two.
+
+    Attributes:
+        clips: the clip shown, or the outgoing and the incoming one.
+        offsets: film frame under frame 0 of each of them.
+    """
+
+    start: int
+    stop: int
+    clips: tuple[int, ...]
+    offsets: tuple[int, ...]
+
+    def read(self, clips: Mapping[int, np.ndarray | FootageFrames], frame: int) -> np.ndarray:
+        shown = [
+            np.asarray(clips[index][frame - offset]) for index, offset in zip(self.clips, self.offsets, strict=True)
+        ]
+        if len(shown) == 1:
+            return shown[0]
+        outgoing, incoming = shown
+        return blend(outgoing, incoming, fade_weights(self.stop - self.start)[frame - self.start])
+
+
+def _scenes(chain: Chain) -> Iterator[_Scene]:
+    spans = chain.spans
+    end = 0
+    before = 0
+    for index, span in enumerate(spans):
+        start = end - span.fade_in
+        offset = start - span.first
+        fade_out = spans[index + 1].fade_in if index + 1 < len(spans) else 0
+        if span.fade_in:
+            yield _Scene(start, end, (index - 1, index), (before, offset))
+        end = start + span.stop - span.first
+        yield _Scene(start + span.fade_in, end - fade_out, (index,), (offset,))
+        before = offset
+
+
+def bounds(start: int, stop: int | None, count: int) -> tuple[int, int]:
+    """Where [start, stop) lies in `count` frames; a stop of None is the end. Refuses what lies outside."""
+    stop = count if stop is None else stop
+    if not 0 <= start <= stop <= count:
+        raise Refusal(f"frames {start} to {stop} are asked of a film that has {count}")
+    return start, stop

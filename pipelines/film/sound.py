@@ -1,0 +1,68 @@
+"""Sound as a stream of samples, so that a long film's sound need not be in memory as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import numpy as np
+
+from ..errors import Refusal
+
+BLOCK = 65536  # samples handed over at a time: about 1.4 s at 48 kHz
+
+
+class Sound(Protocol):
+    """Samples from the first to the last."""
+
+    sample_rate: int
+    channels: int
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        """Yield `[channels, n]` float32, nominally -1..1, n at most a few seconds."""
+
+
+class Waveform:
+    """ComfyUI's AUDIO, `{"waveform": [1, C, N] float, "sample_rate": int}`, as a stream of samples.
+
+    Raises:
+        Refusal: more than one piece of audio in the batch, or a shape of another kind.
+    """
+
+    def __init__(self, audio: dict):
+        self.waveform = audio["waveform"]
+        self.sample_rate = int(audio["sample_rate"])
+        if self.waveform.ndim != 3 or self.waveform.shape[0] != 1:
+            raise Refusal(
+                f"audio of shape {list(self.waveform.shape)} is given; one piece [1, channels, samples] is needed",
+                field="audio",
+            )
+        self.channels = int(self.waveform.shape[1])
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        for first in range(0, self.waveform.shape[2], BLOCK):
+            block = self.waveform[0, :, first : first + BLOCK]
+            if hasattr(block, "detach"):
+                block = block.detach().cpu().float().numpy()
+            yield np.asarray(block, np.float32)
+
+
+class SoundExcerpt:
+    """Samples [start, stop) of another sound, or fewer where it ends before."""
+
+    def __init__(self, sound: Sound, start: int, stop: int):
+        self.sound = sound
+        self.start = start
+        self.stop = stop
+        self.sample_rate = sound.sample_rate
+        self.channels = sound.channels
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        at = 0
+        for block in self.sound.blocks():
+            if at >= self.stop:
+                return
+            piece = block[:, max(self.start - at, 0) : self.stop - at]
+            at += block.shape[1]
+            if piece.shape[1]:
+                yield piece

@@ -1,0 +1,60 @@
+"""The sound of a rendered chain: what its takes and the video it began with are heard as."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..tail import decoded_sound
+from .sound_clock import FilmSound
+
+if TYPE_CHECKING:
+    from ..chain import Chain, Link
+    from .sound import Sound
+
+
+def soundtrack(chain: Chain) -> FilmSound | None:
+    """The chain heard as one stream, at the sample rate of the first link that is heard; None where none is."""
+    for link in chain.links:
+        form = _format(link)
+        if form is not None:
+            rate, channels = form
+            return FilmSound(chain, partial(_as, rate=rate, channels=channels), rate, channels)
+    return None
+
+
+def _format(link: Link) -> tuple[int, int] | None:
+    """Samples a second and channels of a link, or None for a silent one; a video's sound is not read to tell."""
+    if link.footage is not None:
+        sound = link.footage.sound
+        return None if sound is None else (sound.sample_rate, sound.channels)
+    heard = decoded_sound(link)
+    return None if heard is None else (heard[1], heard[0].shape[0])
+
+
+def _heard(link: Link) -> tuple[np.ndarray, int] | None:
+    if link.footage is None:
+        return decoded_sound(link)
+    sound: Sound | None = link.footage.sound
+    if sound is None:
+        return None
+    blocks = list(sound.blocks())
+    return np.concatenate(blocks or [np.zeros((sound.channels, 0), np.float32)], axis=1), sound.sample_rate
+
+
+def _as(link: Link, rate: int, channels: int) -> np.ndarray | None:
+    """The sound of a link `[channels, samples]` at a rate; one channel is heard from all, more are mixed to one."""
+    heard = _heard(link)
+    if heard is None:
+        return None
+    sound, own_rate = heard
+    if own_rate != rate:
+        import torch
+        from torchaudio.functional import resample
+
+        sound = resample(torch.from_numpy(np.ascontiguousarray(sound)), own_rate, rate).numpy()
+    if sound.shape[0] != channels:
+        sound = np.repeat(sound.mean(0, keepdims=True), channels, axis=0)
+    return sound

@@ -1,0 +1,68 @@
+"""LoRA files as somebody chose them, on a node or in a storyboard."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from .. import document as doc
+from ..errors import Refusal
+
+NONE = "none"
+AUTO = "auto"  # the other half of the pair, found by its name
+
+
+@dataclass(frozen=True)
+class LoraChoice:
+    """Names in ComfyUI's loras folder, `NONE` or `AUTO`.
+
+    Args:
+        high: for the high-noise expert, or for the only diffusion model.
+        low: for the low-noise expert.
+        strength_high, strength_low: factor of the change; 0 leaves the expert as it is.
+    """
+
+    high: str = NONE
+    low: str = AUTO
+    strength_high: float = 1.0
+    strength_low: float = 1.0
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "high": self.high,
+            "low": self.low,
+            "strength_high": self.strength_high,
+            "strength_low": self.strength_low,
+        }
+
+
+def read_loras(value: Any) -> tuple[LoraChoice, ...]:
+    """The `loras` of a storyboard: a list of tables, in the order they are applied.
+
+    A half that is left out is found by the name of the other.
+
+    Raises:
+        Refusal: naming the entry and the field.
+    """
+    return tuple(_choice(table, f"loras[{index}]") for index, table in enumerate(doc.tables(value)))
+
+
+def _choice(table: Any, place: str) -> LoraChoice:
+    given = doc.read_fields(table, _FIELDS, inside=place)
+    if not {given.get("high", NONE), given.get("low", NONE)} - {NONE, AUTO}:
+        raise Refusal("no file is named; give high, low or both", field=place)
+    return LoraChoice(
+        given.get("high", AUTO), given.get("low", AUTO), given.get("strength_high", 1.0), given.get("strength_low", 1.0)
+    )
+
+
+def _lora_name(value: Any) -> str:
+    return doc.file_name(value, "a LoRA", "loras folder")
+
+
+_FIELDS: dict[str, doc.Check] = {
+    "high": _lora_name,
+    "low": _lora_name,
+    "strength_high": doc.number,
+    "strength_low": doc.number,
+}

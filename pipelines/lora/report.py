@@ -1,0 +1,221 @@
+"""How much of a LoRA file a model takes, in words; and when that is so little that nothing should be rendered."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from ..bundle.pairs import noise_level
+from ..errors import Refusal
+from ..families import FAMILIES, Family
+from .file import LoraFile
+from .match import Match
+from .names import format_of
+
+SHOWN = 3  # keys that a message names
+
+# Telling parts of keys of models that no family here is about.
+OTHERS = (
+    (r"double_blocks|single_blocks|single_transformer_blocks", "Flux or HunyuanVideo"),
+    (r"joint_blocks|context_block", "Stable Diffusion 3"),
+    (r"input_blocks|down_blocks|mid_block|lora_te1?_text_model", "Stable Diffusion"),
+    (r"img_mlp|txt_mlp|add_q_proj", "Qwen-Image"),
+    (r"noise_refiner|context_refiner", "Lumina or Z-Image"),
+)
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """What became of one file on one diffusion model.
+
+    Args:
+        place: the model it is for: "high noise", "low noise" or "model".
+        total: keys meant for it; `used` of them change a weight, `harmless` (reason -> number) need not.
+        native: how many ComfyUI takes without this pack.
+        missed: the keys left over.
+        weights: how many weights are changed, of `of_weights`.
+    """
+
+    file: str
+    place: str
+    strength: float
+    format: str
+    base: str | None
+    ranks: tuple[int, ...]
+    scales: tuple[float, ...]
+    total: int
+    used: int
+    native: int
+    harmless: dict[str, int]
+    missed: tuple[str, ...]
+    weights: int
+    of_weights: int
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def whole(self) -> bool:
+        return not self.missed
+
+    @property
+    def percent(self) -> float:
+        """Used keys of those that a model of this kind could use, 0..100."""
+        return 100 * self.used / max(1, self.used + len(self.missed))
+
+    def lines(self) -> list[str]:
+        """The report, one fact a line."""
+        said = [f"{self.place}: {self.file} at {self.strength:g}"]
+        said.append(f"  format: {self.format}")
+        said.append(f"  trained for: {self.base or 'the file does not say'}")
+        if self.ranks:
+            said.append(f"  rank {_range(self.ranks)}, alpha / rank {_range(self.scales)}")
+        renamed = self.used - self.native
+        note = f", {renamed} of them renamed" if renamed > 0 else ""
+        said.append(f"  keys: {self.used} of {self.total} used ({self.percent:.4g} %){note}")
+        said.append(f"  weights changed: {self.weights} of {self.of_weights}")
+        said += [f"  left out, which does no harm: {count} keys, {why}" for why, count in self.harmless.items()]
+        said += [f"  {self.warning()}"] if self.missed else []
+        said += [f"  {remark}" for remark in self.remarks]
+        return said
+
+    def warning(self) -> str:
+        return (
+            f"WARNING: only {self.percent:.4g} % of {self.file} fits; {len(self.missed)} keys find no weight: "
+            f"{_first(self.missed)}"
+        )
+
+
+def coverage(file: LoraFile, found: Match, family: Family, place: str, strength: float, of_weights: int) -> Coverage:
+    """Judge a match.
+
+    Raises:
+        Refusal: nothing matches, or a change has another shape than its weight.
+    """
+    left = {key: family.lora.why_harmless(key) for key in found.missed}
+    report = Coverage(
+        file=file.name,
+        place=place,
+        strength=strength,
+        format=format_of(found.keys or file.tensors),
+        base=base_of(file),
+        ranks=found.ranks,
+        scales=found.scales,
+        total=len(found.keys),
+        used=len(found.names),
+        native=found.native,
+        harmless=dict(Counter(why for why in left.values() if why)),
+        missed=tuple(key for key, why in left.items() if why is None),
+        weights=len(found.weights),
+        of_weights=of_weights,
+        remarks=_remarks(file, place),
+    )
+    if not found.weights:
+        raise Refusal(_nothing_matches(file, found, report, family))
+    if found.misfits:
+        raise Refusal(_does_not_fit(found, report, file))
+    return report
+
+
+def base_of(file: LoraFile) -> str | None:
+    """The model a file was trained for, as far as its keys, shapes and metadata show it."""
+    trained = next((base for base in (f.lora.base(file.bare_shapes) for f in FAMILIES) if base), None)
+    if trained is None:
+        joined = " ".join(file.tensors)
+        trained = next((name for pattern, name in OTHERS if re.search(pattern, joined)), None)
+    said = _metadata_base(file.metadata)
+    if said is None:
+        return trained
+    return f"{trained}; its metadata says {said}" if trained else said
+
+
+def _metadata_base(metadata: dict[str, str]) -> str | None:
+    for name in ("modelspec.architecture", "ss_base_model_version", "base_model", "ss_sd_model_name"):
+        value = metadata.get(name, "").strip()
+        if value and value != "None":
+            return value[:80]
+    return None
+
+
+def level_of(file: LoraFile) -> str | None:
+    """ "high" or "low", where the file's name or the timesteps in its metadata say for which expert it was trained."""
+    named = noise_level(file.name)
+    return named if named is not None else _trained_level(file.metadata)
+
+
+def _trained_level(metadata: dict[str, str]) -> str | None:
+    """musubi-tuner writes the range of timesteps, 0..1000; the experts change over at 875 or 900."""
+    first, last = (_number(metadata.get(f"ss_{end}_timestep")) for end in ("min", "max"))
+    if first is not None and first >= 800:
+        return "high"
+    if last is not None and last <= 950:
+        return "low"
+    return None
+
+
+def _number(text: Any) -> float | None:
+    try:
+        return float(json.loads(text))
+    except (TypeError, ValueError):
+        return None
+
+
+def _remarks(file: LoraFile, place: str) -> tuple[str, ...]:
+    level = level_of(file)
+    if level is None or place not in ("high noise", "low noise") or place.startswith(level):
+        return ()
+    return (f"WARNING: {file.name} is a {level}-noise file by its name or metadata, and this is the {place} place.",)
+
+
+def _nothing_matches(file: LoraFile, found: Match, report: Coverage, family: Family) -> str:
+    if not found.keys:
+        reason = "all its keys are for the other expert; choose it there"
+    elif report.base is not None:
+        reason = f"it was trained for {report.base}, and this bundle is {family.title}"
+    else:
+        reason = "it was trained for another kind of model, or is written in a format not known here"
+    keys = found.keys or tuple(file.tensors)
+    return (
+        f"not one of the {len(keys)} keys of {file.name} fits the {_model_of(report.place)} "
+        f"(format: {report.format}). First keys: {_first(keys)}. The likely reason: {reason}."
+    )
+
+
+def _does_not_fit(found: Match, report: Coverage, file: LoraFile) -> str:
+    shown = "; ".join(
+        f"{one.weight} is {_size(one.wanted)}, the file has {_size(one.given)}" if one.wanted else f"no {one.weight}"
+        for one in found.misfits[:SHOWN]
+    )
+    reason = f"it was trained for {report.base}" if report.base else "it was trained for a model of another size"
+    if any("patch_embedding" in one.weight for one in found.misfits):
+        reason = (
+            "the patch embedding tells text-to-video from image-to-video models, and this file was trained for the "
+            "other kind"
+        )
+    level = level_of(file)
+    if level is not None and report.place.endswith("noise") and not report.place.startswith(level):
+        reason += f"; it is also a {level}-noise file in the {report.place} place"
+    return (
+        f"{len(found.misfits)} of the {report.weights} weights that {file.name} changes "
+        f"{'has' if len(found.misfits) == 1 else 'have'} another shape in the "
+        f"{_model_of(report.place)} (format: {report.format}): {shown}. The likely reason: {reason}."
+    )
+
+
+def _model_of(place: str) -> str:
+    return place if place == "model" else f"{place} model"
+
+
+def _first(keys: tuple[str, ...]) -> str:
+    more = f" and {len(keys) - SHOWN} more" if len(keys) > SHOWN else ""
+    return ", ".join(keys[:SHOWN]) + more
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) or "a single number"
+
+
+def _range(values: tuple[float, ...]) -> str:
+    low, high = min(values), max(values)
+    return f"{low:g}" if low == high else f"{low:g} to {high:g}"

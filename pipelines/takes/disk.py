@@ -1,0 +1,100 @@
+"""Files that exist wholly or not at all, and that tell when they have been changed since."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import Refusal
+
+FULL = (errno.ENOSPC, errno.EDQUOT) if hasattr(errno, "EDQUOT") else (errno.ENOSPC,)
+READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
+SEAL = "check"
+
+
+class Damaged(Exception):
+    """What lies on disk is not what was written there; the message says what is wrong with it."""
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file under another name, flush it to the disk and rename it.
+
+    Raises:
+        Refusal: the disk is full; nothing is left behind.
+    """
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+    try:
+        with room_for(path):
+            write(partial)
+            flush(partial)
+            os.replace(partial, path)
+            flush_folder(path.parent)
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def room_for(path: Path) -> Iterator[None]:
+    """Say in plain words that the disk is full, where that is why writing failed."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise Refusal(
+            f"the disk that holds {path.parent} is full, so this cannot be kept. What was stored before is whole; "
+            "free some space and queue again."
+        ) from error
+
+
+def flush(path: Path) -> None:
+    with open(path, "rb+") as file:
+        os.fsync(file.fileno())
+
+
+def flush_folder(path: Path) -> None:
+    """Make names in a folder last; where a system cannot open folders (Windows) it does so by itself."""
+    with contextlib.suppress(OSError):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def sealed(document: Mapping[str, Any]) -> bytes:
+    """JSON with a hash of itself in it; `unsealed` reads it."""
+    return json.dumps({**document, SEAL: _hash(document)}, allow_nan=False).encode()
+
+
+def unsealed(data: bytes, formats: tuple[str, ...]) -> dict[str, Any]:
+    """A document that `sealed` wrote, in one of the formats that can be read.
+
+    Raises:
+        Damaged: it is none, has changed since, or is of another format.
+    """
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise Damaged(f"not readable as JSON ({error})") from None
+    if not isinstance(document, dict) or SEAL not in document:
+        raise Damaged("not a file that was written here")
+    document.pop(SEAL)
+    # Byte for byte, because the last digit of a long number can change without changing the number.
+    if sealed(document) != data:
+        raise Damaged("its content has changed since it was written")
+    if document.get("format") not in formats:
+        raise Damaged(f"of the format {document.get('format')}, and this version reads {', '.join(formats)}")
+    return document
+
+
+def _hash(document: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(document, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -1,0 +1,450 @@
+"""Storyboards: what documents become, what they plan, and how a bad one is answered."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from longtake.pipelines.chain import Clip, Format, Grid, Join, Length, Transition, plan_clip
+from longtake.pipelines.document import read_prompts
+from longtake.pipelines.errors import Refusal
+from longtake.pipelines.lora.choice import LoraChoice
+from longtake.pipelines.storyboard.storyboard import (
+    BOARD,
+    DEFAULTS,
+    STAGE,
+    Plan,
+    StageEntry,
+    Storyboard,
+    parse,
+    plan,
+    to_json,
+)
+
+WAN = Format(Grid(4), Fraction(16), clip_frames=81, overlap=5)
+LTX = Format(Grid(8), Fraction(24), clip_frames=97, overlap=17)
+
+
+def board(**document: object) -> Storyboard:
+    return parse(json.dumps(document))
+
+
+def stages(*given: dict, **document: object) -> Storyboard:
+    return board(stages=[{"prompt": "a boat", **stage} for stage in given], **document)
+
+
+def answer(text: str, format: Format | None = None) -> str:
+    """The refusal a document, or its plan, is met with."""
+    with pytest.raises(Refusal) as caught:
+        read = parse(text)
+        if format:
+            plan(read, format)
+    return str(caught.value)
+
+
+def refused(*given: dict, **document: object) -> str:
+    """The refusal of a Wan plan for these stages."""
+    return answer(json.dumps({"stages": [{"prompt": "a boat", **stage} for stage in given], **document}), WAN)
+
+
+def rendered(planned: Plan) -> list[int]:
+    return [clip.frames for clip in planned.clips]
+
+
+# ---- the three ways to write one
+
+
+def test_one_prompt_a_line_leaves_out_blank_lines_and_remarks():
+    read = parse("\ufeff# opening\n  a boat leaves the harbour \n\n# later\nopen sea [at dusk]\n")
+    assert [entry.prompt for entry in read.stages] == ["a boat leaves the harbour", "open sea [at dusk]"]
+    assert [entry.transition for entry in read.stages] == [Transition.CUT, Transition.SMOOTH]
+    assert [entry.seed for entry in read.stages] == [0, 1]
+    assert rendered(plan(read, WAN)) == [81, 81]
+
+
+def test_a_json_list_of_texts_is_one_prompt_each():
+    assert [entry.prompt for entry in parse('["a boat", "open\\nsea"]').stages] == ["a boat", "open\nsea"]
+    assert read_prompts('["a boat"]') == ("a boat",)
+
+
+def test_json_and_toml_say_the_same():
+    in_toml = parse(
+        """
+        schema = "longtake.storyboard.v1"
+        title = "harbour"
+
+        [defaults]
+        seconds = 4
+        start_image = "boats/one.png"
+
+        [[stages]]
+        prompt = "a boat"
+
+        [[stages]]
+        prompt = '''open
+sea'''
+        transition = "fade"
+        fade_frames = 12
+        """
+    )
+    in_json = board(
+        schema="longtake.storyboard.v1",
+        title="harbour",
+        defaults={"seconds": 4, "start_image": "boats/one.png"},
+        stages=[{"prompt": "a boat"}, {"prompt": "open\nsea", "transition": "fade", "fade_frames": 12}],
+    )
+    assert in_toml == in_json
+    assert in_json.stages == (
+        StageEntry("a boat", length=Length(seconds=4.0), start_image="boats/one.png"),
+        StageEntry("open\nsea", length=Length(seconds=4.0), seed=1, transition=Transition.FADE, fade_frames=12),
+    )
+
+
+@pytest.mark.parametrize("text", ["[defaults]\nseconds = 4\n[[stages]]\nprompt = 'a'", "stages = [{prompt = 'a'}]"])
+def test_toml_without_a_schema_is_a_storyboard(text):
+    assert parse(text).stages[0].prompt == "a"
+
+
+def test_defaults_fill_in_what_a_stage_leaves_out_where_it_fits():
+    read = board(
+        defaults={
+            "prompt": "a boat",
+            "negative_prompt": "blur",
+            "frames": 49,
+            "seed": 2**64 - 1,
+            "transition": "fade",
+            "fade_frames": 4,
+            "overlap": 9,
+            "carry_over": "latents",
+            "start_image": "first.png",
+            "anchor_image": "face.png",
+            "width": 832,
+            "height": 480,
+        },
+        stages=[
+            {},
+            {"transition": "smooth", "seconds": 2, "seed": 5},
+            {"prompt": "open sea", "start_image": "sea.png"},
+        ],
+    )
+    common = {"negative_prompt": "blur", "anchor_image": "face.png"}
+    assert read.stages == (
+        StageEntry("a boat", length=Length(frames=49), seed=2**64 - 1, start_image="first.png", **common),
+        StageEntry(
+            "a boat",
+            length=Length(seconds=2.0),
+            seed=5,
+            transition=Transition.SMOOTH,
+            overlap=9,
+            carry_over="latents",
+            **common,
+        ),
+        StageEntry(
+            "open sea",
+            length=Length(frames=49),
+            seed=1,
+            transition=Transition.FADE,
+            fade_frames=4,
+            start_image="sea.png",
+            **common,
+        ),
+    )
+    assert (read.width, read.height) == (832, 480)
+
+
+def test_a_stage_moved_to_the_front_says_what_it_no_longer_uses():
+    read = stages({"transition": "smooth", "overlap": 9}, {})
+    assert read.stages[0] == StageEntry("a boat")
+    assert read.notes == ("stage 1, transition, overlap: not used, nothing comes before it",)
+
+
+# ---- plans
+
+
+def test_a_plan_resolves_every_stage_on_the_film_clock():
+    planned = plan(
+        board(
+            defaults={"seconds": 5, "seed": 7, "width": 832, "height": 480},
+            stages=[
+                {"prompt": "a boat", "start_image": "boat.png"},
+                {"prompt": "open sea"},
+                {"prompt": "a storm", "transition": "fade"},
+            ],
+        ),
+        WAN,
+    )
+    facts = planned.as_json()
+    assert [list(stage)[:2] for stage in facts["stages"]] == [["stage", "prompt"]] * 3
+    assert [
+        {name: stage[name] for name in ("transition", "rendered_frames", "adds_frames", "starts_at_frame", "seed")}
+        for stage in facts["stages"]
+    ] == [
+        {"transition": "cut", "rendered_frames": 81, "adds_frames": 80, "starts_at_frame": 0, "seed": 7},
+        {"transition": "smooth", "rendered_frames": 85, "adds_frames": 80, "starts_at_frame": 81, "seed": 8},
+        {"transition": "fade", "rendered_frames": 89, "adds_frames": 80, "starts_at_frame": 152, "seed": 9},
+    ]
+    assert [(stage["overlap"], stage["fade_frames"]) for stage in facts["stages"]] == [(0, 0), (5, 0), (0, 8)]
+    assert facts["stages"][2]["starts_at_seconds"] == 9.5
+    assert facts["stages"][0]["start_image"] == "boat.png"
+    assert (facts["frames"], facts["seconds"], facts["fps"], facts["notes"]) == (240, 15.0, 16.0, [])
+    assert (facts["width"], facts["height"]) == (832, 480)
+    assert json.loads(json.dumps(facts)) == facts
+    assert planned.seconds == 15
+
+
+def test_a_stage_without_a_length_renders_one_published_clip():
+    planned = plan(stages({}, {}), LTX)
+    assert planned.clips == (Clip(97, Join(), 97), Clip(97, Join(Transition.SMOOTH, overlap=17), 177))
+
+
+def test_a_planned_entry_plans_again_to_the_same_clip():
+    for read in (stages({}, {"seconds": 3.3}, {"transition": "fade"}), stages({"seed": 3}, total_seconds=47.3)):
+        before: list[Clip] = []
+        for stage in plan(read, WAN).stages:
+            again = plan_clip(before, stage.entry.length, stage.entry.join, WAN.grid, WAN.fps)
+            assert again == stage.clip
+            before.append(again)
+
+
+# ---- one prompt over a total
+
+
+def test_a_total_carries_one_prompt_over_as_many_stages_as_it_takes():
+    planned = plan(
+        stages({"seed": 7, "start_image": "a.png", "end_image": "z.png", "anchor_image": "face.png"}, total_seconds=20),
+        WAN,
+    )
+    entries = [stage.entry for stage in planned.stages]
+    assert rendered(planned) == [81, 81, 81, 49, 49]
+    assert planned.frames == 320
+    assert [entry.seed for entry in entries] == [7, 8, 9, 10, 11]
+    assert [entry.transition.value for entry in entries] == ["cut"] + ["smooth"] * 4
+    assert [entry.start_image for entry in entries] == ["a.png", None, None, None, None]
+    assert [entry.end_image for entry in entries] == [None, None, None, None, "z.png"]
+    assert {entry.anchor_image for entry in entries} == {"face.png"}
+
+
+def test_a_short_total_does_not_render_a_full_clip():
+    planned = plan(board(defaults={"prompt": "a boat"}, total_frames=20), LTX)
+    assert (rendered(planned), planned.frames) == ([25], 20)
+
+
+def test_a_total_of_400_frames_delivers_400():
+    planned = plan(board(defaults={"prompt": "a boat", "overlap": 17}, total_frames=400), LTX)
+    assert len(planned.stages) == 5
+    assert planned.frames == 400
+
+
+def test_a_total_takes_the_length_of_its_stage_as_the_longest_clip():
+    planned = plan(stages({"seconds": 2, "overlap": 1, "carry_over": "latents"}, total_seconds=5), WAN)
+    assert rendered(planned) == [33, 25, 25]
+    assert [stage.entry.carry_over for stage in planned.stages] == [None, "latents", "latents"]
+    assert planned.frames == 80
+
+
+@given(
+    st.sampled_from([WAN, LTX, Format(Grid(4), Fraction(24000, 1001), 121, 9)]),
+    st.integers(1, 20_000),
+    st.booleans(),
+)
+def test_every_total_is_delivered_to_the_frame(format, frames, in_seconds):
+    total = {"total_seconds": frames / 16} if in_seconds else {"total_frames": frames}
+    planned = plan(board(defaults={"prompt": "a boat"}, **total), format)
+    exact = int(Fraction(str(frames / 16)) * format.fps + Fraction(1, 2)) if in_seconds else frames
+    assert planned.frames == exact
+
+
+# ---- there and back
+
+
+names = st.from_regex(r"[a-z]{1,8}(/[a-z]{1,8})?\.png", fullmatch=True)
+prompts = st.text(min_size=1).filter(str.strip)
+lengths = st.one_of(
+    st.none(),
+    st.builds(Length, frames=st.integers(1, 300)),
+    st.builds(Length, seconds=st.floats(0.001, 600)),
+)
+
+
+@st.composite
+def boards(draw) -> Storyboard:
+    expands = draw(st.booleans())
+    entries = []
+    for index in range(1 if expands else draw(st.integers(1, 5))):
+        transition = draw(st.sampled_from(Transition)) if index else Transition.CUT
+        smooth = expands or transition is Transition.SMOOTH
+        entries.append(
+            StageEntry(
+                prompt=draw(prompts),
+                negative_prompt=draw(st.text()),
+                length=draw(lengths),
+                seed=draw(st.integers(0, 2**64 - 1)),
+                transition=transition,
+                overlap=draw(st.none() | st.integers(1, 40)) if smooth else None,
+                fade_frames=draw(st.none() | st.integers(1, 40)) if transition is Transition.FADE else None,
+                carry_over=draw(st.sampled_from([None, "pixels", "latents", "svi"])) if smooth else None,
+                start_image=draw(st.none() | names) if transition is not Transition.SMOOTH else None,
+                end_image=draw(st.none() | names),
+                anchor_image=draw(st.none() | names),
+            )
+        )
+    total_frames = draw(st.integers(1, 5000)) if expands and draw(st.booleans()) else None
+    return Storyboard(
+        tuple(entries),
+        width=draw(st.none() | st.integers(16, 4096)),
+        height=draw(st.none() | st.integers(16, 4096)),
+        total_frames=total_frames,
+        total_seconds=draw(st.floats(0.1, 3600)) if expands and total_frames is None else None,
+        title=draw(st.text()),
+    )
+
+
+@given(boards())
+def test_a_storyboard_written_out_is_read_back_equal(written):
+    assert parse(to_json(written)) == written
+    assert to_json(parse(to_json(written))) == to_json(written)
+
+
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4) | names
+values = scalars | st.sampled_from([1, 5, 9, 81, "smooth", "cut", "fade", "pixels"]) | st.lists(scalars, max_size=2)
+tables = st.dictionaries(st.sampled_from(sorted(BOARD | DEFAULTS | STAGE)), values, max_size=4)
+
+
+@given(tables, tables | values, st.lists(tables | values, max_size=4), st.sampled_from([WAN, LTX]))
+def test_any_document_is_planned_or_refused(top, defaults, given_stages, format):
+    text = json.dumps({**top, "defaults": defaults, "stages": given_stages})
+    with suppress(Refusal):
+        assert json.dumps(plan(parse(text), format).as_json())
+
+
+@given(st.text())
+def test_any_text_is_read_or_refused(text):
+    with suppress(Refusal):
+        assert parse(text).stages
+
+
+# ---- stages and totals that cannot be
+
+
+def test_a_stage_without_any_prompt_is_refused():
+    assert answer('{"stages": [{"prompt": "a"}, {}]}').startswith("stage 2, prompt: it is missing")
+
+
+@pytest.mark.parametrize(
+    ("document", "says"),
+    [
+        ({"defaults": {"seconds": 5, "frames": 81}}, "defaults.frames: seconds are given too"),
+        ({"defaults": {"sed": 5}}, "defaults.sed: there is no such field; known here: seed"),
+        ({"defaults": {"width": 0}}, "defaults.width: 0 is given; a whole number from 1"),
+        ({"defaults": {"end_image": "a.png"}}, "defaults.end_image: there is no such field"),
+        ({"defaults": {"start_image": "../a.png"}}, "defaults.start_image: '../a.png' leads out"),
+        ({"titel": "x"}, "titel: there is no such field; known here: title"),
+        ({"total_seconds": float("nan")}, "total_seconds: nan is given"),
+        ({"total_frames": 0}, "total_frames: 0 is given; a whole number from 1"),
+        ({"total_frames": 100, "total_seconds": 5}, "total_frames: total_seconds is given too"),
+        (
+            {"total_frames": 100, "defaults": {"transition": "cut"}},
+            "defaults.transition: total_frames carries one prompt",
+        ),
+        ({"total_seconds": 0.01}, "total_seconds: a film of 0 frames is asked for"),
+        ({"total_frames": 200, "defaults": {"overlap": 4}}, "stage 2, overlap: 4 frames are given"),
+        ({"total_frames": 200, "defaults": {"frames": 80}}, "stage 1, frames: 80 frames are given"),
+        ({"total_seconds": 80_000}, "total_seconds: 1280000 frames by 76 frames a stage take 16843 stages"),
+    ],
+)
+def test_a_field_of_the_whole_is_refused_by_name(document, says):
+    assert refused({}, **document).startswith(says)
+
+
+def test_a_total_with_several_stages_is_refused():
+    assert refused({}, {}, total_seconds=20).startswith(
+        "total_seconds: a total carries one prompt over many stages, and 2 stages are given; keep one stage"
+    )
+
+
+def test_a_total_with_a_hard_join_is_refused():
+    assert refused({"transition": "fade"}, total_frames=200).startswith(
+        "stage 1, transition: total_frames carries one prompt on smoothly"
+    )
+
+
+def test_a_fade_into_the_first_stage_is_refused():
+    assert refused({"transition": "fade"}) == "stage 1, transition: the first stage has nothing before it to fade from"
+
+
+# ---- plans that cannot be
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ([{"frames": 80}], "stage 1, frames: 80 frames are given, and the model takes 4n+1; use 77 or 81"),
+        ([{}, {"overlap": 6}], "stage 2, overlap: 6 frames are given, and the model takes 4n+1; use 5 or 9"),
+        ([{}, {"frames": 9, "overlap": 9}], "stage 2, overlap: an overlap of 9 frames leaves nothing new"),
+        ([{"frames": 5}, {"overlap": 9}], "stage 2, overlap: an overlap of 9 frames is longer than the stage before"),
+        (
+            [{}, {"frames": 5, "transition": "fade"}],
+            "stage 2, fade_frames: a fade of 8 frames is longer than the stage itself",
+        ),
+        (
+            [{}, {"frames": 9, "transition": "fade"}, {"transition": "fade"}],
+            "stage 3, fade_frames: two fades meet: the stage before shows 9 frames",
+        ),
+        ([{}, {"seconds": 0.01}], "stage 2, seconds: 0.01 s would add no frame at 16 fps"),
+    ],
+)
+def test_a_plan_that_cannot_be_is_refused_by_stage_and_field(given, says):
+    assert refused(*given).startswith(says)
+
+
+def test_a_storyboard_of_no_stages_has_no_plan():
+    with pytest.raises(Refusal, match="stages: there is none"):
+        plan(Storyboard(()), WAN)
+
+
+def test_a_storyboard_of_too_many_stages_has_no_plan():
+    assert answer("a boat\n" * 1001, WAN) == "stage 1001: a chain can have 1000 stages"
+
+
+def test_a_stage_may_name_loras_of_its_own() -> None:
+    pair = {"high": "style_high.safetensors", "strength_high": 3, "strength_low": 0.5}
+    board = parse(
+        json.dumps(
+            {
+                "defaults": {"loras": [{"low": "grain_low.safetensors", "high": "none"}]},
+                "stages": [{"prompt": "a"}, {"prompt": "b", "loras": [pair]}, {"prompt": "c", "loras": []}],
+            }
+        )
+    )
+    assert [stage.loras for stage in board.stages] == [
+        (LoraChoice("none", "grain_low.safetensors"),),
+        (LoraChoice("style_high.safetensors", "auto", 3.0, 0.5),),
+        (),
+    ]
+    assert parse(to_json(board)) == board
+
+
+@pytest.mark.parametrize(
+    ("lora", "said"),
+    [
+        ({}, "stage 1, loras[0]: no file is named; give high, low or both"),
+        ({"high": "auto"}, "stage 1, loras[0]: no file is named; give high, low or both"),
+        ({"file": "a"}, "stage 1, loras[0].file: there is no such field; known here: high, low, strength_high, "),
+        (
+            {"high": "../a.safetensors"},
+            "stage 1, loras[0].high: '../a.safetensors' leads out of ComfyUI's loras folder; name a LoRA inside it",
+        ),
+        (
+            {"high": "a", "strength_high": "1"},
+            "stage 1, loras[0].strength_high: '1' is given; a number from -100 to 100 is needed",
+        ),
+    ],
+)
+def test_loras_that_cannot_be_are_refused(lora: dict, said: str) -> None:
+    with pytest.raises(Refusal) as refused:
+        parse(json.dumps({"stages": [{"prompt": "a", "loras": [lora]}]}))
+    assert str(refused.value).startswith(said)
