@@ -19,7 +19,9 @@ from ..pipelines.outlook import forecast
 from ..pipelines.render import render_stages
 from ..pipelines.sampling import SamplingSettings
 from ..pipelines.stage import Stage, check_stages
-from ..pipelines.storyboard.storyboard import Plan, PlannedStage, Storyboard, parse, plan
+from ..pipelines.storyboard.plan import Plan, PlannedStage, plan
+from ..pipelines.storyboard.storyboard import Storyboard
+from ..pipelines.storyboard.text import parse
 from ..pipelines.takes import store
 from .images import input_image
 from .lora import lora_names, lora_path

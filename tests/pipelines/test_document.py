@@ -6,7 +6,7 @@ import json
 
 import pytest
 from longtake.pipelines.errors import Refusal
-from longtake.pipelines.storyboard.storyboard import parse
+from longtake.pipelines.storyboard.text import parse
 
 
 def answer(text: str) -> str:

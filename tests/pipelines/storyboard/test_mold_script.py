@@ -7,7 +7,9 @@ from fractions import Fraction
 import pytest
 from longtake.pipelines.chain import Format, Grid, Length, Transition
 from longtake.pipelines.errors import Refusal
-from longtake.pipelines.storyboard.storyboard import StageEntry, parse, plan
+from longtake.pipelines.storyboard.plan import plan
+from longtake.pipelines.storyboard.storyboard import StageEntry
+from longtake.pipelines.storyboard.text import parse
 
 LTX = Format(Grid(8), Fraction(24), clip_frames=97, overlap=17)
 

@@ -13,17 +13,9 @@ from longtake.pipelines.chain import Clip, Format, Grid, Join, Length, Transitio
 from longtake.pipelines.document import read_prompts
 from longtake.pipelines.errors import Refusal
 from longtake.pipelines.lora.choice import LoraChoice
-from longtake.pipelines.storyboard.storyboard import (
-    BOARD,
-    DEFAULTS,
-    STAGE,
-    Plan,
-    StageEntry,
-    Storyboard,
-    parse,
-    plan,
-    to_json,
-)
+from longtake.pipelines.storyboard.plan import Plan, plan
+from longtake.pipelines.storyboard.storyboard import StageEntry, Storyboard
+from longtake.pipelines.storyboard.text import BOARD, DEFAULTS, STAGE, parse, to_json
 
 WAN = Format(Grid(4), Fraction(16), clip_frames=81, overlap=5)
 LTX = Format(Grid(8), Fraction(24), clip_frames=97, overlap=17)

@@ -1,0 +1,214 @@
+"""Storyboards as text: JSON, TOML or one prompt a line, read strictly and written back as JSON.
+
+    {"schema": "longtake.storyboard.v1",
+     "defaults": {"seconds": 5, "seed": 7, "start_image": "harbour.png"},
+     "stages": [{"prompt": "a boat leaves the harbour"}, {"prompt": "open sea", "transition": "fade"}]}
+
+`defaults` fill in what a stage leaves out; its `start_image` belongs to the first stage alone. With `total_seconds` or
+`total_frames` one prompt is carried over as many smooth stages as it takes, none longer than its `seconds` or `frames`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from .. import document as doc
+from ..chain import Length, Transition
+from ..errors import Refusal
+from ..lora.choice import read_loras
+from . import mold_script
+from .storyboard import StageEntry, Storyboard, seed_of, stated
+
+SCHEMA = "longtake.storyboard.v1"
+
+JOIN_FIELDS: dict[str, doc.Check] = {
+    "transition": doc.one_of("smooth", "cut", "fade"),
+    "overlap": doc.count,
+    "carry_over": doc.one_of("pixels", "latents", "svi"),
+    "fade_frames": doc.count,
+}
+OWNERS = {"overlap": Transition.SMOOTH, "carry_over": Transition.SMOOTH, "fade_frames": Transition.FADE}
+DEFAULTS: dict[str, doc.Check] = {
+    "prompt": doc.prompt,
+    "negative_prompt": doc.text,
+    "seconds": doc.seconds,
+    "frames": doc.count,
+    "seed": doc.seed,
+    **JOIN_FIELDS,
+    "start_image": doc.image_name,
+    "anchor_image": doc.image_name,
+    "width": doc.count,
+    "height": doc.count,
+    "loras": read_loras,
+}
+STAGE: dict[str, doc.Check] = {name: check for name, check in DEFAULTS.items() if name not in ("width", "height")}
+STAGE["end_image"] = doc.image_name
+STAGE["take"] = doc.count
+BOARD: dict[str, doc.Check] = {
+    "schema": doc.text,
+    "title": doc.text,
+    "defaults": doc.anything,
+    "stages": doc.tables,
+    "total_seconds": doc.seconds,
+    "total_frames": doc.count,
+}
+
+
+def parse(text: str) -> Storyboard:
+    """Read a storyboard: JSON if it starts with a brace, TOML if it names a schema or opens a table, else prompts.
+
+    Raises:
+        Refusal: a malformed document, with line and column; an unknown schema; an unknown, missing or impossible field,
+            with its stage.
+    """
+    text = text.lstrip("\ufeff")
+    if text.lstrip().startswith("{"):
+        return _read(doc.read_json(text))
+    if doc.looks_like_toml(text):
+        table = doc.read_toml(text)
+        scripted = "stages" not in table and ("stage" in table or "chain" in table)
+        return _read({"schema": mold_script.SCHEMA, **table} if scripted else table)
+    return _read({"stages": [{"prompt": prompt} for prompt in doc.read_prompts(text)]})
+
+
+def to_json(board: Storyboard) -> str:
+    """The storyboard as canonical JSON; `parse` reads it back to an equal one."""
+    size = stated(board, "width", "height")
+    document: dict[str, Any] = {"schema": SCHEMA}
+    if board.title:
+        document["title"] = board.title
+    if size:
+        document["defaults"] = size
+    document |= stated(board, "total_frames", "total_seconds")
+    document["stages"] = []
+    for index, entry in enumerate(board.stages):
+        length = stated(entry.length, "frames", "seconds") if entry.length else {}
+        # The first stage is always a cut, and a total's first stage speaks for smooth ones: neither is written.
+        transition = {"transition": entry.transition.value} if index else {}
+        joined = stated(entry, "overlap", "fade_frames", "carry_over")
+        words = {"prompt": entry.prompt, "negative_prompt": entry.negative_prompt}
+        document["stages"].append({**words, **length, "seed": entry.seed, **transition, **joined, **entry.named()})
+    return json.dumps(document, ensure_ascii=False, indent=2)
+
+
+def _read(document: Any) -> Storyboard:
+    schema = document.get("schema", SCHEMA)
+    if schema == mold_script.SCHEMA:
+        return _board(*mold_script.to_storyboard(document))
+    if schema != SCHEMA:
+        raise Refusal(f"{schema!r} is not known; use {SCHEMA} or {mold_script.SCHEMA}", field="schema")
+    return _board(document, ())
+
+
+def _board(document: Mapping[str, Any], notes: tuple[str, ...]) -> Storyboard:
+    top = doc.read_fields(document, BOARD)
+    defaults = doc.read_fields(top.get("defaults", {}), DEFAULTS, inside="defaults")
+    _check_one_length(defaults, None, "defaults.frames")
+    tables = top.get("stages", [])
+    total = _total(top, tables, defaults)
+    if not tables and not total:
+        raise Refusal("there is none; give at least one stage", field="stages")
+
+    written = list(notes)
+    stages = []
+    for number, table in enumerate(tables or [{}], 1):
+        given = doc.read_fields(table, STAGE, stage=number)
+        _check_one_length(given, number, "frames")
+        if total and given.get("transition", "smooth") != "smooth":
+            raise Refusal(_only_smooth(total), stage=number, field="transition")
+        try:
+            stages.append(_entry(given, defaults, number, bool(total), written))
+        except Refusal as refusal:
+            raise refusal.at(stage=number) from None
+    return Storyboard(
+        tuple(stages),
+        defaults.get("width"),
+        defaults.get("height"),
+        top.get("total_frames"),
+        top.get("total_seconds"),
+        top.get("title", ""),
+        tuple(written),
+    )
+
+
+def _total(top: dict[str, Any], tables: list[Any], defaults: dict[str, Any]) -> str | None:
+    """Which total the document asks for, if any."""
+    asked = [name for name in ("total_frames", "total_seconds") if name in top]
+    if len(asked) == 2:
+        raise Refusal("total_seconds is given too; keep one of the two", field="total_frames")
+    if not asked:
+        return None
+    if len(tables) > 1:
+        raise Refusal(
+            f"a total carries one prompt over many stages, and {len(tables)} stages are given; keep one stage, or "
+            "leave the total out and give each stage its seconds",
+            field=asked[0],
+        )
+    if defaults.get("transition", "smooth") != "smooth":
+        raise Refusal(_only_smooth(asked[0]), field="defaults.transition")
+    return asked[0]
+
+
+def _entry(given: dict[str, Any], defaults: dict[str, Any], number: int, expands: bool, notes: list[str]) -> StageEntry:
+    """One stage, the defaults filled in where they fit it."""
+    first = number == 1
+    if first and not expands:
+        given = _opening(given, notes)
+    transition = Transition.CUT if first else Transition(given.get("transition", defaults.get("transition", "smooth")))
+    joined = Transition.SMOOTH if expands else transition  # of a total, how the stages to come will join this one
+    _check_fits(given, transition, joined)
+    if expands and "take" in given:
+        raise Refusal("a total makes many stages of this one; write them out to choose a take of one", field="take")
+    both = {**defaults, **given}
+    if "prompt" not in both:
+        raise Refusal("it is missing; say what is to be seen", field="prompt")
+    own = given if "frames" in given or "seconds" in given else defaults
+    length = Length(own.get("frames"), own.get("seconds"))
+    return StageEntry(
+        prompt=both["prompt"],
+        negative_prompt=both.get("negative_prompt", ""),
+        length=None if length == Length() else length,
+        seed=given.get("seed", seed_of(defaults.get("seed", 0), number - 1)),
+        transition=transition,
+        overlap=both.get("overlap") if joined is Transition.SMOOTH else None,
+        fade_frames=both.get("fade_frames") if joined is Transition.FADE else None,
+        carry_over=both.get("carry_over") if joined is Transition.SMOOTH else None,
+        start_image=both.get("start_image") if first else given.get("start_image"),
+        end_image=given.get("end_image"),
+        anchor_image=both.get("anchor_image"),
+        loras=both.get("loras", ()),
+        take=given.get("take"),
+    )
+
+
+def _check_fits(given: dict[str, Any], transition: Transition, joined: Transition) -> None:
+    """Refuse what a stage says of a join or start that its transition has no use for."""
+    for name, owner in OWNERS.items():
+        if name in given and joined is not owner:
+            raise Refusal(f"it belongs to transition {owner.value}, and this stage's is {joined.value}", field=name)
+    if transition is Transition.SMOOTH and "start_image" in given:
+        raise Refusal(
+            "a smooth stage starts from the end of the stage before; use transition cut or fade with a start image",
+            field="start_image",
+        )
+
+
+def _opening(given: dict[str, Any], notes: list[str]) -> dict[str, Any]:
+    """The first stage without what it says of a join, for the stage that is first may have been moved there."""
+    if given.get("transition") == "fade":
+        raise Refusal("the first stage has nothing before it to fade from", field="transition")
+    joins = [name for name in JOIN_FIELDS if name in given and given[name] != "cut"]
+    if joins:
+        notes.append(f"stage 1, {', '.join(joins)}: not used, nothing comes before it")
+    return {name: value for name, value in given.items() if name not in JOIN_FIELDS}
+
+
+def _check_one_length(table: dict[str, Any], stage: int | None, place: str) -> None:
+    if "seconds" in table and "frames" in table:
+        raise Refusal("seconds are given too; keep one of the two", stage=stage, field=place)
+
+
+def _only_smooth(total: str) -> str:
+    return f"{total} carries one prompt on smoothly; leave transition out, or write the stages out one by one"
