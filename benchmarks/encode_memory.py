@@ -63,8 +63,9 @@ def write_clip(path: Path) -> None:
 
 def film_of(clip: Path, frames: int):
     """A film of `frames` frames whose stages all show the same file."""
-    from longtake.pipelines.chain import Chain, Grid, Join, Length, Link, Transition, film_frames, plan_clip
+    from longtake.pipelines.chain import Chain, Grid, Join, Length, Link, Transition, film_frames
     from longtake.pipelines.film.frames import Film
+    from longtake.pipelines.plan import plan_clip
 
     grid, rate = Grid(4), Fraction(FPS)
     smooth = Join(Transition.SMOOTH, overlap=OVERLAP)

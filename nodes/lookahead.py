@@ -12,9 +12,10 @@ from typing import Any
 import torch
 
 from ..pipelines.bundle.model import VideoModel
-from ..pipelines.chain import Chain, Join, Length, Link, Transition, plan_clip
+from ..pipelines.chain import Chain, Join, Length, Link, Transition
 from ..pipelines.errors import Refusal
 from ..pipelines.families import Carry
+from ..pipelines.plan import plan_clip
 from ..pipelines.stage import Stage, check_stage
 from .foresight import Known, bundle_at, known_from
 

@@ -1,4 +1,6 @@
-"""Chains, transitions and all frame arithmetic; nobody else adds or subtracts frames.
+"""Chains, transitions, and where the film shows the frames of each clip.
+
+With plan.py this is all the frame arithmetic there is; nobody else adds or subtracts frames.
 
 Everything is counted on one clock, the frames of the finished film. A clip is rendered as long as the model's grid
 demands, overlap included, and remembers the film frame at which it was asked to end. What it renders beyond that
@@ -12,21 +14,16 @@ frame is its over-production:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from .errors import Refusal
-
 if TYPE_CHECKING:
     from .bundle.model import VideoModel
     from .existing import Footage
     from .takes.store import Take
-
-MAX_STAGES = 1000  # well over an hour of film at the usual five seconds; more is a slip of the keyboard
 
 
 class Transition(str, Enum):
@@ -116,6 +113,16 @@ class Join:
             fade_frames if transition is Transition.FADE else 0,
         )
 
+    @property
+    def hidden(self) -> int:
+        """Frames at the head of the clip that the film has shown already."""
+        return self.overlap if self.transition is Transition.SMOOTH else 0
+
+    @property
+    def fade_in(self) -> int:
+        """Frames at the head of the clip that are blended with the clip before."""
+        return self.fade_frames if self.transition is Transition.FADE else 0
+
 
 @dataclass(frozen=True)
 class Clip:
@@ -202,7 +209,7 @@ def starts(clips: Sequence[Clip]) -> tuple[int, ...]:
     """The film frame under frame 0 of each clip, whether that frame is shown or hidden by an overlap."""
     found: list[int] = []
     for index, clip in enumerate(clips):
-        found.append(_joined_at(clips[index - 1], found[-1], clip.join) if index else 0)
+        found.append(joined_at(clips[index - 1], found[-1], clip.join) if index else 0)
     return tuple(found)
 
 
@@ -212,196 +219,12 @@ def spans(clips: Sequence[Clip]) -> tuple[Span, ...]:
     for index, (clip, start) in enumerate(zip(clips, starts(clips), strict=True)):
         continued = index + 1 < len(clips) and clips[index + 1].join.transition is Transition.SMOOTH
         stop = clip.frames if continued else clip.asked_end - start
-        shown.append(Span(_hidden(clip.join), stop, _fade_in(clip.join)))
+        shown.append(Span(clip.join.hidden, stop, clip.join.fade_in))
     return tuple(shown)
 
 
-def frames_in(seconds: float, fps: Fraction) -> int:
-    """Whole frames in a time, a half rounded up. A float counts as the decimal it prints as, so 0.15 s is 15/100 s."""
-    return math.floor(Fraction(str(seconds)) * fps + Fraction(1, 2))
-
-
-def plan_clip(before: Sequence[Clip], length: Length, join: Join, grid: Grid, fps: Fraction) -> Clip:
-    """Plan the clip that follows `before`, or say why there cannot be one.
-
-    Args:
-        before: the clips already planned, each by this function.
-        length: what the stage was asked for.
-        join: how it joins the clip before it; the first stage's is a cut.
-        grid: the lengths the model can render.
-        fps: frames a second of the film.
-
-    Raises:
-        Refusal: naming the stage and one of frames, seconds, overlap, fade_frames, transition.
-    """
-    stage = len(before) + 1
-    join = Join.of(join.transition, join.overlap, join.fade_frames)
-    try:
-        _check_length(length, grid)
-        if stage > MAX_STAGES:
-            raise Refusal(f"a chain can have {MAX_STAGES} stages")
-        if not before:
-            return _first_clip(length, join, grid, fps)
-        return _next_clip(before, length, join, grid, fps)
-    except Refusal as refusal:
-        raise refusal.at(stage=stage) from None
-
-
-def cover(total: int, clip: int, overlap: int, grid: Grid) -> tuple[int, ...]:
-    """Clip lengths that carry one prompt over `total` frames, joined smoothly, each on the grid.
-
-    All clips are `clip` frames long but the last two, which share what is left: a stub of a few frames is worse than
-    what the model was trained on, and an almost full clip before it is no better. All the earlier ones stay as they
-    are when the total grows, so a longer film finds its stored takes again. The film they make is `total` frames
-    long or at most `grid.step - 1` longer.
-
-    Raises:
-        Refusal: a length that is not positive, a clip or overlap off the grid, or more than MAX_STAGES clips.
-    """
-    if total < 1:
-        raise Refusal(f"a film of {total} frames is asked for; at least 1 frame is needed", field="total_frames")
-    _check_on_grid(clip, grid, "frames")
-    if total <= clip:
-        return (grid.ceil(total),)
-    _check_on_grid(overlap, grid, "overlap")
-    if overlap >= clip:
-        raise Refusal(_overlap_too_long(overlap, clip, grid), field="overlap")
-
-    count = 1 + -(-(total - clip) // (clip - overlap))
-    if count > MAX_STAGES:
-        raise Refusal(
-            f"{total} frames by {clip - overlap} frames a stage take {count} stages; a chain can have {MAX_STAGES}",
-            field="total_frames",
-        )
-    full = count - 2
-    rendered = total + (count - 1) * overlap - full * clip
-    steps = -(-(rendered - 2) // grid.step)
-    last = steps // 2
-    return (clip,) * full + ((steps - last) * grid.step + 1, last * grid.step + 1)
-
-
-def _joined_at(clip: Clip, start: int, join: Join) -> int:
-    """Film frame under frame 0 of a clip that follows `clip`, which starts at `start`."""
+def joined_at(clip: Clip, start: int, join: Join) -> int:
+    """Film frame under frame 0 of a clip that is joined to `clip`, which starts at `start`."""
     if join.transition is Transition.SMOOTH:
         return start + clip.frames - join.overlap
-    return clip.asked_end - _fade_in(join)
-
-
-def _hidden(join: Join) -> int:
-    return join.overlap if join.transition is Transition.SMOOTH else 0
-
-
-def _fade_in(join: Join) -> int:
-    return join.fade_frames if join.transition is Transition.FADE else 0
-
-
-def _first_clip(length: Length, join: Join, grid: Grid, fps: Fraction) -> Clip:
-    if join.transition is not Transition.CUT:
-        raise Refusal(
-            f"the first stage has nothing before it; {join.transition.value} needs a stage", field="transition"
-        )
-    adds = length.frames if length.frames is not None else _frames_added(length, fps)
-    return Clip(grid.ceil(adds), join, adds)
-
-
-def _next_clip(before: Sequence[Clip], length: Length, join: Join, grid: Grid, fps: Fraction) -> Clip:
-    _check_join(before, join, grid)
-    previous = before[-1]
-    start = _joined_at(previous, starts(before)[-1], join)
-    if length.frames is not None:
-        _check_fits(length.frames, join, grid)
-        return Clip(length.frames, join, start + length.frames)
-
-    asked_end = previous.asked_end + _frames_added(length, fps)
-    shown_already = start + _hidden(join)
-    if asked_end <= shown_already:
-        surplus = shown_already - previous.asked_end
-        raise Refusal(
-            f"{length.seconds} s would add no frame: on its grid the stage before renders {surplus} frames more than "
-            f"asked, which a smooth stage keeps; ask for at least {float((surplus + 1) / fps):.3f} s",
-            field="seconds",
-        )
-    return Clip(grid.ceil(asked_end - start), join, asked_end)
-
-
-def _frames_added(length: Length, fps: Fraction) -> int:
-    frames = frames_in(length.seconds or 0, fps)
-    if frames < 1:
-        raise Refusal(
-            f"{length.seconds} s would add no frame at {float(fps):g} fps; one frame is {float(1 / fps):.3f} s",
-            field="seconds",
-        )
-    return frames
-
-
-def _check_length(length: Length, grid: Grid) -> None:
-    frames, seconds = length.frames, length.seconds
-    if frames is not None and seconds is None:
-        _check_on_grid(frames, grid, "frames")
-    elif seconds is not None and frames is None:
-        if not math.isfinite(seconds) or seconds <= 0:
-            raise Refusal(f"{seconds} s is no length; give a positive number of seconds", field="seconds")
-    else:
-        raise Refusal("give its length either in frames or in seconds, one of the two", field="frames")
-
-
-def _check_on_grid(frames: int, grid: Grid, field: str) -> None:
-    if frames < 1:
-        raise Refusal(f"{frames} frames are given; at least 1 is needed", field=field)
-    if not grid.contains(frames):
-        below, above = grid.neighbours(frames)
-        raise Refusal(
-            f"{frames} frames are given, and the model takes {grid.step}n+1; use {below} or {above}", field=field
-        )
-
-
-def _check_join(before: Sequence[Clip], join: Join, grid: Grid) -> None:
-    """Refuse a join that the clips so far do not allow, whatever follows."""
-    previous = before[-1]
-    if join.transition is Transition.SMOOTH:
-        _check_on_grid(join.overlap, grid, "overlap")
-        if join.overlap > previous.frames:
-            raise Refusal(
-                f"an overlap of {join.overlap} frames is longer than the stage before it, which renders "
-                f"{previous.frames}; use at most {grid.neighbours(previous.frames)[0]}",
-                field="overlap",
-            )
-    elif join.transition is Transition.FADE:
-        span = spans(before)[-1]
-        shown = span.stop - span.first
-        if join.fade_frames < 1:
-            raise Refusal(f"a fade of {join.fade_frames} frames is given; at least 1 is needed", field="fade_frames")
-        if join.fade_frames > shown:
-            raise Refusal(
-                f"a fade of {join.fade_frames} frames is longer than the stage before it, of which the film shows "
-                f"{shown}; use at most {shown}",
-                field="fade_frames",
-            )
-        if join.fade_frames > shown - span.fade_in:
-            raise Refusal(
-                f"two fades meet: the stage before shows {shown} frames, {span.fade_in} of them fade in and "
-                f"{join.fade_frames} would fade out; {_or_longer_stage(shown - span.fade_in)}",
-                field="fade_frames",
-            )
-
-
-def _check_fits(frames: int, join: Join, grid: Grid) -> None:
-    """Refuse a join longer than the clip of `frames` frames it opens."""
-    if join.transition is Transition.SMOOTH and join.overlap >= frames:
-        raise Refusal(_overlap_too_long(join.overlap, frames, grid), field="overlap")
-    if join.transition is Transition.FADE and join.fade_frames > frames:
-        raise Refusal(
-            f"a fade of {join.fade_frames} frames is longer than the stage itself, which has {frames}; "
-            f"use at most {frames}",
-            field="fade_frames",
-        )
-
-
-def _overlap_too_long(overlap: int, frames: int, grid: Grid) -> str:
-    longest = frames - grid.step
-    hint = f"use at most {longest}, or more frames" if longest >= 1 else "give the stage more frames"
-    return f"an overlap of {overlap} frames leaves nothing new of a clip of {frames}; {hint}"
-
-
-def _or_longer_stage(room: int) -> str:
-    return f"fade at most {room}, or make that stage longer" if room else "make that stage longer"
+    return clip.asked_end - join.fade_in

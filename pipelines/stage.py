@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .chain import Chain, Clip, Join, Length, Link, Transition, plan_clip, starts
+from .chain import Chain, Clip, Join, Length, Link, Transition, starts
 from .errors import Refusal
 from .families import Carry, Keyframe, Mode, Pictures, Settings, Shot
 from .given import check_given, given_sound
 from .pictures import check_single, check_size, fit
+from .plan import plan_clip
 
 if TYPE_CHECKING:
     import torch

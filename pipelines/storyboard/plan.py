@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
-from ..chain import Clip, Format, Join, Length, Transition, cover, film_frames, frames_in, plan_clip, spans, starts
+from ..chain import Clip, Format, Join, Length, Transition, film_frames, spans, starts
 from ..errors import Refusal
+from ..plan import cover, frames_in, plan_clip
 from .storyboard import StageEntry, Storyboard, seed_of, stated
 
 

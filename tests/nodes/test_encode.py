@@ -5,9 +5,10 @@ import av
 import numpy as np
 import pytest
 import torch
-from longtake.pipelines.chain import Chain, Clip, Grid, Join, Length, Link, Transition, plan_clip
+from longtake.pipelines.chain import Chain, Clip, Grid, Join, Length, Link, Transition
 from longtake.pipelines.errors import Refusal
 from longtake.pipelines.film.footage import SoundTrack, VideoFile
+from longtake.pipelines.plan import plan_clip
 
 PROMPT = {"1": {"class_type": "LongtakeEncodeVideo", "inputs": {}}}
 WORKFLOW = {"nodes": [{"id": 1}]}

@@ -8,24 +8,9 @@ from fractions import Fraction
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from longtake.pipelines.chain import (
-    MAX_STAGES,
-    Chain,
-    Clip,
-    Grid,
-    Join,
-    Length,
-    Link,
-    Span,
-    Transition,
-    cover,
-    film_frames,
-    frames_in,
-    plan_clip,
-    spans,
-    starts,
-)
+from longtake.pipelines.chain import Chain, Clip, Grid, Join, Length, Link, Span, Transition, film_frames, spans, starts
 from longtake.pipelines.errors import Refusal
+from longtake.pipelines.plan import MAX_STAGES, cover, frames_in, plan_clip
 
 WAN, LTX = Grid(4), Grid(8)
 WAN_FPS, LTX_FPS = Fraction(16), Fraction(24)

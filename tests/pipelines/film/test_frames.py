@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from longtake.pipelines.chain import Chain, Clip, Grid, Join, Length, Link, Transition, plan_clip
+from longtake.pipelines.chain import Chain, Clip, Grid, Join, Length, Link, Transition
 from longtake.pipelines.errors import Refusal
 from longtake.pipelines.film.frames import Excerpt, Film, Images, blend, fade_weights, from_float, to_uint8
+from longtake.pipelines.plan import plan_clip
 
 WAN = Grid(4)
 FPS = Fraction(16)

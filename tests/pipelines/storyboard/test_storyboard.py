@@ -9,10 +9,11 @@ from fractions import Fraction
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from longtake.pipelines.chain import Clip, Format, Grid, Join, Length, Transition, plan_clip
+from longtake.pipelines.chain import Clip, Format, Grid, Join, Length, Transition
 from longtake.pipelines.document import read_prompts
 from longtake.pipelines.errors import Refusal
 from longtake.pipelines.lora.choice import LoraChoice
+from longtake.pipelines.plan import plan_clip
 from longtake.pipelines.storyboard.plan import Plan, plan
 from longtake.pipelines.storyboard.storyboard import StageEntry, Storyboard
 from longtake.pipelines.storyboard.text import BOARD, DEFAULTS, STAGE, parse, to_json
