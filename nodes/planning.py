@@ -20,6 +20,7 @@ CHOOSING = (
     "LongtakeLoadDiffusersFolder",
     "LongtakeApplyLora",
     "LongtakeSamplingSettings",
+    "LongtakeLtx2Sampling",
 )
 Graph = Mapping[str, Any]
 

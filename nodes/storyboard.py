@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import torch
@@ -12,18 +16,17 @@ from comfy_execution.graph_utils import ExecutionBlocker
 from ..pipelines.bundle.model import VideoModel
 from ..pipelines.chain import Format, Length
 from ..pipelines.errors import Refusal
-from ..pipelines.families import Carry
+from ..pipelines.families import Carry, Keyframe, Settings
 from ..pipelines.lora.apply import apply_lora
 from ..pipelines.lora.choice import LoraChoice
 from ..pipelines.outlook import forecast
 from ..pipelines.render import render_stages
-from ..pipelines.sampling import SamplingSettings
 from ..pipelines.stage import Stage, check_stages
 from ..pipelines.storyboard.plan import Plan, PlannedStage, plan
-from ..pipelines.storyboard.storyboard import Storyboard
+from ..pipelines.storyboard.storyboard import IMAGES, Storyboard
 from ..pipelines.storyboard.text import parse
 from ..pipelines.takes import store
-from .images import input_image
+from .inputs import input_image, input_sound, state_of
 from .lora import lora_names, lora_path
 from .progress import NodeProgress, say
 from .types import CATEGORY, Chain, ModelBundle, Sampling
@@ -45,18 +48,21 @@ def format_of(model: VideoModel) -> Format:
 
 
 def stages_of(
-    board: Storyboard, planned: Plan, start_image: torch.Tensor | None, sampling: SamplingSettings | None
+    board: Storyboard, planned: Plan, start_image: torch.Tensor | None, sampling: Settings | None
 ) -> list[Stage]:
-    """The stages of a planned storyboard, with their images read from the input folder.
+    """The stages of a planned storyboard, with what they name read from the input folder, each file once.
 
     Args:
         start_image: for the first stage, in place of a file named in the document.
     """
+    image, sound = cache(input_image), cache(input_sound)
     stages = []
     for number, one in enumerate(planned.stages, start=1):
-        # Nothing comes before the first stage that an anchor could hold together.
-        fields = ("start_image", "end_image") if number == 1 else ("start_image", "end_image", "anchor_image")
-        images = {field: _named_image(one, field, number) for field in fields}
+        entry = one.entry
+        images: dict[str, torch.Tensor | None] = {}
+        for field in IMAGES:
+            with _named(number, field):
+                images[field] = None if getattr(entry, field) is None else image(getattr(entry, field))
         if number == 1 and start_image is not None:
             if images["start_image"] is not None:
                 raise Refusal(
@@ -65,13 +71,16 @@ def stages_of(
                     field="start_image",
                 )
             images["start_image"] = start_image
-        stages.append(_stage(board, one, images, sampling))
+        with _named(number, "keyframes"):
+            keyframes = tuple(Keyframe(image(key.image), key.frame, key.strength) for key in entry.keyframes)
+        with _named(number, "soundtrack"):
+            soundtrack = None if entry.soundtrack is None else sound(entry.soundtrack)
+        stages.append(replace(_stage(board, one, sampling), keyframes=keyframes, soundtrack=soundtrack, **images))
     return stages
 
 
-def _stage(
-    board: Storyboard, one: PlannedStage, images: dict[str, torch.Tensor | None], sampling: SamplingSettings | None
-) -> Stage:
+def _stage(board: Storyboard, one: PlannedStage, sampling: Settings | None) -> Stage:
+    """A stage without the files it names."""
     entry = one.entry
     return Stage(
         prompt=entry.prompt,
@@ -84,16 +93,29 @@ def _stage(
         height=board.height or 0,
         sampling=sampling,
         take=entry.take or 0,
-        **images,
+        anchor_strength=entry.anchor_strength or 0.0,
     )
 
 
-def _named_image(one: PlannedStage, field: str, number: int) -> torch.Tensor | None:
-    name = getattr(one.entry, field)
+@contextmanager
+def _named(number: int, field: str) -> Iterator[None]:
+    """Let a refusal say which stage names the file."""
     try:
-        return None if name is None else input_image(name)
+        yield
     except Refusal as refusal:
         raise refusal.at(stage=number, field=field) from None
+
+
+def files_of(board: Storyboard) -> list[str]:
+    """Names of every file in the input folder that a storyboard names."""
+    names: set[str | None] = set()
+    for entry in board.stages:
+        names |= {
+            entry.soundtrack,
+            *(getattr(entry, field) for field in IMAGES),
+            *(key.image for key in entry.keyframes),
+        }
+    return sorted(name for name in names if name is not None)
 
 
 def models_of(planned: Plan, model: VideoModel) -> tuple[list[VideoModel], dict[str, list[str]]]:
@@ -147,7 +169,8 @@ class RenderStoryboard(io.ComfyNode):
                 Sampling.Input(
                     "sampling",
                     optional=True,
-                    tooltip="From Sampling Settings. Without it: the values the model was published with.",
+                    tooltip="From Sampling Settings or LTX-2 Sampling. Without it: the values the model was published "
+                    "with.",
                 ),
                 io.Image.Input(
                     "start_image",
@@ -161,9 +184,14 @@ class RenderStoryboard(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, **_: Any) -> int:
-        # A chain that ComfyUI still holds may refer to a take that has been deleted since.
-        return store.here().deletions()
+    def fingerprint_inputs(cls, storyboard: str | None = None, **_: Any) -> list[Any]:
+        # A chain that ComfyUI still holds may refer to a take that has been deleted since, or to another file.
+        deletions = store.here().deletions()
+        try:
+            named = [] if storyboard is None else files_of(parse(storyboard))
+        except Refusal:
+            named = []
+        return [deletions, *map(state_of, named)]
 
     @classmethod
     def execute(
@@ -171,7 +199,7 @@ class RenderStoryboard(io.ComfyNode):
         model: VideoModel,
         storyboard: str,
         validate_only: bool,
-        sampling: SamplingSettings | None = None,
+        sampling: Settings | None = None,
         start_image: torch.Tensor | None = None,
     ) -> io.NodeOutput:
         board = parse(storyboard)

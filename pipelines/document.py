@@ -147,9 +147,28 @@ def number(value: Any) -> float:
     return float(value)
 
 
+def strength(value: Any) -> float:
+    """A number from 0 to 1."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= 1:
+        raise Refusal(f"{_quoted(value)} is given; a number from 0 to 1 is needed")
+    return float(value)
+
+
+def frame(value: Any) -> int:
+    """A whole number of at most MAX_COUNT either way."""
+    if not isinstance(value, int) or isinstance(value, bool) or not -MAX_COUNT <= value <= MAX_COUNT:
+        raise Refusal(f"{_quoted(value)} is given; a whole number is needed, counted from 0, or -1 for the last frame")
+    return value
+
+
 def image_name(value: Any) -> str:
     """The name of a picture in ComfyUI's input folder, with forward or backward slashes."""
     return file_name(value, "a picture", "input folder")
+
+
+def sound_name(value: Any) -> str:
+    """The name of a sound in ComfyUI's input folder, with forward or backward slashes."""
+    return file_name(value, "a sound", "input folder")
 
 
 def file_name(value: Any, what: str, folder: str) -> str:

@@ -56,7 +56,7 @@ def check_able(model: VideoModel, mode: Mode, field: str) -> None:
     if mode not in model.variant.modes:
         able = [family.title for family in FAMILIES if any(mode in variant.modes for variant in family.variants)]
         raise Refusal(
-            f"{model.variant.name} cannot {mode.value}; {' and '.join(able)} can. Disconnect it, or use such a bundle.",
+            f"{model.variant.name} cannot {mode.value}; {' and '.join(able)} can. Leave it out, or use such a bundle.",
             field=field,
         )
 

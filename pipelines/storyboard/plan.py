@@ -120,6 +120,8 @@ def _carried(board: Storyboard, format: Format) -> list[StageEntry]:
             seed=seed_of(entry.seed, index),
             transition=Transition.SMOOTH if index else Transition.CUT,
             start_image=None if index else entry.start_image,
+            anchor_image=entry.anchor_image if index else None,
+            anchor_strength=entry.anchor_strength if index else None,
             end_image=entry.end_image if index == last else None,
         )
         for index, frames in enumerate(lengths)

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..chain import Join, Length, Transition
 from ..lora.choice import LoraChoice
+from .keyframes import NamedKeyframe
 
 IMAGES = ("start_image", "end_image", "anchor_image")
 
@@ -16,8 +17,9 @@ class StageEntry:
     """One stage as written, the defaults filled in.
 
     None leaves the length, overlap, fade and carry-over to the model family. Where a total is asked for, `overlap` and
-    `carry_over` are those of the stages that continue this one. Images are names in ComfyUI's input folder, LoRAs in
-    its loras folder; they are applied on top of the bundle's own. `take` is the number of a stored take that is used
+    `carry_over` are those of the stages that continue this one. Images and the soundtrack are names in ComfyUI's input
+    folder; the soundtrack is the sound of the whole film, of which the stage takes its part. LoRAs are names in the
+    loras folder; they are applied on top of the bundle's own. `take` is the number of a stored take that is used
     instead of rendering.
     """
 
@@ -32,6 +34,9 @@ class StageEntry:
     start_image: str | None = None
     end_image: str | None = None
     anchor_image: str | None = None
+    anchor_strength: float | None = None
+    keyframes: tuple[NamedKeyframe, ...] = ()
+    soundtrack: str | None = None
     loras: tuple[LoraChoice, ...] = ()
     take: int | None = None
 
@@ -40,9 +45,10 @@ class StageEntry:
         return Join.of(self.transition, self.overlap or 0, self.fade_frames or 0)
 
     def named(self) -> dict[str, Any]:
-        """The images, LoRAs and take it names, as a document says them."""
+        """The files it names, how they count, and its take, as a document says them."""
+        keyframes = {"keyframes": [keyframe.as_json() for keyframe in self.keyframes]} if self.keyframes else {}
         loras = {"loras": [choice.as_json() for choice in self.loras]} if self.loras else {}
-        return {**stated(self, *IMAGES, "take"), **loras}
+        return {**stated(self, *IMAGES, "anchor_strength", "soundtrack", "take"), **keyframes, **loras}
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,9 @@
      "defaults": {"seconds": 5, "seed": 7, "start_image": "harbour.png"},
      "stages": [{"prompt": "a boat leaves the harbour"}, {"prompt": "open sea", "transition": "fade"}]}
 
-`defaults` fill in what a stage leaves out; its `start_image` belongs to the first stage alone. With `total_seconds` or
-`total_frames` one prompt is carried over as many smooth stages as it takes, none longer than its `seconds` or `frames`.
+`defaults` fill in what a stage leaves out; their `start_image` belongs to the first stage alone, their `anchor_image`
+to all others. With `total_seconds` or `total_frames` one prompt is carried over as many smooth stages as it takes, none
+longer than its `seconds` or `frames`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from ..chain import Length, Transition
 from ..errors import Refusal
 from ..lora.choice import read_loras
 from . import mold_script
+from .keyframes import read_keyframes
 from .storyboard import StageEntry, Storyboard, seed_of, stated
 
 SCHEMA = "longtake.storyboard.v1"
@@ -39,12 +41,15 @@ DEFAULTS: dict[str, doc.Check] = {
     **JOIN_FIELDS,
     "start_image": doc.image_name,
     "anchor_image": doc.image_name,
+    "anchor_strength": doc.strength,
+    "soundtrack": doc.sound_name,
     "width": doc.count,
     "height": doc.count,
     "loras": read_loras,
 }
 STAGE: dict[str, doc.Check] = {name: check for name, check in DEFAULTS.items() if name not in ("width", "height")}
 STAGE["end_image"] = doc.image_name
+STAGE["keyframes"] = read_keyframes
 STAGE["take"] = doc.count
 BOARD: dict[str, doc.Check] = {
     "schema": doc.text,
@@ -159,13 +164,18 @@ def _entry(given: dict[str, Any], defaults: dict[str, Any], number: int, expands
     transition = Transition.CUT if first else Transition(given.get("transition", defaults.get("transition", "smooth")))
     joined = Transition.SMOOTH if expands else transition  # of a total, how the stages to come will join this one
     _check_fits(given, transition, joined)
-    if expands and "take" in given:
-        raise Refusal("a total makes many stages of this one; write them out to choose a take of one", field="take")
+    for name, wish in (("take", "choose a take of one"), ("keyframes", "give one keyframes")):
+        if expands and name in given:
+            raise Refusal(f"a total makes many stages of this one; write them out to {wish}", field=name)
     both = {**defaults, **given}
     if "prompt" not in both:
         raise Refusal("it is missing; say what is to be seen", field="prompt")
     own = given if "frames" in given or "seconds" in given else defaults
     length = Length(own.get("frames"), own.get("seconds"))
+    # Nothing comes before the first stage that an anchor for all could hold together.
+    anchor = given.get("anchor_image") if first and not expands else both.get("anchor_image")
+    if "anchor_strength" in given and not anchor:
+        raise Refusal("there is no anchor image to give a strength; leave it out", field="anchor_strength")
     return StageEntry(
         prompt=both["prompt"],
         negative_prompt=both.get("negative_prompt", ""),
@@ -177,7 +187,10 @@ def _entry(given: dict[str, Any], defaults: dict[str, Any], number: int, expands
         carry_over=both.get("carry_over") if joined is Transition.SMOOTH else None,
         start_image=both.get("start_image") if first else given.get("start_image"),
         end_image=given.get("end_image"),
-        anchor_image=both.get("anchor_image"),
+        anchor_image=anchor,
+        anchor_strength=both.get("anchor_strength") if anchor else None,
+        keyframes=given.get("keyframes", ()),
+        soundtrack=both.get("soundtrack"),
         loras=both.get("loras", ()),
         take=given.get("take"),
     )

@@ -289,7 +289,7 @@ def test_an_input_folder_link_that_leads_outside_is_refused(fresh: Server, tmp_p
     board = {"stages": [{"prompt": "a", "start_image": "link.png"}]}
     graph = {"model": graphs.load("i2v"), "sampling": graphs.sampling(), "board": graphs.storyboard(board)}
     assert message(fresh, graph) == (
-        "stage 1, start_image: 'link.png' lies outside ComfyUI's input folder; only images in it can be used."
+        "stage 1, start_image: 'link.png' lies outside ComfyUI's input folder; only files in it can be used."
     )
 
 

@@ -32,7 +32,7 @@ def shrunk(workflow: str, photo: str) -> dict[str, Any]:
                 inputs["length.seconds"] = SECONDS
             case "LongtakeRenderStoryboard":
                 board = json.loads(inputs["storyboard"])
-                board["defaults"] |= {"width": 96, "height": 64, "seconds": SECONDS}
+                board["defaults"] |= {"width": width, "height": height, "seconds": SECONDS}
                 inputs["storyboard"] = json.dumps(board)
             case "LongtakeExtendVideo" | "LongtakeRetake":
                 inputs["width"], inputs["height"] = width, height
@@ -79,6 +79,7 @@ def test_there_is_a_workflow_for_each_way_to_begin() -> None:
         "ltx2_film_with_sound",
         "ltx2_retake",
         "ltx2_soundtrack_to_film",
+        "ltx2_storyboard",
         "ltx2_two_pass_film",
         "wan22_5b_long_film",
         "wan22_first_last_bridge",

@@ -60,7 +60,7 @@ def test_a_document_that_cannot_be_read_says_where_and_why(text, says):
         ({"secnds": 5}, "stage 2, secnds: there is no such field; known here: seconds"),
         (
             {"xyz": 5},
-            "stage 2, xyz: there is no such field; known here: anchor_image, carry_over, end_image, fade_frames",
+            "stage 2, xyz: there is no such field; known here: anchor_image, anchor_strength, carry_over",
         ),
         ({"width": 832}, "stage 2, width: there is no such field"),
         ({"prompt": " \n"}, "stage 2, prompt: it is empty; say what is to be seen"),

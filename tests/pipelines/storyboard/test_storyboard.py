@@ -14,6 +14,7 @@ from longtake.pipelines.document import read_prompts
 from longtake.pipelines.errors import Refusal
 from longtake.pipelines.lora.choice import LoraChoice
 from longtake.pipelines.plan import plan_clip
+from longtake.pipelines.storyboard.keyframes import NamedKeyframe
 from longtake.pipelines.storyboard.plan import Plan, plan
 from longtake.pipelines.storyboard.storyboard import StageEntry, Storyboard
 from longtake.pipelines.storyboard.text import BOARD, DEFAULTS, STAGE, parse, to_json
@@ -115,6 +116,8 @@ def test_defaults_fill_in_what_a_stage_leaves_out_where_it_fits():
             "carry_over": "latents",
             "start_image": "first.png",
             "anchor_image": "face.png",
+            "anchor_strength": 0.25,
+            "soundtrack": "song.flac",
             "width": 832,
             "height": 480,
         },
@@ -124,9 +127,10 @@ def test_defaults_fill_in_what_a_stage_leaves_out_where_it_fits():
             {"prompt": "open sea", "start_image": "sea.png"},
         ],
     )
-    common = {"negative_prompt": "blur", "anchor_image": "face.png"}
+    opening = {"negative_prompt": "blur", "soundtrack": "song.flac"}
+    common = {**opening, "anchor_image": "face.png", "anchor_strength": 0.25}
     assert read.stages == (
-        StageEntry("a boat", length=Length(frames=49), seed=2**64 - 1, start_image="first.png", **common),
+        StageEntry("a boat", length=Length(frames=49), seed=2**64 - 1, start_image="first.png", **opening),
         StageEntry(
             "a boat",
             length=Length(seconds=2.0),
@@ -218,7 +222,7 @@ def test_a_total_carries_one_prompt_over_as_many_stages_as_it_takes():
     assert [entry.transition.value for entry in entries] == ["cut"] + ["smooth"] * 4
     assert [entry.start_image for entry in entries] == ["a.png", None, None, None, None]
     assert [entry.end_image for entry in entries] == [None, None, None, None, "z.png"]
-    assert {entry.anchor_image for entry in entries} == {"face.png"}
+    assert [entry.anchor_image for entry in entries] == [None] + ["face.png"] * 4
 
 
 def test_a_short_total_does_not_render_a_full_clip():
@@ -270,6 +274,8 @@ def boards(draw) -> Storyboard:
     for index in range(1 if expands else draw(st.integers(1, 5))):
         transition = draw(st.sampled_from(Transition)) if index else Transition.CUT
         smooth = expands or transition is Transition.SMOOTH
+        anchor = draw(st.none() | names)
+        keys = st.builds(NamedKeyframe, names, st.integers(-300, 300), st.floats(0, 1))
         entries.append(
             StageEntry(
                 prompt=draw(prompts),
@@ -282,7 +288,10 @@ def boards(draw) -> Storyboard:
                 carry_over=draw(st.sampled_from([None, "pixels", "latents", "svi"])) if smooth else None,
                 start_image=draw(st.none() | names) if transition is not Transition.SMOOTH else None,
                 end_image=draw(st.none() | names),
-                anchor_image=draw(st.none() | names),
+                anchor_image=anchor,
+                anchor_strength=draw(st.none() | st.floats(0, 1)) if anchor else None,
+                keyframes=() if expands else tuple(draw(st.lists(keys, max_size=3))),
+                soundtrack=draw(st.none() | names),
             )
         )
     total_frames = draw(st.integers(1, 5000)) if expands and draw(st.booleans()) else None
@@ -419,6 +428,73 @@ def test_a_stage_may_name_loras_of_its_own() -> None:
         (),
     ]
     assert parse(to_json(board)) == board
+
+
+def test_a_stage_may_name_keyframes_a_soundtrack_and_how_its_anchor_counts() -> None:
+    read = stages(
+        {"anchor_image": "face.png", "soundtrack": "song.flac"},
+        {"keyframes": [{"image": "a/mid.png", "frame": 24}, {"image": "end.png", "frame": -1, "strength": 0.5}]},
+        defaults={"anchor_image": "film.png", "anchor_strength": 0.3},
+    )
+    opening, later = read.stages
+    assert (opening.anchor_image, opening.anchor_strength, opening.soundtrack) == ("face.png", 0.3, "song.flac")
+    assert (later.anchor_image, later.anchor_strength, later.soundtrack) == ("film.png", 0.3, None)
+    assert later.keyframes == (NamedKeyframe("a/mid.png", 24, 1.0), NamedKeyframe("end.png", -1, 0.5))
+    assert parse(to_json(read)) == read
+    first, second = plan(read, LTX).as_json()["stages"]
+    assert (first["anchor_image"], first["anchor_strength"], first["soundtrack"]) == ("face.png", 0.3, "song.flac")
+    assert second["keyframes"] == [
+        {"image": "a/mid.png", "frame": 24, "strength": 1.0},
+        {"image": "end.png", "frame": -1, "strength": 0.5},
+    ]
+
+
+def test_the_soundtrack_of_a_total_is_every_stages() -> None:
+    planned = plan(stages({"soundtrack": "song.flac", "anchor_image": "face.png"}, total_seconds=10), LTX)
+    assert {stage.entry.soundtrack for stage in planned.stages} == {"song.flac"}
+
+
+@pytest.mark.parametrize(
+    ("stage", "said"),
+    [
+        ({"keyframes": {"image": "a.png"}}, "stage 1, keyframes: {'image': 'a.png'} is given; a list is needed"),
+        ({"keyframes": ["a.png"]}, "stage 1, keyframes[0]: 'a.png' is given; a table of fields is needed"),
+        (
+            {"keyframes": [{"image": "a.png"}]},
+            "stage 1, keyframes[0].frame: it is missing; a keyframe has an image and",
+        ),
+        ({"keyframes": [{"frame": 3}]}, "stage 1, keyframes[0].image: it is missing; a keyframe has an image and"),
+        (
+            {"keyframes": [{"image": "a.png", "frame": 1}, {"image": "../b.png", "frame": 2}]},
+            "stage 1, keyframes[1].image: '../b.png' leads out of ComfyUI's input folder",
+        ),
+        (
+            {"keyframes": [{"image": "a.png", "frame": 1.5}]},
+            "stage 1, keyframes[0].frame: 1.5 is given; a whole number",
+        ),
+        (
+            {"keyframes": [{"image": "a.png", "frame": 1, "strength": 2}]},
+            "stage 1, keyframes[0].strength: 2 is given; a number from 0 to 1 is needed",
+        ),
+        ({"keyframes": [{"image": "a.png", "at": 1}]}, "stage 1, keyframes[0].at: there is no such field; known here:"),
+        ({"anchor_strength": 0.5}, "stage 1, anchor_strength: there is no anchor image to give a strength"),
+        (
+            {"anchor_image": "a.png", "anchor_strength": "0.5"},
+            "stage 1, anchor_strength: '0.5' is given; a number from 0 to 1 is needed",
+        ),
+        ({"soundtrack": "/song.flac"}, "stage 1, soundtrack: '/song.flac' leads out of ComfyUI's input folder"),
+        ({"soundtrack": ""}, "stage 1, soundtrack: it is empty; name a sound in ComfyUI's input folder"),
+    ],
+)
+def test_what_a_stage_names_wrongly_is_refused(stage: dict, said: str) -> None:
+    assert refused(stage).startswith(said)
+
+
+def test_keyframes_of_a_total_are_refused() -> None:
+    keys = [{"image": "a.png", "frame": 24}]
+    assert refused({"keyframes": keys}, total_seconds=20) == (
+        "stage 1, keyframes: a total makes many stages of this one; write them out to give one keyframes"
+    )
 
 
 @pytest.mark.parametrize(

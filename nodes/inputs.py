@@ -1,0 +1,72 @@
+"""Files of ComfyUI's input folder that a storyboard names, read as ComfyUI's own nodes read them."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import av
+import folder_paths
+import node_helpers
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+
+from ..pipelines.errors import Refusal
+
+
+def input_path(name: str, what: str) -> str:
+    """Where a file of the input folder is; only what lies inside that folder is found.
+
+    Args:
+        what: the file is, for errors: "image".
+    """
+    folder = os.path.realpath(folder_paths.get_input_directory())
+    path = os.path.realpath(os.path.join(folder, name))
+    if os.path.commonpath((folder, path)) != folder:
+        raise Refusal(f"{name!r} lies outside ComfyUI's input folder; only files in it can be used.")
+    if not os.path.isfile(path):
+        raise Refusal(f"there is no {what} {name!r} in ComfyUI's input folder.")
+    return path
+
+
+def input_image(name: str) -> torch.Tensor:
+    """An image `[1, H, W, 3]` in 0..1, as Load Image reads it.
+
+    Raises:
+        Refusal: the name leads outside the input folder, or there is no such image.
+    """
+    path = input_path(name, "image")
+    try:
+        image = node_helpers.pillow(Image.open, path)
+        image = node_helpers.pillow(ImageOps.exif_transpose, image)
+        pixels = np.array(image.convert("RGB")).astype(np.float32) / 255.0
+    except OSError as error:
+        raise Refusal(f"{name!r} cannot be read as an image ({error}).") from error
+    return torch.from_numpy(pixels)[None,]
+
+
+def input_sound(name: str) -> dict[str, Any]:
+    """The sound of a file as ComfyUI's AUDIO, as Load Audio reads it.
+
+    Raises:
+        Refusal: the name leads outside the input folder, there is no such file, or it holds no sound.
+    """
+    from comfy_extras.nodes_audio import load
+
+    path = input_path(name, "sound")
+    try:
+        waveform, sample_rate = load(path)
+    except (av.error.FFmpegError, ValueError, OSError) as error:
+        raise Refusal(f"{name!r} cannot be read as sound ({error}).") from error
+    return {"waveform": waveform[None], "sample_rate": sample_rate}
+
+
+def state_of(name: str) -> tuple[str, int, int]:
+    """What changes when a file of the input folder is exchanged for another of its name."""
+    path = os.path.join(folder_paths.get_input_directory(), name)
+    try:
+        status = os.stat(path)
+    except OSError:
+        return name, 0, 0
+    return name, status.st_size, status.st_mtime_ns
