@@ -11,11 +11,11 @@ from ..pipelines.bridge import bridge, check_bridge
 from ..pipelines.bundle.model import VideoModel
 from ..pipelines.chain import Chain as ChainValue
 from ..pipelines.chain import Join, Length
-from ..pipelines.sampling import SamplingSettings
+from ..pipelines.families import Keyframe, Settings
 from ..pipelines.stage import MAX_SEED, Stage
 from ..pipelines.takes import store
 from .progress import NodeProgress, say
-from .types import CATEGORY, Chain, ModelBundle, Sampling
+from .types import CATEGORY, Chain, Keyframes, ModelBundle, Sampling
 
 
 class BridgeStage(io.ComfyNode):
@@ -42,6 +42,21 @@ class BridgeStage(io.ComfyNode):
                 ),
                 io.Image.Input("anchor_image", optional=True, tooltip="Anchor image, where the stage had one."),
                 Sampling.Input("sampling", optional=True, tooltip="Without it: the published values."),
+                io.Float.Input(
+                    "anchor_strength",
+                    default=0.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.05,
+                    optional=True,
+                    tooltip="How much the anchor image counts. 0: as usual (LTX-2 0.4).",
+                ),
+                Keyframes.Input("keyframes", optional=True, tooltip="From Keyframe: images to pass through (LTX-2)."),
+                io.Audio.Input(
+                    "soundtrack",
+                    optional=True,
+                    tooltip="Sound of the whole film, where the stage followed one (LTX-2).",
+                ),
             ],
             outputs=[Chain.Output(display_name="chain"), io.String.Output(display_name="report")],
             hidden=[io.Hidden.unique_id],
@@ -63,7 +78,10 @@ class BridgeStage(io.ComfyNode):
         seed: int,
         start_image: torch.Tensor | None = None,
         anchor_image: torch.Tensor | None = None,
-        sampling: SamplingSettings | None = None,
+        sampling: Settings | None = None,
+        anchor_strength: float = 0.0,
+        keyframes: tuple[Keyframe, ...] = (),
+        soundtrack: dict | None = None,
     ) -> io.NodeOutput:
         asked = Stage(
             prompt=prompt,
@@ -74,6 +92,9 @@ class BridgeStage(io.ComfyNode):
             start_image=start_image,
             anchor_image=anchor_image,
             sampling=sampling,
+            anchor_strength=anchor_strength,
+            keyframes=keyframes,
+            soundtrack=soundtrack,
         )
         steps = check_bridge(chain, stage, asked, model)[0].sampling.steps
         progress = NodeProgress(cls.hidden.unique_id, len(chain.links), steps)

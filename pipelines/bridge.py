@@ -11,9 +11,10 @@ import numpy as np
 from .chain import Chain, Length, Link, Transition
 from .errors import Refusal
 from .families import Carry
+from .head import head_of
 from .render import render_stages
 from .stage import Ready, Stage, check_stage
-from .tail import decoded, head_of
+from .tail import decoded
 from .takes import chains, store
 
 if TYPE_CHECKING:

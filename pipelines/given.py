@@ -73,17 +73,19 @@ def _check_keyframes(stage: Stage, clip: Clip) -> None:
         if not 0 < one.strength <= 1:
             raise Refusal(f"strength {one.strength} given; a number above 0, at most 1, is needed.", field="keyframes")
     known = stage.join.overlap if stage.join.transition is Transition.SMOOTH else int(stage.start_image is not None)
+    last = int(stage.end_image is not None) if stage.until is None else stage.until.overlap
     places = Counter(one.frame % frames for one in stage.keyframes)
     for frame, count in places.items():
         if count > 1:
             raise Refusal(f"{count} keyframes stand on frame {frame}; one a frame.", field="keyframes")
-        if frame < known or (stage.end_image is not None and frame == frames - 1):
-            given = f"frames 0 to {known - 1} are" if frame < known and known > 1 else f"frame {frame} is"
-            raise Refusal(
-                f"a keyframe stands on frame {frame}; {given} given by the stage before, the start image or the end "
-                "image already.",
-                field="keyframes",
-            )
+        for first, stop in ((0, known), (frames - last, frames)):
+            if first <= frame < stop:
+                given = f"frames {first} to {stop - 1} are" if stop - first > 1 else f"frame {frame} is"
+                raise Refusal(
+                    f"a keyframe stands on frame {frame}; {given} given already, by a stage beside it, the start image "
+                    "or the end image.",
+                    field="keyframes",
+                )
 
 
 def _check_soundtrack(stage: Stage, model: VideoModel, clip: Clip) -> None:

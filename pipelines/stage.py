@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     import torch
 
     from .bundle.model import Part, VideoModel
+    from .head import Ending, Head
     from .progress import Progress
-    from .tail import Head, Tail
+    from .tail import Tail
     from .takes import store
     from .takes.resume import Checkpoint
 
@@ -124,9 +125,10 @@ def render_latents(
 ) -> dict[str, torch.Tensor]:
     """Denoise a checked stage: `latent` `[1, C, T, h, w]` in VAE space and, where there is sound, `audio`."""
     stage = ready.stage
-    pictures = _pictures(stage, ready.clip.frames, ready.width, ready.height)
+    ending = None if stage.until is None else stage.until.ending(model)
+    pictures = _pictures(stage, ending, ready.clip.frames, ready.width, ready.height)
     sound = given_sound(stage, model, ready.clip, ready.start)
-    shot = Shot(ready.clip.frames, ready.width, ready.height, tail, pictures, sound, checkpoint)
+    shot = Shot(ready.clip.frames, ready.width, ready.height, tail, pictures, sound, checkpoint, ending)
 
     def on_step(done: int, preview: Any) -> None:
         progress.step(done, ready.sampling.steps, preview)
@@ -222,7 +224,7 @@ def mode_of(stage: Stage) -> Mode:
     if stage.join.transition is Transition.SMOOTH:
         return Mode.CONTINUE_TO_LAST if stage.ends_somewhere else Mode.CONTINUE
     if stage.start_image is None:
-        return Mode.TEXT
+        return Mode.TO_LAST if stage.ends_somewhere else Mode.TEXT
     return Mode.FIRST_LAST if stage.ends_somewhere else Mode.IMAGE
 
 
@@ -231,7 +233,9 @@ def _check_mode(stage: Stage, model: VideoModel) -> None:
     smooth = stage.join.transition is Transition.SMOOTH
     if stage.until is not None and stage.end_image is not None:
         raise Refusal("the stage after it says where it ends; disconnect the image.", field="end_image")
-    if mode is Mode.TEXT and stage.ends_somewhere:
+    if mode is Mode.TO_LAST and mode not in variant.modes:
+        if stage.until is not None:
+            raise Refusal("it ends on the stage after it, and needs a start image too.", field="start_image")
         raise Refusal("an end image needs a start image, or a stage before it to continue.", field="end_image")
     if smooth and stage.start_image is not None:
         raise Refusal(
@@ -271,7 +275,7 @@ def _sampling(stage: Stage, model: VideoModel) -> Settings:
     return sampling
 
 
-def _pictures(stage: Stage, frames: int, width: int, height: int) -> Pictures:
+def _pictures(stage: Stage, ending: Ending | None, frames: int, width: int, height: int) -> Pictures:
     def fitted(field: str) -> torch.Tensor | None:
         image = getattr(stage, field)
         return None if image is None else fit(image, width, height)
@@ -279,5 +283,5 @@ def _pictures(stage: Stage, frames: int, width: int, height: int) -> Pictures:
     keyframes = tuple(
         Keyframe(fit(one.image, width, height), one.frame % frames, one.strength) for one in stage.keyframes
     )
-    end = fitted("end_image") if stage.until is None else stage.until.frames()
+    end = fitted("end_image") if ending is None else ending.frames
     return Pictures(fitted("start_image"), end, fitted("anchor_image"), stage.anchor_strength, keyframes)

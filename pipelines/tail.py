@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from .film.sound import Sound, SoundExcerpt
 from .takes import store
 
 if TYPE_CHECKING:
-    from .bundle.model import Part, VideoModel
+    from .bundle.model import VideoModel
     from .chain import Link
     from .existing import FootageFrames
 
@@ -129,31 +129,6 @@ def decoded_sound(link: Link) -> tuple[np.ndarray, int] | None:
     sound, rate = store.read_sound(take)
     shift = round(sound_offset(link) * rate)
     return (np.pad(sound, ((0, 0), (shift, 0))) if shift > 0 else sound[:, -shift:]), rate
-
-
-@dataclass(frozen=True)
-class Head:
-    """The beginning of a stage that the one before it must end on.
-
-    Args:
-        key: of its take.
-        overlap: frames.
-        vae: decodes it.
-        link: where the frames come from.
-    """
-
-    key: str
-    overlap: int
-    vae: Part
-    link: Link = field(compare=False)
-
-    def frames(self) -> torch.Tensor:
-        """`[overlap, H, W, 3]` in 0..1."""
-        return torch.from_numpy(decoded(self.link)[: self.overlap].astype(np.float32) / 65535.0)
-
-
-def head_of(link: Link, overlap: int) -> Head:
-    return Head(link.rendered.key, overlap, link.model.vae, link)
 
 
 def decoded(link: Link) -> np.ndarray | FootageFrames:

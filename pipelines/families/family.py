@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import torch
 
     from ..bundle.model import VideoModel
+    from ..head import Ending
     from ..sampling import Conditioning, StepCallback
     from ..tail import Tail
     from ..takes.resume import Checkpoint
@@ -25,6 +26,7 @@ class Mode(str, Enum):
 
     TEXT = "render from text alone"
     IMAGE = "start from an image"
+    TO_LAST = "arrive at a last frame from text alone"
     FIRST_LAST = "go from a first to a last frame"
     CONTINUE = "continue from the stage before"
     CONTINUE_TO_LAST = "continue to a last frame"
@@ -137,6 +139,8 @@ class Shot:
         tail: the end of the clip before that this one is pinned to, or None.
         sound: latents `[1, C, T, F]` of a given sound for the whole clip, or None where the model makes it.
         checkpoint: keeps the clip while it is being denoised, for a family that can go on from there.
+        ending: the beginning of the clip after, whose frames `pictures.end` holds, for a family that can be pinned to
+            more than frames.
     """
 
     frames: int
@@ -146,6 +150,7 @@ class Shot:
     pictures: Pictures
     sound: torch.Tensor | None = None
     checkpoint: Checkpoint | None = None
+    ending: Ending | None = None
 
 
 class Family(Protocol):

@@ -16,6 +16,7 @@ from ..pictures import fit
 from ..sampling import Conditioning, StepCallback
 from .family import Carry, Mode, Shot, Variant
 from .ltx2_canvas import (
+    PATCH,
     SLOT,
     SOUND_BINS,
     SOUND_CHANNELS,
@@ -23,8 +24,10 @@ from .ltx2_canvas import (
     Canvas,
     add_guide,
     blank,
+    pin_end,
     pin_head,
     pin_sound,
+    pin_sound_end,
     sound_latents,
 )
 from .ltx2_lora import LTX2_LORA
@@ -33,6 +36,7 @@ from .traits import LoraTraits
 
 if TYPE_CHECKING:
     from ..bundle.model import VideoModel
+    from ..head import Ending
     from ..tail import Tail
 
 GRID = Grid(SLOT)
@@ -148,14 +152,15 @@ class Ltx2:
                 canvas = pin_sound(canvas, tail.audio[:, :, :sound])
         elif pictures.start is not None:
             canvas = pin_head(canvas, encoded(pictures.start), strength)
+        if shot.ending is not None:
+            canvas = _arriving(model, canvas, shot, shot.ending, offset)
         if shot.sound is not None:
             canvas = pin_sound(canvas, shot.sound[:, :, :sound], release=0)
         if pictures.anchor is not None:
             after = 0 if tail is None or tail.frames is None else len(tail.frames)
             canvas = add_guide(canvas, encoded(pictures.anchor), after, pictures.anchor_strength or ANCHOR_STRENGTH)
-        if pictures.end is not None:
-            last = encoded(pictures.end) if len(pictures.end) == 1 else _encoded(model, shot, 0, pictures.end)
-            canvas = add_guide(canvas, last, shot.frames - len(pictures.end), 1.0)
+        if shot.ending is None and pictures.end is not None:
+            canvas = add_guide(canvas, encoded(pictures.end), shot.frames - 1, 1.0)
         for keyframe in pictures.keyframes:
             canvas = add_guide(canvas, encoded(keyframe.image), keyframe.frame, keyframe.strength)
         return canvas
@@ -276,6 +281,31 @@ def _two_passes(
     )
 
 
+def _arriving(model: VideoModel, canvas: Canvas, shot: Shot, ending: Ending, offset: Fraction) -> Canvas:
+    """A canvas that ends on the beginning of the clip after, picture and sound.
+
+    All but the first frame of an overlap fill whole slots, there as here, so these slots stand at the end of the clip
+    as they are; at another size, or of another VAE, the same frames are encoded. An overlap of one frame fills no slot
+    and is a guide.
+
+    Args:
+        offset: seconds from the clip's frame 0 to its first latent of sound.
+    """
+    frames = len(ending.frames)
+    size = (shot.height // PATCH, shot.width // PATCH)
+    if frames == 1:
+        canvas = add_guide(canvas, _encoded(model, shot, 0, ending.frames), shot.frames - 1, 1.0)
+    elif ending.latent is not None and ending.latent.shape[-2:] == size:
+        canvas = pin_end(canvas, ending.latent)
+    else:
+        encoded = model.vae.get().encode(fit(ending.frames, shot.width, shot.height))
+        canvas = pin_end(canvas, encoded[:, :, 1:])
+    if ending.audio is None or canvas.audio is None or shot.sound is not None:
+        return canvas
+    place = ((shot.frames - frames) / model.fps + ending.sound_offset - offset) * SOUND_RATE
+    return pin_sound_end(canvas, ending.audio, round(place))
+
+
 def _head(model: VideoModel, tail: Tail, shot: Shot) -> torch.Tensor:
     """The overlap's latent `[1, 128, k + 1, h, w]` at the size of a pass.
 
@@ -291,7 +321,7 @@ def _head(model: VideoModel, tail: Tail, shot: Shot) -> torch.Tensor:
 
 
 def _encoded(model: VideoModel, shot: Shot, crf: int, image: torch.Tensor) -> torch.Tensor:
-    """The latent of an image `[1, H, W, 3]`, compressed like the video the model was trained on, or of 8k+1 frames."""
+    """The latent of an image `[1, H, W, 3]`, compressed like the video the model was trained on."""
     from comfy_extras.nodes_lt import LTXVPreprocess
 
     image = LTXVPreprocess.execute(image, crf)[0]

@@ -72,8 +72,9 @@ class Canvas:
             audio: `[1, 8, Ta, 16]` or None.
         """
         clip = video.shape[2]
-        made = torch.cat([video[:, :, self.pinned :], self.video[:, :, clip:]], dim=2)
-        made = torch.cat([self.video[:, :, : self.pinned], made], dim=2)
+        if self.video_mask is not None:
+            video = torch.where(self.video_mask[:, :, :clip] == 0, self.video[:, :, :clip], video)
+        made = torch.cat([video, self.video[:, :, clip:]], dim=2)
         if audio is not None and self.audio is not None and self.audio_mask is not None:
             audio = torch.where(self.audio_mask == 0, self.audio, audio)
         return replace(self, video=made, audio=audio)
@@ -125,6 +126,19 @@ def pin_head(canvas: Canvas, head: torch.Tensor, strength: float = 1.0) -> Canva
     return replace(canvas, video=video, video_mask=mask, pinned=slots)
 
 
+def pin_end(canvas: Canvas, ending: torch.Tensor) -> Canvas:
+    """Keep the last slots to the bit; before any guide is added.
+
+    Args:
+        ending: `[1, 128, k, h, w]`.
+    """
+    video, mask = canvas.video.clone(), _ones(canvas.video) if canvas.video_mask is None else canvas.video_mask.clone()
+    first = video.shape[2] - ending.shape[2]
+    video[:, :, first:] = ending
+    mask[:, :, first:] = 0.0
+    return replace(canvas, video=video, video_mask=mask)
+
+
 def add_guide(canvas: Canvas, guide: torch.Tensor, frame: int, strength: float) -> Canvas:
     """Append the latent of one image, or of a few frames, that the picture looks at, as ComfyUI's LTXVAddGuide does.
 
@@ -174,6 +188,22 @@ def pin_sound(canvas: Canvas, known: torch.Tensor, release: int = RELEASE) -> Ca
     count = known.shape[2]
     audio[:, :, :count] = known
     mask[:, :, :count] = kept_sound(count, release).view(1, 1, -1, 1)
+    return replace(canvas, audio=audio, audio_mask=mask)
+
+
+def pin_sound_end(canvas: Canvas, known: torch.Tensor, first: int) -> Canvas:
+    """Keep the sound from latent `first` on, which what is generated arrives at as softly as it leaves a carried one.
+
+    Args:
+        known: `[1, 8, n, 16]`; what lies beyond the canvas is not looked at.
+    """
+    if canvas.audio is None:
+        raise ValueError("a silent canvas has no sound to keep")
+    audio, mask = canvas.audio.clone(), _ones(canvas.audio) if canvas.audio_mask is None else canvas.audio_mask.clone()
+    known = known[:, :, : audio.shape[2] - first]
+    last = first + known.shape[2]
+    audio[:, :, first:last] = known
+    mask[:, :, first:last] = kept_sound(known.shape[2]).flip(0).view(1, 1, -1, 1)
     return replace(canvas, audio=audio, audio_mask=mask)
 
 

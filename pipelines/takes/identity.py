@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 # Raised by hand whenever the same ingredients would render something else than before.
-STAGE_FORMAT = 1
+STAGE_FORMAT = 2
 
 WHOLE = 64 * 2**20  # files up to this many bytes are hashed whole
 BLOCK = 4096

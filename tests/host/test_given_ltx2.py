@@ -125,8 +125,8 @@ STAGES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a keyframe in the overlap": (
         {"keyframes": ["inside", 0]},
-        "stage 2, keyframes: a keyframe stands on frame 4; frames 0 to 8 are given by the stage before, the start "
-        "image or the end image already.",
+        "stage 2, keyframes: a keyframe stands on frame 4; frames 0 to 8 are given already, by a stage beside it, the "
+        "start image or the end image.",
     ),
     "audio shorter than the film": (
         {"soundtrack": ["short", 0]},

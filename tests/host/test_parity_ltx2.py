@@ -92,6 +92,20 @@ def test_first_and_last_frame_equals_inplace_and_a_guide(server: Server, photos:
     assert_same(server, graph, "pass", ["cropped", 2])
 
 
+def test_a_last_frame_alone_equals_a_guide(server: Server, photos: dict[str, str]) -> None:
+    graph = {
+        **photo(photos["rocket"]),
+        **stock_ltx2.loaders(),
+        **stock_ltx2.empty(FRAMES),
+        "guide": guide(["video", 0], ["compressed", 0], -1, 1.0),
+        **stock_ltx2.sampled("pass", ["guide", 2], ["audio", 0], prompts="guide"),
+        "cropped": cropped("guide"),
+        "model": graphs.load_ltx2(),
+        "stage": graphs.ltx2_stage(frames=FRAMES, end_image=["photo", 0]),
+    }
+    assert_same(server, graph, "pass", ["cropped", 2])
+
+
 def inplace(image: list, latent: str = "video") -> dict[str, Any]:
     return node(
         "LTXVImgToVideoInplace", vae=["checkpoint", 2], image=image, latent=[latent, 0], strength=1.0, bypass=False
