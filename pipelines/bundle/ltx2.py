@@ -20,6 +20,7 @@ from .checkpoint import Outline, model_config, outline
 from .files import ModelFile
 from .model import Part, VideoModel, checkpoint_part, diffusion_part, text_encoder_part
 
+SILENT = "There is no audio VAE in these files: the film will be silent."
 PROJECTION = "text_embedding_projection."
 VOCODERS = ("vocoder.resblocks.0.convs1.0.weight", "vocoder.vocoder.resblocks.0.convs1.0.weight")
 
@@ -66,18 +67,8 @@ def ltx2_bundle(
     _check_vae(_read(files.vae, "vae"))
     audio = None if files.audio_vae is None else _audio_part(files.audio_vae, required=not files.whole)
     if audio is None:
-        notes.append("There is no audio VAE in these files: the film will be silent.")
-    if upscaler is not None:
-        _check_upscaler(_read(upscaler, "latent_upscaler"))
-        if kind == "dev":
-            notes.append(
-                "The second pass of dev models was published with the distilled LoRA on it, which this bundle does not "
-                "have: apply that LoRA and sample as distilled, or leave the upscaler off."
-            )
-        # Half the width and height must still be on the model's grid.
-        two_passes = replace(variant.sampling, second_sigmas=SECOND_SIGMAS)
-        variant = replace(variant, size_step=2 * variant.size_step, sampling=two_passes)
-    return VideoModel(
+        notes.append(SILENT)
+    model = VideoModel(
         family=LTX2,
         variant=variant,
         high=checkpoint_part(files.model.path, files.model.name)
@@ -89,10 +80,25 @@ def ltx2_bundle(
         ),
         vae=_vae_part(files.vae, {"vae.": ""}, "vae."),
         audio_vae=audio,
-        latent_upscaler=None if upscaler is None else _upscaler_part(upscaler),
         frame_rate=frame_rate,
         notes=tuple(notes),
     )
+    return model if upscaler is None else in_two_passes(model, upscaler_part(upscaler))
+
+
+def in_two_passes(model: VideoModel, upscaler: Part) -> VideoModel:
+    """The bundle that renders at half the size and refines the doubled latent."""
+    notes = model.notes
+    if model.variant.name.startswith("dev"):
+        notes += (
+            "The second pass of dev models was published with the distilled LoRA on it, which this bundle does not "
+            "have: apply that LoRA and sample as distilled, or leave the upscaler off.",
+        )
+    # Half the width and height must still be on the model's grid.
+    sampling: Any = model.variant.sampling
+    two_passes = replace(sampling, second_sigmas=SECOND_SIGMAS)
+    variant = replace(model.variant, size_step=2 * model.variant.size_step, sampling=two_passes)
+    return replace(model, variant=variant, latent_upscaler=upscaler, notes=notes)
 
 
 def _variant(files: Ltx2Files, kind: str) -> tuple[Any, list[str]]:
@@ -186,7 +192,14 @@ def _vae_part(file: ModelFile, prefixes: Mapping[str, str], mark: str) -> Part:
     return Part(file.name, load, Source((file.path,), (("part", mark),)))
 
 
-def _upscaler_part(file: ModelFile) -> Part:
+def upscaler_part(file: ModelFile) -> Part:
+    """A latent upscaler from disk.
+
+    Raises:
+        Refusal: the file holds something else, or one that does not double width and height.
+    """
+    _check_upscaler(_read(file, "latent_upscaler"))
+
     def load() -> Any:
         from comfy_extras.nodes_hunyuan import LatentUpscaleModelLoader
 

@@ -4,20 +4,29 @@ from __future__ import annotations
 
 from ..bundle.model import VideoModel
 from ..errors import Refusal
-from . import wan
+from . import ltx2, wan
 from .folder import DiffusersFolder
 
-_LOADERS = {name: wan.wan_bundle for name in wan.PIPELINES}
 
-
-def bundle_from_folder(folder: DiffusersFolder, weight_dtype: str = "default") -> VideoModel:
+def bundle_from_folder(
+    folder: DiffusersFolder, weight_dtype: str = "default", choices: ltx2.Ltx2Choices | None = None
+) -> VideoModel:
     """A bundle of a folder that is checked now and whose weights load when they are first needed.
+
+    Args:
+        choices: what LTX-2 leaves open; None for Wan.
 
     Raises:
         Refusal: a pipeline or a component of an unknown class, weights that are not whole, a config that ComfyUI does
-            not compute.
+            not compute, another family than the choices are for.
     """
-    loader = _LOADERS.get(folder.pipeline)
-    if loader is None:
-        raise Refusal(f"{folder.name} is a {folder.pipeline}; {', '.join(_LOADERS)} can be loaded.", field="folder")
-    return loader(folder, weight_dtype)
+    if folder.pipeline in wan.PIPELINES:
+        if choices is not None:
+            raise Refusal(f"{folder.name} is Wan: choose Wan.", field="family")
+        return wan.wan_bundle(folder, weight_dtype)
+    if folder.pipeline in ltx2.PIPELINES:
+        if choices is None:
+            raise Refusal(f"{folder.name} is LTX-2: choose LTX-2.", field="family")
+        return ltx2.ltx2_folder_bundle(folder, weight_dtype, choices)
+    known = ", ".join((*wan.PIPELINES, *ltx2.PIPELINES))
+    raise Refusal(f"{folder.name} is a {folder.pipeline}; {known} can be loaded.", field="folder")

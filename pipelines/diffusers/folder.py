@@ -57,6 +57,19 @@ class Component:
         return _together(self.name, (comfy.utils.load_torch_file(path) for path in self.files))
 
 
+def check_fixed(config: Mapping[str, Any], fixed: Mapping[str, Any], where: str) -> None:
+    """Raise `Refusal` where a config says other than what ComfyUI has fixed in its code.
+
+    Args:
+        fixed: what ComfyUI computes; a config that leaves one out means the same.
+        where: folder and component, for the error.
+    """
+    for key, value in fixed.items():
+        given = config.get(key, value)
+        if (list(given) if isinstance(given, tuple) else given) != value:
+            raise Refusal(f"{where}: {key} is {given}; ComfyUI computes {value}.", field="folder")
+
+
 def _together(name: str, shards: Iterable[Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
     tensors: dict[str, torch.Tensor] = {}
     for shard in shards:
@@ -94,13 +107,16 @@ class DiffusersFolder:
         """A JSON file of a component."""
         return _read_json(self.path / component / file, f"{self.name}/{component}/{file}")
 
-    def component(self, name: str, *known: str) -> Component:
+    def component(self, name: str, *known: str, listed: bool = True) -> Component:
         """A component of one of the classes that are `known`.
+
+        Args:
+            listed: whether the index must name it; some lie beside those of the pipeline.
 
         Raises:
             Refusal: it is not there, of another class, or its weights are not there as asked.
         """
-        if not self.has(name):
+        if listed and not self.has(name):
             raise Refusal(f"{self.name} has no {name}, which its kind of model needs.", field="folder")
         found = Component(name, self.config(name), ())
         if found.kind not in known:

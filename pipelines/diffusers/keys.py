@@ -91,6 +91,80 @@ WAN_2_2_VAE: tuple[Table, ...] = (
 # transformers keeps the token embedding under its own name, its encoder's, or both (they are one tensor).
 UMT5: Table = ((r"encoder\.embed_tokens\.", "shared."),)
 
+_Q_K_NORMS: Table = ((r"(.+)\.norm_([qk])\.", r"\1.\2_norm."),)
+LTX2_TRANSFORMER: tuple[Table, ...] = (
+    _Q_K_NORMS,
+    (
+        (r"(audio_)?proj_in\.", r"\1patchify_proj."),
+        (r"(audio_)?time_embed\.", r"\1adaln_single."),
+        (r"(audio_)?prompt_adaln\.", r"\1prompt_adaln_single."),
+        (r"av_cross_attn_(video|audio)_scale_shift\.", r"av_ca_\1_scale_shift_adaln_single."),
+        (r"av_cross_attn_(?:video|audio)_(a2v|v2a)_gate\.", r"av_ca_\1_gate_adaln_single."),
+        (
+            r"(transformer_blocks\.\d+)\.(video|audio)_a2v_cross_attn_scale_shift_table$",
+            r"\1.scale_shift_table_a2v_ca_\2",
+        ),
+    ),
+)
+# ComfyUI has the connectors in the transformer, and the projections before them in the text encoder.
+LTX2_PROJECTION = "text_embedding_projection."
+LTX2_CONNECTORS: tuple[Table, ...] = (
+    _Q_K_NORMS,
+    (
+        (r"(video|audio)_connector\.transformer_blocks\.", r"\1_embeddings_connector.transformer_1d_blocks."),
+        (r"(video|audio)_connector\.", r"\1_embeddings_connector."),
+        (r"(video|audio)_text_proj_in\.", rf"{LTX2_PROJECTION}\1_aggregate_embed."),
+        (r"text_proj_in\.", rf"{LTX2_PROJECTION}aggregate_embed."),
+    ),
+)
+_STATISTICS: Table = (
+    (r"latents_mean$", "per_channel_statistics.mean-of-means"),
+    (r"latents_std$", "per_channel_statistics.std-of-means"),
+)
+LTX2_AUDIO_VAE: Table = _STATISTICS
+LTX2_VOCODER: tuple[Table, ...] = (
+    (
+        (r"(.+\.)?upsamplers\.", r"\1ups."),
+        (r"(.+\.)?resnets\.", r"\1resblocks."),
+        (r"(.+\.)?conv_in\.", r"\1conv_pre."),
+        (r"(.+\.)?conv_out\.", r"\1conv_post."),
+        (r"(.+\.)?act_out\.", r"\1act_post."),
+    ),
+    ((r"(.+)\.downsample\.filter$", r"\1.downsample.lowpass.filter"),),
+)
+
+
+def ltx2_video_vae(blocks: int) -> tuple[Table, ...]:
+    """Names of the LTX-2 video VAE: ComfyUI lists resamplers among the blocks that diffusers has them in.
+
+    Args:
+        blocks: of the encoder, its middle one not counted.
+    """
+
+    def at(side: str, offset: int) -> Callable[[re.Match[str]], str]:
+        return lambda found: f"{side}.{2 * int(found[1]) + offset}."
+
+    return (
+        (
+            *_STATISTICS,
+            (r"encoder\.down_blocks\.(\d+)\.(?=resnets)", at("encoder.down_blocks", 0)),
+            (r"encoder\.down_blocks\.(\d+)\.downsamplers\.0\.", at("encoder.down_blocks", 1)),
+            (r"encoder\.mid_block\.", f"encoder.down_blocks.{2 * blocks}."),
+            (r"decoder\.mid_block\.", "decoder.up_blocks.0."),
+            (r"decoder\.up_blocks\.(\d+)\.upsamplers\.0\.", at("decoder.up_blocks", 1)),
+            (r"decoder\.up_blocks\.(\d+)\.(?=resnets)", at("decoder.up_blocks", 2)),
+        ),
+        ((r"(.+)\.resnets\.", r"\1.res_blocks."),),
+    )
+
+
+# Gemma alone; the vision tower that it is saved with reads images, and prompts are text. transformers has written the
+# names in several ways.
+GEMMA: Table = (
+    (r"(?:language_model\.model\.|model\.language_model\.|model\.)?(?=(?:embed_tokens|layers|norm)\.)", "model."),
+)
+GEMMA_UNUSED = r"(?:model\.)?(vision_tower|multi_modal_projector)\.|(?:language_model\.)?lm_head\."
+
 
 def _flat(block: str, index: int) -> int:
     # The decoder has a residual block more at each scale than the encoder, and then the resampler.

@@ -28,22 +28,29 @@ def tokenizer_of(folder: DiffusersFolder) -> str:
 
 
 class FolderTokenizer:
-    """A tokenizer.json, answering the calls that ComfyUI makes of its SentencePiece tokenizer."""
+    """A tokenizer.json, answering the calls that ComfyUI makes of its SentencePiece tokenizer.
 
-    def __init__(self, path: str):
+    Args:
+        add_bos: begin with the file's `<bos>` even where its own rules do not say so, as transformers does for Gemma.
+    """
+
+    def __init__(self, path: str, add_bos: bool = False):
         import tokenizers
 
         self.tokenizer = tokenizers.Tokenizer.from_file(path)
+        bos = self.tokenizer.token_to_id("<bos>") if add_bos else None
+        self.begin: list[int] = [] if bos is None else [bos]
         # Lengths are ComfyUI's to decide; a file may hold those of the last call before it was saved.
         self.tokenizer.no_truncation()
         self.tokenizer.no_padding()
 
     @classmethod
-    def from_pretrained(cls, path: str, **_: Any) -> FolderTokenizer:
-        return cls(path)
+    def from_pretrained(cls, path: str, add_bos: bool = False, **_: Any) -> FolderTokenizer:
+        return cls(path, add_bos)
 
     def __call__(self, text: str) -> dict[str, list[int]]:
-        return {"input_ids": self.tokenizer.encode(text).ids}
+        ids = self.tokenizer.encode(text).ids
+        return {"input_ids": ids if ids[:1] == self.begin else self.begin + ids}
 
     def get_vocab(self) -> dict[str, int]:
         return dict(self.tokenizer.get_vocab())
@@ -88,5 +95,43 @@ def umt5_tokenizer(path: str, width: int) -> Callable[..., Any]:
 
     def make(embedding_directory: Any = None, tokenizer_data: Any = None) -> Any:
         return SD1Tokenizer(embedding_directory=embedding_directory, clip_name="umt5xxl", tokenizer=Umt5Tokenizer)
+
+    return make
+
+
+def gemma_tokenizer(path: str, width: int) -> Callable[..., Any]:
+    """ComfyUI's tokenizer of LTX-2, reading `path`.
+
+    Args:
+        width: of the text encoder; embeddings of another are refused by ComfyUI.
+    """
+    from comfy.sd1_clip import SD1Tokenizer, SDTokenizer
+    from comfy.text_encoders.lt import Gemma3_Tokenizer
+
+    class GemmaTokenizer(Gemma3_Tokenizer, SDTokenizer):
+        # Ends, padding and special tokens as comfy.text_encoders.lt.Gemma3_12BTokenizer sets them.
+        def __init__(self, embedding_directory: Any = None, tokenizer_data: Any = None):
+            super().__init__(
+                path,
+                pad_with_end=False,
+                embedding_size=width,
+                embedding_key="gemma3_12b",
+                tokenizer_class=tokenizer_class(path),
+                has_end_token=False,
+                pad_to_max_length=False,
+                max_length=99999999,
+                min_length=1024,
+                pad_left=True,
+                disable_weights=True,
+                tokenizer_args={
+                    "add_bos": True,
+                    "add_eos": False,
+                    "special_tokens": {"<image_soft_token>": 262144, "<end_of_turn>": 106},
+                },
+                embedding_directory=embedding_directory,
+            )
+
+    def make(embedding_directory: Any = None, tokenizer_data: Any = None) -> Any:
+        return SD1Tokenizer(embedding_directory=embedding_directory, name="gemma3_12b", tokenizer=GemmaTokenizer)
 
     return make

@@ -8,23 +8,14 @@ from dataclasses import replace
 from typing import Any
 
 from ..bundle.checkpoint import Outline, model_config
-from ..bundle.model import Part, VideoModel, check_vae, weight_options
-from ..bundle.skeleton import PREFIX, skeleton_of_file
+from ..bundle.model import Part, VideoModel, check_vae
 from ..errors import Refusal
 from ..families import Mode, Variant
 from ..families.wan22 import WAN22
 from ..sampling import SamplingSettings, Split
-from ..takes.identity import Source
-from .folder import Component, DiffusersFolder
-from .keys import (
-    UMT5,
-    WAN_2_1_VAE,
-    WAN_2_2_VAE,
-    WAN_TRANSFORMER,
-    WAN_VAE_RESNETS,
-    check_whole,
-    renamed,
-)
+from .folder import Component, DiffusersFolder, check_fixed
+from .keys import UMT5, WAN_2_1_VAE, WAN_2_2_VAE, WAN_TRANSFORMER, WAN_VAE_RESNETS, renamed
+from .parts import text_encoder_part, transformer_part, vae_part
 from .tokenizer import tokenizer_of, umt5_tokenizer
 
 PIPELINES = ("WanPipeline", "WanImageToVideoPipeline", "WanVideoToVideoPipeline")
@@ -96,21 +87,11 @@ def _expert(folder: DiffusersFolder, name: str, weight_dtype: str) -> tuple[Part
     component = folder.component(name, TRANSFORMER)
     where = f"{folder.name}/{name}"
     metadata = transformer_metadata(_complete(component, where))
-
-    def header() -> Outline:
-        return Outline(where, transformer_weights(component.outline()), metadata)
-
-    variant = _variant(header(), where)
-    check_whole(header().tensors, native_transformer(header()), where)
-
-    def load() -> Any:
-        from comfy.sd import load_diffusion_model_state_dict
-
-        weights = transformer_weights(component.load())
-        return load_diffusion_model_state_dict(weights, model_options=weight_options(weight_dtype), metadata=metadata)
-
-    options = (("weight_dtype", weight_dtype), ("metadata", metadata["config"]))
-    return Part(where, load, Source(component.files, options), header=header), variant
+    variant = _variant(Outline(where, transformer_weights(component.outline()), metadata), where)
+    part = transformer_part(
+        where, [component], lambda read: transformer_weights(read(component)), metadata, weight_dtype
+    )
+    return part, variant
 
 
 def _complete(component: Component, where: str) -> Mapping[str, Any]:
@@ -123,25 +104,9 @@ def _complete(component: Component, where: str) -> Mapping[str, Any]:
         "cross_attn_norm": True,
         "patch_size": (1, 2, 2),
         "attention_head_dim": 128,
-        "qk_norm": "rms_norm_across_heads",
     }
-    config = {**defaults, **component.config}
-    if config["qk_norm"] != defaults["qk_norm"]:
-        raise Refusal(
-            f"{where}: qk_norm is {config['qk_norm']}; ComfyUI computes rms_norm_across_heads.", field="folder"
-        )
-    return config
-
-
-class _Shape:
-    def __init__(self, shape: tuple[int, ...]):
-        self.shape = shape
-
-
-def native_transformer(header: Outline) -> dict[str, _Shape]:
-    """The weights of what ComfyUI builds for a transformer."""
-    shapes = skeleton_of_file(header).shapes
-    return {key[len(PREFIX) :]: _Shape(shape) for key, shape in shapes.items() if key.startswith(PREFIX)}
+    check_fixed(component.config, {"qk_norm": "rms_norm_across_heads"}, where)
+    return {**defaults, **component.config}
 
 
 def _variant(header: Outline, where: str) -> Variant:
@@ -218,20 +183,7 @@ def _vae(folder: DiffusersFolder, variant: Variant) -> Part:
     where, config = f"{folder.name}/vae", component.config
     _check_vae_config(config, where)
     check_vae(variant, where, int(config.get("z_dim", 16)))
-    check_whole(vae_weights(component.outline(), config), native_vae(config), where)
-
-    def load() -> Any:
-        import comfy.sd
-
-        try:
-            vae = comfy.sd.VAE(sd=vae_weights(component.load(), config))
-        except RuntimeError as error:
-            # ComfyUI builds the Wan 2.2 VAE at one width.
-            raise Refusal(f"{where} has a width that ComfyUI cannot load ({error}).", field="folder") from None
-        vae.throw_exception_if_invalid()
-        return vae
-
-    return Part(where, load, Source(component.files))
+    return vae_part(where, [component], lambda read: vae_weights(read(component), config))
 
 
 def _check_vae_config(config: Mapping[str, Any], where: str) -> None:
@@ -244,10 +196,7 @@ def _check_vae_config(config: Mapping[str, Any], where: str) -> None:
         "attn_scales": [],
         "temperal_downsample": [False, True, True],
     }
-    for key, value in fixed.items():
-        given = config.get(key, value)
-        if (list(given) if isinstance(given, (list, tuple)) else given) != value:
-            raise Refusal(f"{where}: {key} is {given}; ComfyUI computes {value}.", field="folder")
+    check_fixed(config, fixed, where)
     native: Any = latent_formats.Wan22() if config.get("z_dim", 16) == 48 else latent_formats.Wan21()
     for key in ("latents_mean", "latents_std"):
         given, known = config.get(key), getattr(native, key).flatten().tolist()
@@ -255,59 +204,27 @@ def _check_vae_config(config: Mapping[str, Any], where: str) -> None:
             raise Refusal(f"{where}: its {key} are not those that ComfyUI normalises latents with.", field="folder")
 
 
-def native_vae(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The weights of ComfyUI's class for a VAE, as meta tensors."""
-    import torch
-    from comfy.ldm.wan import vae, vae2_2
-
-    shape: dict[str, Any] = {
-        "z_dim": config.get("z_dim", 16),
-        "dim_mult": [1, 2, 4, 4],
-        "num_res_blocks": WAN_VAE_RESNETS,
-        "attn_scales": [],
-        "temperal_downsample": [False, True, True],
-    }
-    width = config.get("base_dim", 96)
-    with torch.device("meta"):
-        if config.get("is_residual"):
-            wide: Any = vae2_2.WanVAE(dim=width, dec_dim=config.get("decoder_base_dim") or width, **shape)
-            return dict(wide.state_dict())
-        return dict(vae.WanVAE(dim=width, **shape).state_dict())
-
-
 def _text_encoder(folder: DiffusersFolder) -> Part:
     component = folder.component("text_encoder", TEXT_ENCODER)
     where = f"{folder.name}/text_encoder"
     shape = text_encoder_shape(component.config, where)
-    check_whole(text_encoder_weights(component.outline()), native_text_encoder(shape), where)
     tokenizer = tokenizer_of(folder)
 
-    def load() -> Any:
-        import comfy.sd
-        import comfy.utils
-        import folder_paths
+    def encoder(dtype: Any) -> Any:
         from comfy.text_encoders.wan import te
 
-        weights = text_encoder_weights(component.load())
-        return comfy.sd.CLIP(
-            # The precision of the files, as ComfyUI's loader keeps it.
-            _Target(te(dtype_t5=comfy.utils.weight_dtype(weights)), umt5_tokenizer(tokenizer, int(shape["d_model"]))),
-            embedding_directory=folder_paths.get_folder_paths("embeddings"),
-            parameters=comfy.utils.calculate_parameters(weights),
-            state_dict=[weights],
-            model_options={"umt5xxl_model_config": shape},
-        )
+        return te(dtype_t5=dtype)
 
-    return Part(where, load, Source((*component.files, tokenizer), (("config", json.dumps(shape, sort_keys=True)),)))
-
-
-class _Target:
-    """What ComfyUI's CLIP is told to build."""
-
-    def __init__(self, clip: Any, tokenizer: Any):
-        self.params: dict[str, Any] = {}
-        self.clip = clip
-        self.tokenizer = tokenizer
+    return text_encoder_part(
+        where,
+        [component],
+        lambda read: [text_encoder_weights(read(component))],
+        native_text_encoder(shape),
+        shape,
+        encoder,
+        (tokenizer, umt5_tokenizer(tokenizer, int(shape["d_model"]))),
+        {"umt5xxl_model_config": shape},
+    )
 
 
 def text_encoder_shape(config: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -322,9 +239,7 @@ def text_encoder_shape(config: Mapping[str, Any], where: str) -> dict[str, Any]:
         "relative_attention_max_distance": 128,
         "layer_norm_epsilon": 1e-6,
     }
-    for key, value in fixed.items():
-        if config.get(key, value) != value:
-            raise Refusal(f"{where}: {key} is {config[key]}; ComfyUI computes {value}.", field="folder")
+    check_fixed(config, fixed, where)
     sizes = {key: config[key] for key in ("d_ff", "d_kv", "d_model", "num_heads", "num_layers", "vocab_size")}
     return {**sizes, "dense_act_fn": "gelu_pytorch_tanh", "is_gated_act": True, "model_type": "umt5"}
 

@@ -20,7 +20,8 @@ def _wan(in_channels: int, out_channels: int, **shape: int) -> float:
     from accelerate import init_empty_weights
     from diffusers import WanTransformer3DModel
     from longtake.pipelines.bundle.checkpoint import Outline
-    from longtake.pipelines.diffusers.wan import native_transformer, transformer_metadata, transformer_weights
+    from longtake.pipelines.diffusers.parts import native_transformer
+    from longtake.pipelines.diffusers.wan import transformer_metadata, transformer_weights
 
     with init_empty_weights():
         theirs = WanTransformer3DModel(in_channels=in_channels, out_channels=out_channels, **shape)
@@ -53,7 +54,8 @@ def wan_2_1(bench: Bench) -> float:
 def vaes(bench: Bench) -> float:
     from accelerate import init_empty_weights
     from diffusers import AutoencoderKLWan
-    from longtake.pipelines.diffusers.wan import native_vae, vae_weights
+    from longtake.pipelines.diffusers.parts import native_vae
+    from longtake.pipelines.diffusers.wan import vae_weights
 
     residual = {"base_dim": 160, "decoder_base_dim": 256, "z_dim": 48, "is_residual": True, "in_channels": 12,
                 "out_channels": 12, "patch_size": 2, "scale_factor_spatial": 16}  # fmt: skip
@@ -61,7 +63,8 @@ def vaes(bench: Bench) -> float:
     for shape in ({}, residual):
         with init_empty_weights():
             theirs = AutoencoderKLWan(**shape)
-        count += odd_ones(vae_weights(theirs.state_dict(), theirs.config), native_vae(theirs.config))
+        weights = vae_weights(theirs.state_dict(), theirs.config)
+        count += odd_ones(weights, native_vae(weights, None, "full size"))
     return count
 
 

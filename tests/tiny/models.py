@@ -24,7 +24,7 @@ def recipes() -> dict[str, Recipe]:
     """Name below the models folder -> what makes that file, or that folder in diffusers' layout."""
     import torch
 
-    from . import diffusers_wan, ltx, ltx2, wan
+    from . import diffusers_ltx2, diffusers_wan, ltx, ltx2, wan
     from .weights import save
 
     t2v = partial(wan.diffusion_model, in_channels=16, out_channels=16)
@@ -55,6 +55,8 @@ def recipes() -> dict[str, Recipe]:
         "diffusers/Wan2.2-I2V-A14B-Diffusers": diffusers_wan.i2v_folder,
         "diffusers/Wan2.2-TI2V-5B-Diffusers": diffusers_wan.ti2v_folder,
         "diffusers/Wan2.1-T2V-1.3B-Diffusers": diffusers_wan.wan_2_1_folder,
+        "diffusers/LTX-2": diffusers_ltx2.folder_2_0,
+        "diffusers/LTX-2.3-Distilled": diffusers_ltx2.folder_2_3,
         "checkpoints/ltx-2-19b-silent.safetensors": partial(ltx2.checkpoint, seed=52, version="2.0", sound=False),
         # What an LTX-2 loader must refuse.
         "checkpoints/ltx-2-without-metadata.safetensors": partial(

@@ -59,3 +59,32 @@ def unigram_model() -> tuple[bytes, int]:
     )
     model = written.getvalue()
     return model, sentencepiece.SentencePieceProcessor(model_proto=model).get_piece_size()
+
+
+def gemma_model() -> tuple[bytes, int]:
+    """The serialised tokenizer and its vocabulary size: BPE with byte fallback and no space put first, as Gemma's."""
+    written = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(prompts(1000)),
+        model_writer=written,
+        vocab_size=600,
+        model_type="bpe",
+        character_coverage=1.0,
+        byte_fallback=True,
+        split_digits=True,
+        add_dummy_prefix=False,
+        remove_extra_whitespaces=False,
+        normalization_rule_name="identity",
+        pad_id=0,
+        pad_piece="<pad>",
+        eos_id=1,
+        eos_piece="<eos>",
+        bos_id=2,
+        bos_piece="<bos>",
+        unk_id=3,
+        hard_vocab_limit=False,
+        num_threads=1,
+        minloglevel=2,
+    )
+    model = written.getvalue()
+    return model, sentencepiece.SentencePieceProcessor(model_proto=model).get_piece_size()
