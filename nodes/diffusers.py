@@ -2,20 +2,47 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import folder_paths
 from comfy_api.latest import io
 
 from ..pipelines.diffusers.bundle import bundle_from_folder
 from ..pipelines.diffusers.folder import DEFAULT, VARIANTS, folders_below, open_folder
+from ..pipelines.diffusers.ltx2 import OWN, Ltx2Choices
 from ..pipelines.diffusers.sampler import DiffusersSampler, Solver, as_sampler
-from .load import describe
+from .load import FRAME_RATES, NONE, describe, model_file
 from .progress import say
 from .types import CATEGORY, ModelBundle
+
+BY_SCHEDULER = "as its scheduler says"
 
 
 class LoadDiffusersFolder(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
+        ltx2 = [
+            io.Combo.Input(
+                "sampled_as",
+                options=[BY_SCHEDULER, "distilled", "dev"],
+                default=BY_SCHEDULER,
+                tooltip="distilled: 8 steps, no guidance. dev: 30 to 40 steps, guided. A scheduler with dynamic "
+                "shifting is that of a dev model.",
+            ),
+            io.Combo.Input(
+                "latent_upscaler",
+                options=[NONE, OWN, *folder_paths.get_filename_list("latent_upscale_models")],
+                default=NONE,
+                tooltip="With one, stages render at half the size, double the latent and refine it in a second pass; "
+                "width and height are then multiples of 64. None: one pass.",
+            ),
+            io.Combo.Input(
+                "frame_rate",
+                options=FRAME_RATES,
+                default=FRAME_RATES[0],
+                tooltip="Frames a second of the film. At 25 every frame falls on a latent of the sound.",
+            ),
+        ]
         return io.Schema(
             node_id="LongtakeLoadDiffusersFolder",
             display_name="Load Diffusers Folder",
@@ -43,17 +70,35 @@ class LoadDiffusersFolder(io.ComfyNode):
                     advanced=True,
                     tooltip="Precision the diffusion weights are held in; default keeps the files' own.",
                 ),
+                io.DynamicCombo.Input(
+                    "family",
+                    options=[io.DynamicCombo.Option("Wan", []), io.DynamicCombo.Option("LTX-2", ltx2)],
+                    tooltip="What the folder holds. LTX-2 leaves more to choose.",
+                ),
             ],
             outputs=[ModelBundle.Output(display_name="model")],
             hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
-    def execute(cls, folder: str, variant: str, weight_dtype: str) -> io.NodeOutput:
+    def execute(cls, folder: str, variant: str, weight_dtype: str, family: dict) -> io.NodeOutput:
         opened = open_folder(folder, folder_paths.get_folder_paths("diffusers"), variant)
-        bundle = bundle_from_folder(opened, weight_dtype)
+        bundle = bundle_from_folder(opened, weight_dtype, _choices(family))
         say(cls.hidden.unique_id, describe(bundle))
         return io.NodeOutput(bundle)
+
+
+def _choices(family: dict) -> Ltx2Choices | None:
+    if family["family"] != "LTX-2":
+        return None
+    kind, upscaler = family["sampled_as"], family["latent_upscaler"]
+    if upscaler not in (NONE, OWN):
+        upscaler = model_file("latent_upscale_models", upscaler)
+    return Ltx2Choices(
+        None if kind == BY_SCHEDULER else kind,
+        None if upscaler == NONE else upscaler,
+        Fraction(family["frame_rate"]),
+    )
 
 
 class DiffusersScheduler(io.ComfyNode):

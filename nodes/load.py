@@ -17,9 +17,10 @@ from .types import CATEGORY, ModelBundle
 from .upstream import source_of
 
 NONE = "none"
+FRAME_RATES = ["24", "25", "30", "50"]  # what LTX-2 was trained at
 
 
-def _file(folder: str, name: str) -> ModelFile:
+def model_file(folder: str, name: str) -> ModelFile:
     return ModelFile(name, folder_paths.get_full_path_or_raise(folder, name))
 
 
@@ -35,10 +36,10 @@ def wan22_bundle(
     """What Load Wan 2.2 makes of its inputs; raises `Refusal` like `bundle_from_files`."""
     return bundle_from_files(
         WAN22,
-        _file("diffusion_models", high_noise_model),
-        None if low_noise_model == NONE else _file("diffusion_models", low_noise_model),
-        _file("text_encoders", text_encoder),
-        _file("vae", vae),
+        model_file("diffusion_models", high_noise_model),
+        None if low_noise_model == NONE else model_file("diffusion_models", low_noise_model),
+        model_file("text_encoders", text_encoder),
+        model_file("vae", vae),
         weight_dtype,
     )
 
@@ -163,8 +164,8 @@ class LoadLtx2(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "frame_rate",
-                    options=["24", "25", "30", "50"],
-                    default="24",
+                    options=FRAME_RATES,
+                    default=FRAME_RATES[0],
                     tooltip="Frames a second of the film. At 25 every frame falls on a latent of the sound.",
                 ),
             ],
@@ -177,19 +178,19 @@ class LoadLtx2(io.ComfyNode):
         cls, files: dict, text_encoder: str, sampled_as: str, latent_upscaler: str, frame_rate: str
     ) -> io.NodeOutput:
         if files["files"] == "checkpoint":
-            chosen = Ltx2Files.of_checkpoint(_file("checkpoints", files["checkpoint"]))
+            chosen = Ltx2Files.of_checkpoint(model_file("checkpoints", files["checkpoint"]))
         else:
             chosen = Ltx2Files(
-                _file("diffusion_models", files["diffusion_model"]),
-                _file("text_encoders", files["text_projection"]),
-                _file("vae", files["video_vae"]),
-                None if files["audio_vae"] == NONE else _file("vae", files["audio_vae"]),
+                model_file("diffusion_models", files["diffusion_model"]),
+                model_file("text_encoders", files["text_projection"]),
+                model_file("vae", files["video_vae"]),
+                None if files["audio_vae"] == NONE else model_file("vae", files["audio_vae"]),
             )
         bundle = ltx2_bundle(
             chosen,
-            _file("text_encoders", text_encoder),
+            model_file("text_encoders", text_encoder),
             sampled_as,
-            None if latent_upscaler == NONE else _file("latent_upscale_models", latent_upscaler),
+            None if latent_upscaler == NONE else model_file("latent_upscale_models", latent_upscaler),
             Fraction(frame_rate),
         )
         say(cls.hidden.unique_id, describe(bundle))

@@ -66,13 +66,13 @@ def _check_attention(text: Mapping[str, Any], layers: int, where: str) -> None:
     check_fixed(given, {"factor": 8.0, "rope_type": "linear"}, where)
 
 
-def text_encoder_class(shape: Mapping[str, int], projection: Mapping[str, int], dtype: Any) -> type:
+def text_encoder_class(shape: Mapping[str, int], projection: Mapping[str, int], precision: Any) -> type:
     """ComfyUI's text encoder of LTX-2 at these sizes.
 
     Args:
         shape: of Gemma.
         projection: name of each projection -> its width; one without a name in LTX-2.0, video and audio in 2.3.
-        dtype: of the weights.
+        precision: of the weights; None leaves it to ComfyUI.
     """
     import torch
     from comfy import sd1_clip
@@ -89,8 +89,9 @@ def text_encoder_class(shape: Mapping[str, int], projection: Mapping[str, int], 
             self.dtype = dtype
 
     class TextEncoder(lt.LTXAVTEModel):
-        def __init__(self, device: Any = "cpu", dtype: Any = dtype, model_options: Any = None):
+        def __init__(self, device: Any = "cpu", dtype: Any = None, model_options: Any = None):
             torch.nn.Module.__init__(self)
+            dtype = precision or dtype
             self.dtypes = {dtype}
             self.compat_mode = False
             self.execution_device = None

@@ -183,6 +183,11 @@ def _vae(folder: DiffusersFolder, variant: Variant) -> Part:
     where, config = f"{folder.name}/vae", component.config
     _check_vae_config(config, where)
     check_vae(variant, where, int(config.get("z_dim", 16)))
+    width = vae_weights(component.outline(), config)["encoder.conv1.weight"].shape[0]
+    if config.get("base_dim", width) != width:
+        raise Refusal(
+            f"{where}: base_dim is {config['base_dim']}, and its weights have a width of {width}.", field="folder"
+        )
     return vae_part(where, [component], lambda read: vae_weights(read(component), config))
 
 

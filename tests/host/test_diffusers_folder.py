@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
+import pytest
+
 from tests.host import graphs
 from tests.host.film import look_into
 from tests.host.server import Server
@@ -9,7 +13,13 @@ from tests.host.stock import node
 
 
 def load(name: str, variant: str = "default") -> dict:
-    return node("LongtakeLoadDiffusersFolder", folder=name, variant=variant, weight_dtype="default")
+    return node("LongtakeLoadDiffusersFolder", folder=name, variant=variant, weight_dtype="default", family="Wan")
+
+
+def load_ltx2(name: str, **changes: str) -> dict:
+    chosen = {"sampled_as": "as its scheduler says", "latent_upscaler": "none", "frame_rate": "24"} | changes
+    inputs = load(name)["inputs"] | {"family": "LTX-2"} | {f"family.{key}": value for key, value in chosen.items()}
+    return node("LongtakeLoadDiffusersFolder", **inputs)
 
 
 def test_a_folder_made_by_save_pretrained_renders_a_chain(server: Server) -> None:
@@ -25,6 +35,43 @@ def test_a_folder_made_by_save_pretrained_renders_a_chain(server: Server) -> Non
     assert result.ok, result.why()
     assert look_into(server.files(result)[0]).frames == 17 + 12
     assert any("Wan 2.2 i2v-14b" in text for text in result.texts)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "rate"),
+    [
+        ("LTX-2", {"sampled_as": "distilled", "latent_upscaler": "from the folder"}, 24_000),
+        ("LTX-2.3-Distilled", {"frame_rate": "25"}, 48_000),
+    ],
+    ids=["2.0 in two passes", "2.3"],
+)
+def test_an_ltx2_folder_renders_a_chain_with_sound(server: Server, name: str, changes: dict, rate: int) -> None:
+    graph = {
+        "model": load_ltx2(name, **changes),
+        "first": graphs.ltx2_stage(),
+        "second": graphs.ltx2_stage("first", prompt="it stops at a lake"),
+        **graphs.delivered("second"),
+    }
+    result = server.run(graph)
+    assert result.ok, result.why()
+    film = look_into(server.files(result)[0])
+    assert (film.frames, film.audio_rate) == (25 + 16, rate)
+    exact = round(Fraction(film.frames) / int(changes.get("frame_rate", "24")) * rate)
+    assert exact <= film.samples < exact + 3 * 1024  # AAC holds whole packets, and a decoder gives its priming back
+
+
+@pytest.mark.parametrize(
+    ("loader", "said"),
+    [
+        (load("LTX-2"), "LTX-2 is LTX-2: choose LTX-2."),
+        (load_ltx2("Wan2.2-T2V-A14B-Diffusers"), "Wan2.2-T2V-A14B-Diffusers is Wan: choose Wan."),
+    ],
+    ids=["LTX-2", "Wan"],
+)
+def test_a_folder_of_another_family_is_named(server: Server, loader: dict, said: str) -> None:
+    result = server.run({"model": loader, "first": graphs.ltx2_stage(), **graphs.delivered("first")})
+    assert result.error is not None
+    assert said in result.error["exception_message"]
 
 
 def test_an_absent_variant_is_refused_by_the_loader(server: Server) -> None:

@@ -53,11 +53,19 @@ class Bench:
         self.folders = folders
 
     @cache  # noqa: B019 - one bench lives as long as the session
-    def bundle(self, name: str, variant: str = "default") -> Any:
+    def bundle(self, name: str, variant: str = "default", choices: Any = None) -> Any:
+        """A folder's bundle.
+
+        Args:
+            choices: for LTX-2, other than the folder's own.
+        """
         from longtake.pipelines.diffusers.bundle import bundle_from_folder
         from longtake.pipelines.diffusers.folder import open_folder
+        from longtake.pipelines.diffusers.ltx2 import Ltx2Choices
 
-        return bundle_from_folder(open_folder(name, [str(self.folders)], variant))
+        if choices is None and name.startswith("LTX"):
+            choices = Ltx2Choices()
+        return bundle_from_folder(open_folder(name, [str(self.folders)], variant), choices=choices)
 
     @cache  # noqa: B019
     def components(self, name: str) -> dict[str, Any]:
@@ -81,13 +89,15 @@ class Bench:
         return made
 
 
-def stage_latents(model: Any, sampling: Any, positive: Any, negative: Any, **pictures: Any) -> dict[str, torch.Tensor]:
+def stage_latents(
+    model: Any, sampling: Any, positive: Any, negative: Any, width: int = WIDTH, height: int = HEIGHT, **pictures: Any
+) -> dict[str, torch.Tensor]:
     """What a Chain Stage of these settings denoises: tensors by name, in VAE space."""
     from longtake.pipelines.chain import Join, Length
     from longtake.pipelines.stage import Stage, check_stage, render_latents
 
     stage = Stage(
-        "", "", Length(frames=FRAMES), SEED, Join(), width=WIDTH, height=HEIGHT, sampling=sampling, **pictures
+        "", "", Length(frames=FRAMES), SEED, Join(), width=width, height=height, sampling=sampling, **pictures
     )
     ready = check_stage(stage, model, None)
     return render_latents(ready, model, None, positive, negative, Silent())

@@ -15,6 +15,7 @@ from diffusers import (
     LTX2VideoTransformer3DModel,
 )
 from diffusers.pipelines.ltx2 import LTX2LatentUpsamplerModel, LTX2TextConnectors, LTX2Vocoder, LTX2VocoderWithBWE
+from tokenizers.processors import TemplateProcessing
 from transformers import Gemma3Config, Gemma3ForConditionalGeneration, GemmaTokenizer
 
 from .diffusers_wan import filled
@@ -118,8 +119,7 @@ def vocoder(newer: bool, seed: int) -> LTX2Vocoder | LTX2VocoderWithBWE:
 
 def upscaler(seed: int) -> LTX2LatentUpsamplerModel:
     # Its GroupNorm has 32 groups.
-    made = LTX2LatentUpsamplerModel(mid_channels=32, num_blocks_per_stage=1, use_rational_resampler=False)
-    return filled(made, seed)
+    return filled(LTX2LatentUpsamplerModel(mid_channels=32, num_blocks_per_stage=1), seed)
 
 
 def text_encoder(seed: int, vocabulary: int) -> Gemma3ForConditionalGeneration:
@@ -168,23 +168,29 @@ def folder_2_3(folder: Path) -> None:
 
 
 def _save(folder: Path, newer: bool, seed: int, scheduler: Any, **options: Any) -> None:
-    pieces, vocabulary = gemma_model()
-    tokenizer = folder / "tokenizer"
-    tokenizer.mkdir(parents=True)
-    (tokenizer / "tokenizer.model").write_bytes(pieces)
-    (tokenizer / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "GemmaTokenizer"}))
     pipeline = LTX2Pipeline(
         scheduler=scheduler,
-        tokenizer=GemmaTokenizer.from_pretrained(tokenizer),
-        text_encoder=text_encoder(seed, vocabulary),
+        tokenizer=_tokenizer(folder / "tokenizer"),
+        text_encoder=text_encoder(seed, gemma_model()[1]),
         connectors=connectors(newer, seed + 1),
         transformer=transformer(newer, seed + 2),
         vae=video_vae(newer, seed + 3),
         audio_vae=audio_vae(seed + 4),
         vocoder=vocoder(newer, seed + 5),
     )
-    (tokenizer / "tokenizer.model").unlink()
     pipeline.save_pretrained(folder, **options)
+
+
+def _tokenizer(folder: Path) -> GemmaTokenizer:
+    """A tokenizer with the rule of the released tokenizer.json: every text begins with <bos>."""
+    folder.mkdir(parents=True)
+    (folder / "tokenizer.model").write_bytes(gemma_model()[0])
+    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "GemmaTokenizer"}))
+    made = GemmaTokenizer.from_pretrained(folder)
+    begun = TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", made.bos_token_id)])
+    made.backend_tokenizer.post_processor = begun
+    (folder / "tokenizer.model").unlink()
+    return made
 
 
 def _with_statistics(vae: Any, seed: int) -> Any:

@@ -9,8 +9,19 @@ from pathlib import Path
 import pytest
 import torch
 from longtake.pipelines.diffusers.folder import DEFAULT, folders_below, open_folder
-from longtake.pipelines.diffusers.keys import WAN_2_1_VAE, WAN_2_2_VAE, WAN_TRANSFORMER, rename
+from longtake.pipelines.diffusers.keys import (
+    GEMMA,
+    LTX2_CONNECTORS,
+    LTX2_TRANSFORMER,
+    LTX2_VOCODER,
+    WAN_2_1_VAE,
+    WAN_2_2_VAE,
+    WAN_TRANSFORMER,
+    ltx2_video_vae,
+    rename,
+)
 from longtake.pipelines.errors import Refusal
+from longtake.pipelines.families.ltx2_lora import LTX2_LORA
 from longtake.pipelines.families.wan22_lora import WAN_LORA
 from safetensors.torch import load_file, save_file
 
@@ -114,6 +125,40 @@ def test_loader_and_lora_agree_on_what_diffusers_calls_a_module(module: str) -> 
     assert rename(f"{WAN_LORA.diffusers_name(module)}.weight", WAN_TRANSFORMER) == f"{module}.weight"
 
 
+@pytest.mark.parametrize(
+    ("diffusers", "native", "tables"),
+    [
+        ("time_embed.linear.bias", "adaln_single.linear.bias", LTX2_TRANSFORMER),
+        ("audio_proj_in.weight", "audio_patchify_proj.weight", LTX2_TRANSFORMER),
+        ("proj_out.weight", "proj_out.weight", LTX2_TRANSFORMER),
+        ("av_cross_attn_audio_v2a_gate.linear.bias", "av_ca_v2a_gate_adaln_single.linear.bias", LTX2_TRANSFORMER),
+        ("transformer_blocks.1.attn1.norm_q.weight", "transformer_blocks.1.attn1.q_norm.weight", LTX2_TRANSFORMER),
+        ("audio_text_proj_in.bias", "text_embedding_projection.audio_aggregate_embed.bias", LTX2_CONNECTORS),
+        ("encoder.down_blocks.2.resnets.1.conv1.conv.bias", "encoder.down_blocks.4.res_blocks.1.conv1.conv.bias",
+         ltx2_video_vae(4)),
+        ("encoder.mid_block.resnets.0.conv1.conv.bias", "encoder.down_blocks.8.res_blocks.0.conv1.conv.bias",
+         ltx2_video_vae(4)),
+        ("decoder.up_blocks.1.upsamplers.0.conv.conv.bias", "decoder.up_blocks.3.conv.conv.bias", ltx2_video_vae(4)),
+        ("language_model.model.norm.weight", "model.norm.weight", (GEMMA,)),
+        ("model.language_model.layers.0.mlp.up_proj.weight", "model.layers.0.mlp.up_proj.weight", (GEMMA,)),
+        ("embed_tokens.weight", "model.embed_tokens.weight", (GEMMA,)),
+        ("resnets.0.acts1.0.downsample.filter", "resblocks.0.acts1.0.downsample.lowpass.filter", LTX2_VOCODER),
+        ("bwe_generator.upsamplers.1.bias", "bwe_generator.ups.1.bias", LTX2_VOCODER),
+    ],
+)  # fmt: skip
+def test_a_key_of_ltx2_has_its_native_name(diffusers: str, native: str, tables: tuple) -> None:
+    assert rename(diffusers, *tables) == native
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["transformer_blocks.0.attn1.q_norm", "audio_patchify_proj", "adaln_single.emb.timestep_embedder.linear_1",
+     "audio_prompt_adaln_single.linear", "av_ca_a2v_gate_adaln_single.linear", "transformer_blocks.1.audio_ff.net.2"],
+)  # fmt: skip
+def test_loader_and_lora_agree_on_what_diffusers_calls_a_module_of_ltx2(module: str) -> None:
+    assert rename(f"{LTX2_LORA.diffusers_name(module)}.weight", *LTX2_TRANSFORMER) == f"{module}.weight"
+
+
 WAN = "Wan2.2-T2V-A14B-Diffusers"
 
 
@@ -186,7 +231,7 @@ def test_weights_that_are_not_whole_are_refused_before_they_load(broken: Path) -
         ("transformer_2/config.json", {"qk_norm": "layer_norm"}, "qk_norm is layer_norm"),
         ("scheduler/scheduler_config.json", {"_class_name": "DDIMScheduler"}, "its scheduler is DDIMScheduler"),
         ("vae/config.json", {"latents_mean": [0.0] * 16}, "its latents_mean are not those"),
-        ("vae/config.json", {"base_dim": 8}, "have another shape"),
+        ("vae/config.json", {"base_dim": 8}, "base_dim is 8, and its weights have a width of 4"),
         ("text_encoder/config.json", {"feed_forward_proj": "relu"}, "feed_forward_proj is relu"),
         ("text_encoder/config.json", {"num_layers": 3}, "weights are missing (encoder.block.2"),
     ],
@@ -205,3 +250,105 @@ def test_a_lora_is_judged_by_the_headers_of_the_shards(comfyui: Path, tiny_model
     skeleton = skeleton_of(model.high)
     assert not model.high.loaded
     assert skeleton.shapes == skeleton_of_model(model.high.get().model).shapes
+
+
+@pytest.fixture
+def broken_ltx2(tiny_models: Path, broken: Path) -> Path:
+    """A copy of the LTX-2.0 folder that a test may damage."""
+    shutil.rmtree(broken)
+    shutil.copytree(tiny_models / "diffusers" / "LTX-2", broken)
+    return broken
+
+
+def why_not_ltx2(folder: Path, **choices: object) -> str:
+    from longtake.pipelines.diffusers.bundle import bundle_from_folder
+    from longtake.pipelines.diffusers.ltx2 import Ltx2Choices
+
+    opened = open_folder(folder.name, [str(folder.parent)])
+    with pytest.raises(Refusal) as refused:
+        bundle_from_folder(opened, choices=Ltx2Choices(**choices))
+    return refused.value.message
+
+
+def test_an_ltx2_bundle_is_sampled_as_its_scheduler_says(comfyui: Path, tiny_models: Path) -> None:
+    from longtake.pipelines.diffusers.bundle import bundle_from_folder
+    from longtake.pipelines.diffusers.ltx2 import OWN, Ltx2Choices
+
+    def bundle(name: str, **choices: object):
+        return bundle_from_folder(open_folder(name, [str(tiny_models / "diffusers")]), choices=Ltx2Choices(**choices))
+
+    dev, distilled = bundle("LTX-2"), bundle("LTX-2.3-Distilled")
+    assert (dev.variant.name, distilled.variant.name) == ("dev-2.0", "distilled-2.3")
+    assert dev.notes == distilled.notes == ()
+    other = bundle("LTX-2", kind="distilled", upscaler=OWN)
+    assert (other.variant.name, other.variant.size_step) == ("distilled-2.0", 64)
+    assert other.notes == ("The scheduler of LTX-2 is that of dev models, and it is sampled as distilled.",)
+    parts = (dev.high, dev.text_encoder, dev.vae, dev.audio_vae, other.latent_upscaler)
+    assert not any(part.loaded for part in parts)
+
+
+def test_an_ltx2_folder_without_an_audio_vae_renders_silent_film(broken_ltx2: Path) -> None:
+    from longtake.pipelines.diffusers.bundle import bundle_from_folder
+    from longtake.pipelines.diffusers.ltx2 import Ltx2Choices
+
+    rewrite(broken_ltx2 / "model_index.json", audio_vae=[None, None], vocoder=[None, None])
+    model = bundle_from_folder(open_folder("model", [str(broken_ltx2.parent)]), choices=Ltx2Choices())
+    assert model.audio_vae is None
+    assert "silent" in model.notes[0]
+
+
+def test_an_upscaler_that_is_not_there_is_named(broken_ltx2: Path) -> None:
+    from longtake.pipelines.diffusers.ltx2 import OWN
+
+    shutil.rmtree(broken_ltx2 / "latent_upsampler")
+    assert why_not_ltx2(broken_ltx2, upscaler=OWN).startswith("model/latent_upsampler/config.json is missing")
+
+
+@pytest.mark.parametrize(
+    ("file", "changes", "said"),
+    [
+        ("transformer/config.json", {"ff_bias": False}, "model is LTX-2.5, which ComfyUI 0.30 cannot load"),
+        ("transformer/config.json", {"use_prompt_adaln_single": False}, "model is LTX-2.5"),
+        ("model_index.json", {"duration_head": ["diffusers", "LTX2DurationHead"]}, "model is LTX-2.5"),
+        ("model_index.json", {"text_encoder": ["transformers", "Gemma4UnifiedForConditionalGeneration"]}, "is LTX-2.5"),
+        ("model_index.json", {"_class_name": "LTX2DFRPipeline"}, "is a LTX2DFRPipeline"),
+        ("transformer/config.json", {"audio_gated_attn": True}, "audio_gated_attn is True; ComfyUI computes False"),
+        ("transformer/config.json", {"num_layers": 3}, "weights are missing (transformer_blocks.2"),
+        ("connectors/config.json", {"connector_rope_base_seq_len": 1024}, "connectors: connector_rope_base_seq_len is"),
+        ("connectors/config.json", {"text_proj_in_factor": 4}, "text_proj_in_factor is 4; ComfyUI computes 8"),
+        ("text_encoder/config.json", {"architectures": ["LlamaModel"]}, "text_encoder is a LlamaModel"),
+        ("vae/config.json", {"timestep_conditioning": True}, "timestep_conditioning is True"),
+        ("vae/config.json", {"decoder_inject_noise": [True] * 4}, "decoder_inject_noise is [True"),
+        ("vae/config.json", {"decoder_layers_per_block": [2] * 4}, "weights are missing (decoder.up_blocks"),
+        ("vae/config.json", {"decoder_block_out_channels": [32, 64, 128]}, "is not laid out as ComfyUI builds it"),
+        ("audio_vae/config.json", {"mel_bins": 80}, "mel_bins is 80; ComfyUI computes 64"),
+        ("vocoder/config.json", {"antialias": True}, "antialias is True"),
+        ("scheduler/scheduler_config.json", {"max_shift": 3.0}, "scheduler: max_shift is 3.0; ComfyUI computes 2.05"),
+        ("scheduler/scheduler_config.json", {"_class_name": "UniPCMultistepScheduler"}, "_class_name is UniPC"),
+    ],
+)  # fmt: skip
+def test_what_comfyui_would_compute_otherwise_of_ltx2_is_refused(
+    broken_ltx2: Path, file: str, changes: dict, said: str
+) -> None:
+    rewrite(broken_ltx2 / file, **changes)
+    assert said in why_not_ltx2(broken_ltx2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"sliding_window": 512}, "sliding_window is 512"),
+        ({"query_pre_attn_scalar": 32}, "query_pre_attn_scalar is 32"),
+        ({"layer_types": ["full_attention"] * 7}, "every sixth layer"),
+        ({"rope_parameters": None, "rope_scaling": None}, "factor is None; ComfyUI computes 8.0"),
+        ({"num_hidden_layers": 6}, "left over (model.layers.6"),
+    ],
+)  # fmt: skip
+def test_a_gemma_that_comfyui_would_compute_otherwise_is_refused(broken_ltx2: Path, changes: dict, said: str) -> None:
+    path = broken_ltx2 / "text_encoder" / "config.json"
+    config = json.loads(path.read_text())
+    if "num_hidden_layers" in changes:
+        rewrite(broken_ltx2 / "connectors" / "config.json", text_proj_in_factor=7)
+        changes = changes | {"layer_types": config["text_config"]["layer_types"][:6]}
+    rewrite(path, text_config=config["text_config"] | changes)
+    assert said in why_not_ltx2(broken_ltx2)
