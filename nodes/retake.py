@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from comfy_api.latest import Input, io
 
 from ..pipelines.bundle.model import VideoModel
@@ -9,6 +11,7 @@ from ..pipelines.families import Settings
 from ..pipelines.film.video import frames_and_sound
 from ..pipelines.retake import Retake, plan_retake, render_retake
 from ..pipelines.stage import MAX_SEED
+from ..pipelines.takes import store
 from .progress import NodeProgress
 from .types import CATEGORY, Chain, ModelBundle, Sampling
 
@@ -50,6 +53,11 @@ class RetakeNode(io.ComfyNode):
             outputs=[Chain.Output(display_name="chain", tooltip="The video with these seconds rendered anew.")],
             hidden=[io.Hidden.unique_id],
         )
+
+    @classmethod
+    def fingerprint_inputs(cls, **_: Any) -> int:
+        # A chain that ComfyUI still holds may refer to a take that has been deleted since.
+        return store.here().deletions()
 
     @classmethod
     def execute(

@@ -35,10 +35,15 @@ class Footage:
         return FootageFrames(self.source)
 
     def key(self) -> str:
-        """A hash of every frame: two videos that look the same are the same beginning. Reads the whole video."""
+        """A hash of every frame and sample: two videos that look and sound the same are the same. Reads all of it."""
         digest = hashlib.sha256()
         for frame in self.source.frames():
             digest.update(np.ascontiguousarray(frame).data)
+        if self.sound is not None:
+            digest.update(f"{self.sound.sample_rate} Hz, {self.sound.channels} channels".encode())
+            for block in self.sound.blocks():
+                # Sample by sample: how the sound is cut into blocks is not what is heard.
+                digest.update(np.ascontiguousarray(block.T).data)
         return digest.hexdigest()
 
 

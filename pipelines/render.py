@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
@@ -19,7 +19,11 @@ from .takes.keys import Planned, look_up
 from .takes.resume import Checkpoint
 
 if TYPE_CHECKING:
+    import torch
+
+    from .bundle.model import VideoModel
     from .progress import Progress
+    from .takes.identity import Identity
 
 
 class StageFailed(RuntimeError):
@@ -72,21 +76,33 @@ def _render(
     shelf = store.here()
     checkpoint = None if one.identity.unidentified else Checkpoint(shelf.checkpoint_path(one.identity.key))
     tensors = render_latents(one.ready, model, tail, positive, negative, progress, checkpoint)
+    facts = {**facts_of(one.ready, model), "sound_offset": "0" if tail is None else str(tail.sound_offset)}
+    take = keep(one.identity, model, tensors, facts, time.monotonic() - started)
+    if checkpoint is not None:
+        checkpoint.remove()
+    return take
+
+
+def keep(
+    called: Identity, model: VideoModel, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any], seconds: float
+) -> store.Take:
+    """Store what was rendered, with a thumbnail, under its key and the next number of its place.
+
+    Args:
+        facts: what made it, as JSON values.
+        seconds: that rendering took.
+    """
+    shelf = store.here()
     picture = thumbnail(model, tensors["latent"])
     if picture is not None:
         tensors = {**tensors, "thumbnail": picture}
-    facts = {
-        **facts_of(one.ready, model),
-        "sound_offset": "0" if tail is None else str(tail.sound_offset),
-        "place": one.identity.place,
-        "take": max(store.numbered(shelf, one.identity.place), default=0) + 1,
-        "rendering_seconds": round(time.monotonic() - started, 3),
-        "unidentified": one.identity.unidentified,
-        **versions(),
+    numbered = {
+        "place": called.place,
+        "take": max(store.numbered(shelf, called.place), default=0) + 1,
+        "rendering_seconds": round(seconds, 3),
+        "unidentified": called.unidentified,
     }
-    take = shelf.write(one.identity.key, tensors, facts)
-    if checkpoint is not None:
-        checkpoint.remove()
+    take = shelf.write(called.key, tensors, {**facts, **numbered, **versions()})
     housekeeping.keep_to_limit(shelf)
     return take
 

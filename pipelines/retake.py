@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -15,11 +16,15 @@ from .existing import begin_with
 from .families import Mode, Settings
 from .film.frames import as_images
 from .given import check_able
+from .render import keep
 from .tail import encoded_sound
-from .takes import store
+from .takes import chains, store
+from .takes.identity import Identity, identity
+from .takes.keys import embeddings_in, model_ingredients
 
 if TYPE_CHECKING:
     from .bundle.model import VideoModel
+    from .existing import Footage
     from .film.frames import FrameSource
     from .film.sound import Sound
     from .progress import Progress
@@ -74,37 +79,89 @@ def plan_retake(
 
 
 def render_retake(retake: Retake, model: VideoModel, video: Chain, settings: Settings, progress: Progress) -> Chain:
-    """Render a planned retake and return it as a chain of one take, as long as the video.
+    """A planned retake as a chain of one take, as long as the video; rendered where it is not stored.
 
     Args:
         video: from `plan_retake`.
     """
+    shelf = store.here()
+    called = retake_identity(retake, model, video, settings)
+    take = None if called.unidentified else shelf.find(called.key)
+    if take is not None:
+        progress.stored(1, settings.steps, take.key)
+    else:
+        progress.stage(1)
+        take = _render(retake, model, video, settings, called, progress)
+        progress.finished(1, take.key)
+    clip = Clip(model.family.grid.ceil(video.frames), Join(), video.frames)
+    chain = Chain(video.family, video.width, video.height, video.fps, (Link(clip, take, model),))
+    chains.remember(shelf, chain)
+    return chain
+
+
+def retake_identity(retake: Retake, model: VideoModel, video: Chain, settings: Settings) -> Identity:
+    """What the take of a retake is called: two of the same seconds of the same video are takes of one place."""
+    shared = {
+        "retake_of": _footage(video).key(),
+        "seconds": [retake.start, retake.end],
+        "sound": retake.sound,
+        "width": video.width,
+        "height": video.height,
+        "family": model.family.name,
+        "fps": model.fps,
+    }
+    made = {
+        **shared,
+        "prompt": retake.prompt,
+        "negative_prompt": retake.negative_prompt,
+        "seed": retake.seed,
+        "sampling": settings,
+        "model": model_ingredients(model),
+        "embeddings": embeddings_in(retake.prompt + retake.negative_prompt),
+    }
+    return identity(made, shared)
+
+
+def _render(
+    retake: Retake, model: VideoModel, video: Chain, settings: Settings, called: Identity, progress: Progress
+) -> store.Take:
+    started = time.monotonic()
     known, anew = _known(retake, model, video)
     progress.doing("reading the prompts")
     positive, negative = model.encode_prompt(retake.prompt), model.encode_prompt(retake.negative_prompt)
-    frames = model.family.grid.ceil(video.frames)
 
     def on_step(done: int, preview: Any) -> None:
         progress.step(done, settings.steps, preview)
 
     made = model.family.retake(model, known, anew, positive, negative, settings, retake.seed, on_step)
-    facts = {"family": model.family.name, "prompt": retake.prompt, "seed": retake.seed, "fps": str(model.fps)}
-    facts |= {"retake": [retake.start, retake.end], "frames": frames, **settings.facts()}
-    take = store.write_take(made, facts)
-    return Chain(
-        video.family,
-        video.width,
-        video.height,
-        video.fps,
-        (Link(Clip(frames, Join(), video.frames), take, model),),
-    )
+    facts = {
+        "stage": 1,
+        "family": model.family.name,
+        "variant": model.variant.name,
+        "prompt": retake.prompt,
+        "negative_prompt": retake.negative_prompt,
+        "seed": retake.seed,
+        "width": video.width,
+        "height": video.height,
+        "frames": model.family.grid.ceil(video.frames),
+        "fps": str(model.fps),
+        "retake": [retake.start, retake.end],
+        "loras": [lora.facts() for lora in model.loras],
+        **settings.facts(),
+    }
+    return keep(called, model, made, facts, time.monotonic() - started)
+
+
+def _footage(video: Chain) -> Footage:
+    footage = video.links[0].footage
+    if footage is None:
+        raise ValueError("a retake is of a video")
+    return footage
 
 
 def _known(retake: Retake, model: VideoModel, video: Chain) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     """Latents of the video and, for each, a mask of its slots that is 1 where it is rendered anew."""
-    family, fps, footage = model.family, model.fps, video.links[0].footage
-    if footage is None:
-        raise ValueError("a retake is of a video")
+    family, fps, footage = model.family, model.fps, _footage(video)
     frames = family.grid.ceil(video.frames)
     images = as_images(footage.source)
     # Over-production that is cut off again: the last frame held until the grid is met.

@@ -87,7 +87,7 @@ def stage_identity(ready: Ready, model: VideoModel, before: Before | None) -> Id
         **{name: getattr(stage, name) for name in _REROLLED},
         "sampling": ready.sampling,
         "model": model_ingredients(model),
-        "embeddings": _embeddings(stage.prompt + stage.negative_prompt),
+        "embeddings": embeddings_in(stage.prompt + stage.negative_prompt),
     }
     return identity(made, {**shared, "after": None if before is None else before.key, "tail_of": None})
 
@@ -102,7 +102,7 @@ def _shared(name: str) -> bool:
     return name not in _RESOLVED and name not in _REROLLED
 
 
-def _embeddings(text: str) -> Mapping[str, Any]:
+def embeddings_in(text: str) -> Mapping[str, Any]:
     """Prompts may name files of the embeddings folder; then what is in that folder counts."""
     if "embedding:" not in text:
         return {}

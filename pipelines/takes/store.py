@@ -15,7 +15,6 @@ import json
 import logging
 import os
 import re
-import secrets
 import shutil
 import time
 import uuid
@@ -279,11 +278,6 @@ def here() -> Store:
     import folder_paths
 
     return Store(Path(folder_paths.get_output_directory()) / "longtake", _temp())
-
-
-def write_take(tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> Take:
-    """Keep a take under a key that is used once: it can be shown, named and exported, and is never found again."""
-    return here().write(secrets.token_hex(32), tensors, facts)
 
 
 def numbered(store: Store, place: str) -> dict[int, Take]:

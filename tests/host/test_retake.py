@@ -11,6 +11,8 @@ from tests.host import graphs, stock_ltx2
 from tests.host.film import look_into
 from tests.host.server import Server
 from tests.host.stock import Graph, node
+from tests.host.test_chain_film import LOADING
+from tests.host.test_given_ltx2 import sampling
 from tests.host.test_parity import both_latents
 
 
@@ -59,6 +61,48 @@ def test_a_retake_is_as_long_as_the_video(server: Server) -> None:
     film = look_into(server.files(result)[0])
     assert (film.frames, film.fps, film.width) == (50, 25, stock_ltx2.WIDTH)
     assert 2 * film.audio_rate <= film.samples < 2 * film.audio_rate + 3 * 1024
+
+
+def test_the_same_retake_is_rendered_once(own_server: Server) -> None:
+    first = own_server.run({**retake(), **graphs.delivered("retake", "once/one")})
+    assert first.ok, first.why()
+    [done] = first.of("longtake.stage_done")
+    assert f"{LOADING} LTXAV" in own_server.log.read_text()
+    own_server.restart()
+    again = own_server.run({**retake(), **graphs.delivered("retake", "once/two")})
+    assert again.ok, again.why()
+    assert [data["take"] for data in again.of("longtake.stored_hit")] == [done["take"]]
+    assert not again.of("longtake.stage_done") and not again.of("longtake.step")
+    assert f"{LOADING} LTXAV" not in own_server.log.read_text()
+    [kept] = own_server.get("/longtake/takes")["takes"]
+    assert (kept["key"], kept["take"], kept["retake"], kept["frames"]) == (done["take"], 1, [0.5, 1.0], 57)
+    assert len(own_server.get("/longtake/chains")) == 1
+
+
+def test_another_video_span_word_seed_or_setting_is_another_take(server: Server) -> None:
+    def take(graph: Graph) -> str:
+        result = server.run({**graph, **graphs.delivered("retake")})
+        assert result.ok, result.why()
+        return [*result.of("longtake.stage_done"), *result.of("longtake.stored_hit")][0]["take"]
+
+    server.free()
+    quick = sampling(schedule="sigmas", **{"schedule.sigmas": "1, 0"})
+    base = {"seed": 31, "sampling": ["quick", 0]}
+    changes = (
+        {},
+        {"seed": 32},
+        {"prompt": "a wolf"},
+        {"negative_prompt": "grey"},
+        {"end_seconds": 1.2},
+        {"sound": "kept"},
+    )
+    keys = [take({**retake(**(base | one)), "quick": quick}) for one in changes]
+    other = {**retake(**base), "quick": quick}
+    other["silent"] = node("GetVideoComponents", video=["file", 0])
+    other["video"] = node("CreateVideo", images=["silent", 0], fps=25.0)
+    other["retake"]["inputs"]["video"] = ["video", 0]
+    keys.append(take(other))
+    assert len(set(keys)) == len(keys) == 7
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -50,9 +51,10 @@ def takes(comfyui: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def link_of(model: Any, frames: int) -> Any:
     from longtake.pipelines.chain import Clip, Join, Link
-    from longtake.pipelines.takes.store import write_take
+    from longtake.pipelines.takes import store
 
-    return Link(Clip(frames, Join(), frames), write_take({"latent": clip_latent(model, frames)}, {}), model)
+    take = store.here().write(secrets.token_hex(32), {"latent": clip_latent(model, frames)}, {})
+    return Link(Clip(frames, Join(), frames), take, model)
 
 
 def start_of(model: Any, tail: Any, frames: int = 17, **pictures: Any) -> Any:
