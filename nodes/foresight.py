@@ -10,7 +10,7 @@ from typing import Any
 
 from ..pipelines.bundle.model import VideoModel
 from ..pipelines.lora.apply import apply_lora, without_loras
-from ..pipelines.lora.choice import LoraChoice
+from ..pipelines.lora.choice import LoraChoice, Passes
 from .load import wan22_bundle
 from .lora import lora_names, lora_path
 
@@ -57,7 +57,11 @@ def _made_by(graph: Graph, node: Mapping[str, Any], known: Known) -> VideoModel 
         return wan22_bundle(*(inputs[name] for name in files))
     if node.get("class_type") == APPLY_LORA and below is not None:
         choice = LoraChoice(
-            inputs["high_noise_lora"], inputs["low_noise_lora"], inputs["strength_high"], inputs["strength_low"]
+            inputs["high_noise_lora"],
+            inputs["low_noise_lora"],
+            inputs["strength_high"],
+            inputs["strength_low"],
+            Passes(inputs.get("passes", Passes.BOTH)),
         )
         return apply_lora(below, choice, lora_names(), lora_path)[0]
     return None

@@ -13,7 +13,7 @@ from ..pipelines.bundle.model import VideoModel
 from ..pipelines.bundle.pairs import other_half
 from ..pipelines.errors import Refusal
 from ..pipelines.lora.apply import apply_lora
-from ..pipelines.lora.choice import AUTO, NONE, LoraChoice
+from ..pipelines.lora.choice import AUTO, NONE, LoraChoice, Passes
 from ..pipelines.lora.fuse import fuse
 from .progress import say
 from .types import CATEGORY, ModelBundle
@@ -73,6 +73,14 @@ class ApplyLora(io.ComfyNode):
                     "name. none: the high-noise expert alone.",
                 ),
                 _strength("strength_low", "low-noise expert"),
+                io.Combo.Input(
+                    "passes",
+                    options=[one.value for one in Passes],
+                    default=Passes.BOTH.value,
+                    optional=True,
+                    tooltip="Which passes are changed of an LTX-2 bundle that renders in two. second: for the "
+                    "distilled LoRA of a dev model.",
+                ),
             ],
             outputs=[ModelBundle.Output(display_name="model"), io.String.Output(display_name="report")],
             hidden=[io.Hidden.unique_id],
@@ -94,8 +102,9 @@ class ApplyLora(io.ComfyNode):
         strength_high: float,
         low_noise_lora: str,
         strength_low: float,
+        passes: str = Passes.BOTH.value,
     ) -> io.NodeOutput:
-        choice = LoraChoice(high_noise_lora, low_noise_lora, strength_high, strength_low)
+        choice = LoraChoice(high_noise_lora, low_noise_lora, strength_high, strength_low, Passes(passes))
         bundle, reports, remarks = apply_lora(model, choice, lora_names(), lora_path)
         text = "\n".join([*remarks, *(line for report in reports for line in report.lines())])
         say(cls.hidden.unique_id, text)
@@ -130,6 +139,12 @@ class FuseAndSave(io.ComfyNode):
     def execute(cls, model: VideoModel, filename_prefix: str) -> io.NodeOutput:
         experts = [(name, part) for name, part in (("high", model.high), ("low", model.low)) if part is not None]
         chosen = [(name, part) for name, part in experts if any(lora.expert == name for lora in model.loras)]
+        if model.second_pass is not None:
+            raise Refusal(
+                "a LoRA is on one of the two passes alone, and a merged file is for both; put it on both, or leave it "
+                "off.",
+                field="model",
+            )
         if not chosen:
             raise Refusal("the bundle has no LoRA to merge; put Apply LoRA before this node.", field="model")
         kind = _models_folder(chosen[0][1].path)

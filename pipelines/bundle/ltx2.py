@@ -91,8 +91,8 @@ def in_two_passes(model: VideoModel, upscaler: Part) -> VideoModel:
     notes = model.notes
     if model.variant.name.startswith("dev"):
         notes += (
-            "The second pass of dev models was published with the distilled LoRA on it, which this bundle does not "
-            "have: apply that LoRA and sample as distilled, or leave the upscaler off.",
+            "The second pass of dev models was published with the distilled LoRA on it: put that on with Apply LoRA, "
+            "passes second.",
         )
     # Half the width and height must still be on the model's grid.
     sampling: Any = model.variant.sampling

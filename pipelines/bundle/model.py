@@ -120,8 +120,9 @@ class VideoModel:
         low: the low-noise expert, where there is one.
         audio_vae: what makes sound of latents; without one the bundle renders silent film.
         latent_upscaler: doubles width and height between two passes; without one there is one pass.
+        second_pass: the diffusion model of the second pass, where LoRAs make it another than `high`.
         frame_rate: frames a second to render at, where the family leaves a choice; None takes the variant's.
-        loras: what `high` and `low` were patched with, in order.
+        loras: what the diffusion models were patched with, in order.
         notes: remarks for the person at the canvas, shown on the node that made the bundle.
     """
 
@@ -133,6 +134,7 @@ class VideoModel:
     vae: Part
     audio_vae: Part | None = None
     latent_upscaler: Part | None = None
+    second_pass: Part | None = None
     frame_rate: Fraction | None = None
     loras: tuple[AppliedLora, ...] = ()
     notes: tuple[str, ...] = field(default=(), compare=False)

@@ -117,6 +117,12 @@ class Ltx2:
                 "a second pass needs a latent upscaler; choose one in Load LTX-2, or leave the second pass off.",
                 field="second_sigmas",
             )
+        if model.second_pass is not None and not settings.second_sigmas:
+            raise Refusal(
+                "a LoRA is on one of the two passes alone, and the second pass is off; put it on both, or leave the "
+                "second pass as published.",
+                field="second_sigmas",
+            )
 
     def sample(
         self,
@@ -268,7 +274,7 @@ def _two_passes(
     doubled = LTXVLatentUpsampler.execute({"samples": video}, model.latent_upscaler.get(), model.vae.get())[0]
     known = LTX2.canvas(model, shot, settings, 1.0)
     return denoise_pass(
-        model.high.get(),
+        (model.second_pass or model.high).get(),
         known.over(doubled["samples"], audio),
         positive,
         negative,

@@ -19,7 +19,7 @@ from ..bundle.skeleton import (
 )
 from ..errors import Refusal
 from ..families.traits import LoraTraits, Shape
-from .choice import AUTO, NONE, LoraChoice
+from .choice import AUTO, NONE, LoraChoice, Passes
 from .file import LoraFile, open_lora
 from .match import match
 from .names import for_second
@@ -36,11 +36,13 @@ class AppliedLora:
 
     Args:
         expert: "high" or "low"; the only diffusion model is "high".
+        passes: of two, that it is for; the parts it is on tell the same, so it has no say in what identifies it.
     """
 
     file: LoraFile
     expert: str
     strength: float
+    passes: Passes = Passes.BOTH
 
     @property
     def content(self) -> str:
@@ -53,11 +55,13 @@ class AppliedLora:
 
     def facts(self) -> dict[str, Any]:
         """What is written down of it, as JSON values."""
+        one = {} if self.passes is Passes.BOTH else {"passes": self.passes.value}
         return {
             "file": self.file.name,
             "sha256": self.content,
             "expert": self.expert,
             "strength": self.strength,
+            **one,
         }
 
 
@@ -75,6 +79,12 @@ def apply_lora(
     Raises:
         Refusal: a file that is none or does not fit, or a choice that cannot be meant.
     """
+    if choice.passes is not Passes.BOTH and model.latent_upscaler is None:
+        raise Refusal(
+            f"{choice.passes.value} given; this bundle renders in one pass. Choose both, or for LTX-2 a latent "
+            "upscaler in its loader.",
+            field="passes",
+        )
     high, low, remarks = _resolved(model, choice, list(names), find)
     reports = []
     for expert, name, strength in (("high", high, choice.strength_high), ("low", low, choice.strength_low)):
@@ -85,10 +95,12 @@ def apply_lora(
             continue
         try:
             file = open_lora(name, find(name))
-            model, report = patched(model, file, expert, strength)
+            model, report = patched(model, file, expert, strength, choice.passes)
         except Refusal as refusal:
             raise refusal.at(field=field) from None
         reports.append(report)
+        if choice.passes is Passes.SECOND:
+            remarks.append(f"{name} is on the second pass alone; the prompts are read as without it.")
         if strength == 0:
             remarks.append(f"{name} is at strength 0 and changes nothing.")
     if not reports:
@@ -96,8 +108,12 @@ def apply_lora(
     return model, reports, remarks
 
 
-def patched(model: VideoModel, file: LoraFile, expert: str, strength: float) -> tuple[VideoModel, Coverage]:
+def patched(
+    model: VideoModel, file: LoraFile, expert: str, strength: float, passes: Passes = Passes.BOTH
+) -> tuple[VideoModel, Coverage]:
     """A bundle with one expert patched by one file.
+
+    Prompts are read once, for both passes, so what is for the second alone leaves the text encoder as it is.
 
     Args:
         expert: "high" or "low".
@@ -106,19 +122,29 @@ def patched(model: VideoModel, file: LoraFile, expert: str, strength: float) -> 
     if part is None:
         raise ValueError(f"{model.variant.name} has no {expert}-noise expert")
     place = "model" if model.low is None else f"{expert} noise"
+    if passes is not Passes.BOTH:
+        place = f"{passes.value} pass"
     traits = model.family.lora
     skeleton = skeleton_of(part).with_text(text_shapes(model.text_encoder, traits))
     found = match(file, skeleton, traits, second=expert == "low")
     report = coverage(file, found, model.family, place, strength, len(skeleton.modules))
     if strength == 0:
         return model, report
-    applied = AppliedLora(file, expert, strength)
+    applied = AppliedLora(file, expert, strength, passes)
     model = replace(model, loras=(*model.loras, applied))
-    if any(not weight.startswith(PREFIX) for weight in found.weights):
+    if passes is not Passes.SECOND and any(not weight.startswith(PREFIX) for weight in found.weights):
         text = model.text_encoder.patched(applied, lambda clip: patch_text(clip, file, found, strength))
         model = replace(model, text_encoder=text)
-    part = part.patched(applied, lambda base: patch(base, file, found, strength))
-    return replace(model, high=part) if expert == "high" else replace(model, low=part), report
+
+    def changed(part: Part) -> Part:
+        return part.patched(applied, lambda base: patch(base, file, found, strength))
+
+    if expert == "low":
+        return replace(model, low=changed(part)), report
+    first, second = part, model.second_pass or part
+    first = first if passes is Passes.SECOND else changed(first)
+    second = second if passes is Passes.FIRST else changed(second)
+    return replace(model, high=first, second_pass=None if second is first else second), report
 
 
 def without_loras(model: VideoModel) -> VideoModel:
@@ -132,6 +158,7 @@ def without_loras(model: VideoModel) -> VideoModel:
         high=root(model.high),
         low=None if model.low is None else root(model.low),
         text_encoder=root(model.text_encoder),
+        second_pass=None,
         loras=(),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 from .. import document as doc
@@ -10,6 +11,14 @@ from ..errors import Refusal
 
 NONE = "none"
 AUTO = "auto"  # the other half of the pair, found by its name
+
+
+class Passes(str, Enum):
+    """Which passes of a bundle that renders in two are changed."""
+
+    BOTH = "both"
+    FIRST = "first"
+    SECOND = "second"
 
 
 @dataclass(frozen=True)
@@ -26,6 +35,7 @@ class LoraChoice:
     low: str = AUTO
     strength_high: float = 1.0
     strength_low: float = 1.0
+    passes: Passes = Passes.BOTH
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -33,6 +43,7 @@ class LoraChoice:
             "low": self.low,
             "strength_high": self.strength_high,
             "strength_low": self.strength_low,
+            "passes": self.passes.value,
         }
 
 
@@ -51,9 +62,8 @@ def _choice(table: Any, place: str) -> LoraChoice:
     given = doc.read_fields(table, _FIELDS, inside=place)
     if not {given.get("high", NONE), given.get("low", NONE)} - {NONE, AUTO}:
         raise Refusal("no file is named; give high, low or both", field=place)
-    return LoraChoice(
-        given.get("high", AUTO), given.get("low", AUTO), given.get("strength_high", 1.0), given.get("strength_low", 1.0)
-    )
+    passes = Passes(given.pop("passes", Passes.BOTH))
+    return LoraChoice(**{"high": AUTO, "low": AUTO, **given}, passes=passes)
 
 
 def _lora_name(value: Any) -> str:
@@ -65,4 +75,5 @@ _FIELDS: dict[str, doc.Check] = {
     "low": _lora_name,
     "strength_high": doc.number,
     "strength_low": doc.number,
+    "passes": doc.one_of(*(one.value for one in Passes)),
 }

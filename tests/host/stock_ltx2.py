@@ -48,14 +48,13 @@ def sampled(
     cfg: float = 1.0,
     sampler: str = "euler",
     schedule: dict[str, Any] | None = None,
+    model: str = "checkpoint",
 ) -> Graph:
     """Nodes both_NAME, NAME and parts_NAME (video, audio): one pass over picture and sound."""
     return {
         f"both_{name}": node("LTXVConcatAVLatent", video_latent=video, audio_latent=audio),
         f"noise_{name}": node("RandomNoise", noise_seed=seed),
-        f"guider_{name}": node(
-            "CFGGuider", model=["checkpoint", 0], positive=[prompts, 0], negative=[prompts, 1], cfg=cfg
-        ),
+        f"guider_{name}": node("CFGGuider", model=[model, 0], positive=[prompts, 0], negative=[prompts, 1], cfg=cfg),
         f"sampler_{name}": node("KSamplerSelect", sampler_name=sampler),
         f"sigmas_{name}": schedule or node("ManualSigmas", sigmas=sigmas),
         name: node(

@@ -129,7 +129,9 @@ def test_a_storyboards_loras_are_judged_without_rendering(server: Server, photos
     result = server.run(board(high=HIGH))
     assert result.ok, result.why()
     plan = json.loads(result.outputs["board"]["text"][0])
-    assert plan["stages"][1]["loras"] == [{"high": HIGH, "low": "auto", "strength_high": 1.0, "strength_low": 1.0}]
+    assert plan["stages"][1]["loras"] == [
+        {"high": HIGH, "low": "auto", "strength_high": 1.0, "strength_low": 1.0, "passes": "both"}
+    ]
     assert "  keys: 24 of 24 used (100 %)" in plan["loras"]
     assert message(server, board(high="nothing.safetensors", low="none")) == (
         "stage 2, high_noise_lora: there is no nothing.safetensors in ComfyUI's loras folder."

@@ -13,6 +13,7 @@ from tests.host.stock import Graph, node
 from tests.host.test_parity import both_latents
 
 FRAMES = 25
+DISTILLED_LORA = "ltx-2-19b-distilled-lora-384.safetensors"
 
 
 def assert_same(server: Server, graph: Graph, theirs: str, picture: list | None = None) -> None:
@@ -150,6 +151,84 @@ def test_two_passes_equal_the_stock_flow_over_the_latent_upscaler(server: Server
         "stage": graphs.ltx2_stage(frames=FRAMES),
     }
     assert_same(server, graph, "refined")
+
+
+def dev_in_two_passes(**lora: Any) -> Graph:
+    """A guided first pass of the dev model in 4 steps, and a second one; `lora` says what of Apply LoRA it has."""
+    own = {"cfg": 3.0, "cfg_audio": 3.0, "stg": 0.0, "stg_block": 1, "modality": 1.0, "rescale": 0.0}
+    inputs = {
+        "high_noise_lora": DISTILLED_LORA,
+        "strength_high": 0.6,
+        "low_noise_lora": "auto",
+        "strength_low": 1.0,
+    }
+    return {
+        "bundle": graphs.load_ltx2(stock_ltx2.DEV, sampled_as="dev", latent_upscaler=stock_ltx2.UPSCALER),
+        "model": node("LongtakeApplyLora", model=["bundle", 0], **(inputs | lora)),
+        "sampling": node(
+            "LongtakeLtx2Sampling",
+            schedule="steps",
+            guidance="own",
+            sampler="euler",
+            image_crf=-1,
+            image_strength=1.0,
+            **{
+                "second_pass": "as published",
+                "schedule.steps": 4,
+                **{f"guidance.{name}": value for name, value in own.items()},
+            },
+        ),
+        "stage": graphs.ltx2_stage(frames=FRAMES, sampling=["sampling", 0]),
+    }
+
+
+def test_a_lora_on_the_second_pass_alone_equals_the_stock_flow_with_it_there(server: Server) -> None:
+    """As the dev models were published: guided at half the size, then refined with the distilled LoRA."""
+    schedule = node(
+        "LTXVScheduler", steps=4, max_shift=2.05, base_shift=0.95, stretch=True, terminal=0.1, latent=["both_half", 0]
+    )
+    graph = {
+        **stock_ltx2.loaders(stock_ltx2.DEV),
+        **stock_ltx2.empty(FRAMES, stock_ltx2.WIDTH // 2, stock_ltx2.HEIGHT // 2),
+        **stock_ltx2.sampled("half", ["video", 0], ["audio", 0], cfg=3.0, schedule=schedule),
+        "upscaler": node("LatentUpscaleModelLoader", model_name=stock_ltx2.UPSCALER),
+        "doubled": node(
+            "LTXVLatentUpsampler", samples=["parts_half", 0], upscale_model=["upscaler", 0], vae=["checkpoint", 2]
+        ),
+        "distilled": node("LoraLoaderModelOnly", model=["checkpoint", 0], lora_name=DISTILLED_LORA, strength_model=0.6),
+        **stock_ltx2.sampled(
+            "refined", ["doubled", 0], ["parts_half", 1], sigmas=stock_ltx2.SIGMAS_2, model="distilled"
+        ),
+        **dev_in_two_passes(passes="second"),
+    }
+    assert_same(server, graph, "refined")
+
+
+def test_a_lora_on_one_pass_is_another_take_than_on_both_or_none(server: Server) -> None:
+    pictures = []
+    for lora in ({"passes": "second"}, {"passes": "first"}, {"passes": "both"}, {"strength_high": 0.0}):
+        graph = dev_in_two_passes(**lora)
+        graph["ours"] = node("LongtakeChainToLatent", chain=["stage", 0], stage=0)
+        pictures.append(latents_of(server, graph, ["ours", 0]))
+    for index, one in enumerate(pictures):
+        for other in pictures[index + 1 :]:
+            assert (one - other).abs().max() > 1e-4
+
+
+def test_a_pass_that_is_not_there_is_refused(server: Server) -> None:
+    graph = {**dev_in_two_passes(passes="second"), **graphs.delivered("stage")}
+    graph["sampling"]["inputs"] |= {"second_pass": "off"}
+    refused = server.run(graph)
+    assert (
+        "stage 1, second_sigmas: a LoRA is on one of the two passes alone, and the second pass is off" in refused.why()
+    )
+    graph["bundle"]["inputs"]["latent_upscaler"] = "none"
+    refused = server.run(graph)
+    assert "passes: second given; this bundle renders in one pass. Choose both" in refused.why()
+    graph = {**dev_in_two_passes(passes="second")}
+    graph["fuse"] = node("LongtakeFuseAndSave", model=["model", 0], filename_prefix="merged")
+    refused = server.run(graph)
+    assert "model: a LoRA is on one of the two passes alone, and a merged file is for both" in refused.why()
 
 
 def test_models_of_other_loaders_render_the_same(server: Server) -> None:

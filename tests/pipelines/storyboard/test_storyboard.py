@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from longtake.pipelines.chain import Clip, Format, Grid, Join, Length, Transition
 from longtake.pipelines.document import read_prompts
 from longtake.pipelines.errors import Refusal
-from longtake.pipelines.lora.choice import LoraChoice
+from longtake.pipelines.lora.choice import LoraChoice, Passes
 from longtake.pipelines.plan import plan_clip
 from longtake.pipelines.storyboard.keyframes import NamedKeyframe
 from longtake.pipelines.storyboard.plan import Plan, plan
@@ -413,7 +413,7 @@ def test_a_storyboard_of_too_many_stages_has_no_plan():
 
 
 def test_a_stage_may_name_loras_of_its_own() -> None:
-    pair = {"high": "style_high.safetensors", "strength_high": 3, "strength_low": 0.5}
+    pair = {"high": "style_high.safetensors", "strength_high": 3, "strength_low": 0.5, "passes": "second"}
     board = parse(
         json.dumps(
             {
@@ -424,7 +424,7 @@ def test_a_stage_may_name_loras_of_its_own() -> None:
     )
     assert [stage.loras for stage in board.stages] == [
         (LoraChoice("none", "grain_low.safetensors"),),
-        (LoraChoice("style_high.safetensors", "auto", 3.0, 0.5),),
+        (LoraChoice("style_high.safetensors", "auto", 3.0, 0.5, Passes.SECOND),),
         (),
     ]
     assert parse(to_json(board)) == board
@@ -502,11 +502,15 @@ def test_keyframes_of_a_total_are_refused() -> None:
     [
         ({}, "stage 1, loras[0]: no file is named; give high, low or both"),
         ({"high": "auto"}, "stage 1, loras[0]: no file is named; give high, low or both"),
-        ({"file": "a"}, "stage 1, loras[0].file: there is no such field; known here: high, low, strength_high, "),
+        (
+            {"file": "a"},
+            "stage 1, loras[0].file: there is no such field; known here: high, low, passes, strength_high, ",
+        ),
         (
             {"high": "../a.safetensors"},
             "stage 1, loras[0].high: '../a.safetensors' leads out of ComfyUI's loras folder; name a LoRA inside it",
         ),
+        ({"high": "a", "passes": "third"}, "stage 1, loras[0].passes: 'third' is given; use both, first or second"),
         (
             {"high": "a", "strength_high": "1"},
             "stage 1, loras[0].strength_high: '1' is given; a number from -100 to 100 is needed",
