@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from .stage import Ready, encode_prompts, facts_of, render_latents
 from .tail import tail_of
 from .takes import chains, housekeeping, store
 from .takes.keys import Planned, look_up
-from .takes.resume import Checkpoint
+from .takes.resume import NOT_KEPT, Checkpoint
 
 if TYPE_CHECKING:
     import torch
@@ -74,8 +74,8 @@ def _render(
             tail = replace(tail, audio=None, sound_offset=Fraction(0))
     progress.doing("loading the model and the images")
     shelf = store.here()
-    checkpoint = None if one.identity.unidentified else Checkpoint(shelf.checkpoint_path(one.identity.key))
-    tensors = render_latents(one.ready, model, tail, positive, negative, progress, checkpoint)
+    with _checkpoint(shelf, one.identity, progress) as checkpoint:
+        tensors = render_latents(one.ready, model, tail, positive, negative, progress, checkpoint)
     facts = {**facts_of(one.ready, model), "sound_offset": "0" if tail is None else str(tail.sound_offset)}
     take = keep(one.identity, model, tensors, facts, time.monotonic() - started)
     if checkpoint is not None:
@@ -105,6 +105,15 @@ def keep(
     take = shelf.write(called.key, tensors, {**facts, **numbered, **versions()})
     housekeeping.keep_to_limit(shelf)
     return take
+
+
+def _checkpoint(shelf: store.Store, called: Identity, progress: Progress) -> AbstractContextManager[Checkpoint | None]:
+    """Where a stage is kept while it renders; nowhere where its take has no name to be found again by."""
+    if called.unidentified:
+        progress.doing(f"{NOT_KEPT}: {called.unidentified}")
+        return nullcontext()
+    housekeeping.forget_checkpoints(shelf)
+    return Checkpoint(shelf.checkpoint_path(called.key), progress.doing)
 
 
 def versions() -> dict[str, str]:

@@ -1,10 +1,9 @@
-"""Denoising one stage: sigmas, the hand-over between experts, progress and previews."""
+"""Denoising one stage by one model or two experts: settings, sigmas, the hand-over."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
@@ -13,14 +12,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from .errors import Refusal
+from .span import Conditioning, Span, StepCallback, sample_span, with_values
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
 
     from .takes.resume import Checkpoint
-
-Conditioning = list[Any]  # ComfyUI's CONDITIONING
-StepCallback = Callable[[int, Any], None]  # steps done so far, preview or None
 
 
 class Split(str, Enum):
@@ -183,63 +180,57 @@ def denoise(
     Args:
         experts: one model, or the high-noise expert followed by the low-noise one.
         on_step: told after each step how many of all steps are done.
-        checkpoint: keeps the stage while it is being denoised, where its sampler allows that.
+        checkpoint: keeps the stage while it is being denoised.
     """
-    import comfy.model_management
-    import comfy.sample
-    import comfy.utils
-
-    if settings.custom is not None:
-        # What it remembers of the steps before is nowhere kept.
-        checkpoint = None
-    positive = with_values(positive, start.values)
-    negative = with_values(negative, start.values)
-    with own_random_state():
-        noise = comfy.sample.prepare_noise(start.latent, seed)
-        change = settings.steps
-        if len(experts) == 2:
-            change = high_noise_steps(_ksampler(experts[0].model(), settings).sigmas, settings)
-        run = None
-        latent = start.latent
-        for span, (expert, first, last) in enumerate(zip(experts, (0, change), (change, settings.steps), strict=False)):
-            if first == last:
-                continue
-            done = None if checkpoint is None else checkpoint.after(span)
-            if done is not None:
-                latent, noise, seed = done, torch.zeros_like(noise), 0
-                continue
-            model = expert.model()
-            if checkpoint is not None and checkpoint.able(model, settings.sampler):
-                model = checkpoint.watching(model, span, latent)
-            ksampler = _ksampler(model, settings)
-            if settings.custom is not None and run is None:
-                run = _begun(settings.custom, ksampler.sigmas)
-            sample = ksampler.sample if run is None else partial(_sample_with, run, ksampler)
-            latent = sample(
-                noise,
-                positive,
-                negative,
-                cfg=expert.cfg,
-                latent_image=latent,
-                start_step=first,
-                last_step=last,
-                force_full_denoise=last == settings.steps,
-                denoise_mask=start.noise_mask,
-                callback=preview_callback(model, start.latent.shape[2], start.pinned, first, on_step),
-                disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
-                seed=seed,
-            )
-            latent = latent.to(
-                device=comfy.model_management.intermediate_device(), dtype=comfy.model_management.intermediate_dtype()
-            )
-            noise, seed = torch.zeros_like(noise), 0
-        return latent
+    positive, negative = with_values(positive, start.values), with_values(negative, start.values)
+    # A custom sampler may remember the first expert's steps in the second's, so they are gone through again.
+    skipping = checkpoint if settings.custom is None else None
+    finished, kept = (0, {}) if skipping is None else skipping.finished()
+    latent, sampler = start.latent, None
+    for number, (expert, first, last) in enumerate(_shares(experts, settings)):
+        if number < finished:
+            latent = _at_rest(kept["latent"])
+            continue
+        model = expert.model()
+        sigmas = sigmas_of(model, settings)
+        sampler = sampler or _sampler(settings, sigmas)
+        if len(sigmas) <= first + 1:
+            continue
+        span = Span(
+            number=number,
+            latent=latent,
+            sigmas=sigmas[first : last + 1],
+            seed=0 if number else seed,
+            noisy=number == 0,
+            mask=start.noise_mask,
+            before=first,
+            slots=start.latent.shape[2],
+            pinned=start.pinned,
+        )
+        guider_of = partial(_guider, cfg=expert.cfg)
+        latent = _at_rest(sample_span(span, model, guider_of, sampler, positive, negative, on_step, checkpoint))
+        if skipping is not None:
+            skipping.finish(number, {"latent": latent})
+    return latent
 
 
-def _ksampler(model: ModelPatcher, settings: SamplingSettings) -> Any:
+def _shares(experts: Sequence[Expert], settings: SamplingSettings) -> list[tuple[Expert, int, int]]:
+    """The experts that have steps to do, each with its first step and the one it stops before."""
+    change = settings.steps
+    if len(experts) == 2:
+        change = high_noise_steps(sigmas_of(experts[0].model(), settings), settings)
+    shares = zip(experts, (0, change), (change, settings.steps), strict=False)
+    return [(expert, first, last) for expert, first, last in shares if first < last]
+
+
+def sigmas_of(model: ModelPatcher, settings: SamplingSettings) -> torch.Tensor:
+    """The sigmas of all steps `[steps + 1]`, falling to 0, as ComfyUI's KSampler takes them.
+
+    A scheduler may give fewer; one that gives more is cut after the last step.
+    """
     from comfy.samplers import KSampler
 
-    return KSampler(
+    ksampler = KSampler(
         model,
         steps=settings.steps,
         device=model.load_device,
@@ -248,86 +239,35 @@ def _ksampler(model: ModelPatcher, settings: SamplingSettings) -> Any:
         scheduler=settings.scheduler,
         model_options=model.model_options,
     )
+    sigmas = ksampler.sigmas[: settings.steps + 1]
+    sigmas[-1] = 0
+    return sigmas
 
 
-def _begun(custom: Any, sigmas: torch.Tensor) -> Any:
-    return custom.over(sigmas) if hasattr(custom, "over") else custom
+def _sampler(settings: SamplingSettings, sigmas: torch.Tensor) -> Any:
+    from comfy.samplers import sampler_object
+
+    if settings.custom is None:
+        return sampler_object(settings.sampler)
+    return settings.custom.over(sigmas) if hasattr(settings.custom, "over") else settings.custom
 
 
-def _sample_with(
-    sampler: Any,
-    ksampler: Any,
-    noise: torch.Tensor,
-    positive: Conditioning,
-    negative: Conditioning,
-    *,
-    start_step: int,
-    last_step: int,
-    force_full_denoise: bool,
-    cfg: float,
-    **options: Any,
-) -> torch.Tensor:
-    """ComfyUI's KSampler.sample with a SAMPLER in the place of a name."""
-    from comfy.samplers import sample
+def _guider(model: ModelPatcher, cfg: float) -> Any:
+    from comfy.samplers import CFGGuider
 
-    sigmas = ksampler.sigmas[start_step : last_step + 1]
-    return sample(
-        ksampler.model,
-        noise,
-        positive,
-        negative,
-        cfg,
-        ksampler.device,
-        sampler,
-        sigmas,
-        ksampler.model_options,
-        **options,
-    )
+    guider = CFGGuider(model)
+    guider.set_cfg(cfg)
+    return guider
+
+
+def _at_rest(latent: torch.Tensor) -> torch.Tensor:
+    """A latent as ComfyUI hands it from node to node."""
+    from comfy.model_management import intermediate_device, intermediate_dtype
+
+    return latent.to(device=intermediate_device(), dtype=intermediate_dtype())
 
 
 def sampler_name(sampler: Any) -> str:
     """What a take remembers of a SAMPLER."""
     recipe = getattr(sampler, "identity", None)
     return str(recipe) if recipe is not None else getattr(sampler.sampler_function, "__name__", "a custom sampler")
-
-
-def preview_callback(
-    model: ModelPatcher, slots: int, pinned: int, first: int, on_step: StepCallback
-) -> Callable[..., None]:
-    """What a sampler tells after each step, as a step of the stage with a picture of how far it is.
-
-    Args:
-        slots: latent slots of the clip.
-        pinned: those at its head that are known beforehand.
-        first: steps of the stage that were done before this sampler.
-    """
-    import latent_preview
-
-    previewer = latent_preview.get_previewer(model.load_device, model.model.latent_format)
-    # Halfway into what is being generated: a pinned slot would show the same picture at every step.
-    shown = min(slots - 1, pinned + (slots - pinned) // 2)
-
-    def callback(step: int, x0: Any, x: Any, total: int) -> None:
-        preview = None
-        if previewer is not None:
-            picture = x0.unbind()[0] if x0.is_nested else x0
-            preview = previewer.decode_latent_to_preview_image("JPEG", picture[:, :, shown : shown + 1])
-        on_step(first + step + 1, preview)
-
-    return callback
-
-
-def with_values(conditioning: Conditioning, values: dict[str, Any]) -> Conditioning:
-    if not values:
-        return conditioning
-    import node_helpers
-
-    return node_helpers.conditioning_set_values(conditioning, values)
-
-
-@contextmanager
-def own_random_state() -> Iterator[None]:
-    # ComfyUI's noise and some samplers seed torch's global generators; what others drew from them must not change.
-    devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
-    with torch.random.fork_rng(devices=devices):
-        yield

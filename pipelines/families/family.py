@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ..bundle.model import VideoModel
     from ..head import Ending
-    from ..sampling import Conditioning, StepCallback
+    from ..span import Conditioning, StepCallback
     from ..tail import Tail
     from ..takes.resume import Checkpoint
 
@@ -138,7 +138,7 @@ class Shot:
         width, height: pixels.
         tail: the end of the clip before that this one is pinned to, or None.
         sound: latents `[1, C, T, F]` of a given sound for the whole clip, or None where the model makes it.
-        checkpoint: keeps the clip while it is being denoised, for a family that can go on from there.
+        checkpoint: keeps the clip while it is being denoised, to go on from there.
         ending: the beginning of the clip after, whose frames `pictures.end` holds, for a family that can be pinned to
             more than frames.
     """

@@ -13,7 +13,7 @@ import torch
 from ..chain import Grid
 from ..errors import Refusal
 from ..pictures import fit
-from ..sampling import Conditioning, StepCallback
+from ..span import Conditioning, StepCallback
 from .family import Carry, Mode, Shot, Variant
 from .ltx2_canvas import (
     PATCH,
@@ -31,13 +31,14 @@ from .ltx2_canvas import (
     sound_latents,
 )
 from .ltx2_lora import LTX2_LORA
-from .ltx2_sampling import DISTILLED_SIGMAS, Guidance, Ltx2Sampling, computed_sigmas, denoise_pass
+from .ltx2_sampling import DISTILLED_SIGMAS, Guidance, Ltx2Sampling, Pass, computed_sigmas, denoise_pass
 from .traits import LoraTraits
 
 if TYPE_CHECKING:
     from ..bundle.model import VideoModel
     from ..head import Ending
     from ..tail import Tail
+    from ..takes.resume import Checkpoint
 
 GRID = Grid(SLOT)
 ANCHOR_STRENGTH = 0.4  # what mold, an earlier chain renderer, settled on for its anchor
@@ -134,12 +135,15 @@ class Ltx2:
         seed: int,
         on_step: StepCallback,
     ) -> dict[str, torch.Tensor]:
-        if settings.second_sigmas:
-            video, audio = _two_passes(model, shot, positive, negative, settings, seed, on_step)
-        else:
-            canvas = self.canvas(model, shot, settings, settings.image_strength)
-            video, audio = _first_pass(model, canvas, positive, negative, settings, seed, on_step)
-        return {"latent": video} if audio is None else {"latent": video, "audio": audio}
+        finished, made = (0, {}) if shot.checkpoint is None else shot.checkpoint.finished()
+        passes = 2 if settings.second_sigmas else 1
+        if finished == 0:
+            first = shot if passes == 1 else replace(shot, width=shot.width // 2, height=shot.height // 2)
+            canvas = self.canvas(model, first, settings, settings.image_strength)
+            made = _first_pass(model, canvas, positive, negative, settings, seed, on_step, shot.checkpoint)
+        if finished < 2 and passes == 2:
+            made = _second_pass(model, shot, made, positive, negative, settings, seed, on_step)
+        return made
 
     def canvas(self, model: VideoModel, shot: Shot, settings: Ltx2Sampling, strength: float) -> Canvas:
         """What is known of a clip before a pass at the shot's size.
@@ -197,8 +201,7 @@ class Ltx2:
             video_mask=masks["latent"],
             audio_mask=masks.get("audio"),
         )
-        video, audio = _first_pass(model, canvas, positive, negative, settings, seed, on_step)
-        made = {"latent": video} if audio is None else {"latent": video, "audio": audio}
+        made = _first_pass(model, canvas, positive, negative, settings, seed, on_step)
         return {name: torch.where(masks[name] == 0, known[name].to(one), one) for name, one in made.items()}
 
     def silence(self, frames: int, fps: Fraction) -> torch.Tensor:
@@ -234,56 +237,39 @@ def _first_pass(
     settings: Ltx2Sampling,
     seed: int,
     on_step: StepCallback,
-) -> tuple[torch.Tensor, torch.Tensor | None]:
+    checkpoint: Checkpoint | None = None,
+) -> dict[str, torch.Tensor]:
     clip = canvas.video[:, :, : canvas.video.shape[2] - canvas.guides]
     if settings.sigmas:
         sigmas = torch.tensor(settings.sigmas)
     else:
         sigmas = computed_sigmas(settings.schedule_steps, clip[0, 0].numel())
-    return denoise_pass(
-        model.high.get(),
-        canvas,
-        positive,
-        negative,
-        sigmas,
-        settings.sampler,
-        settings.guidance or Guidance(),
-        seed,
-        0,
-        on_step,
-    )
+    how = Pass(0, sigmas, settings.guidance or Guidance())
+    return denoise_pass(model.high.get(), canvas, positive, negative, how, settings.sampler, seed, on_step, checkpoint)
 
 
-def _two_passes(
+def _second_pass(
     model: VideoModel,
     shot: Shot,
+    made: Mapping[str, torch.Tensor],
     positive: Conditioning,
     negative: Conditioning,
     settings: Ltx2Sampling,
     seed: int,
     on_step: StepCallback,
-) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Half the size, the latent doubled, then refined; tail and images are given to each pass at that pass's size."""
+) -> dict[str, torch.Tensor]:
+    """The latent of half the size doubled, then refined; tail and images are given to each pass at that pass's size."""
     from comfy_extras.nodes_lt_upsampler import LTXVLatentUpsampler
 
     if model.latent_upscaler is None or not settings.second_sigmas:
         raise ValueError("two passes need an upscaler and a second schedule")
-    half = replace(shot, width=shot.width // 2, height=shot.height // 2)
-    small = LTX2.canvas(model, half, settings, settings.image_strength)
-    video, audio = _first_pass(model, small, positive, negative, settings, seed, on_step)
-    doubled = LTXVLatentUpsampler.execute({"samples": video}, model.latent_upscaler.get(), model.vae.get())[0]
-    known = LTX2.canvas(model, shot, settings, 1.0)
+    doubled = LTXVLatentUpsampler.execute({"samples": made["latent"]}, model.latent_upscaler.get(), model.vae.get())[0]
+    canvas = LTX2.canvas(model, shot, settings, 1.0).over(doubled["samples"], made.get("audio"))
+    before = settings.steps - len(settings.second_sigmas) + 1
+    how = Pass(1, torch.tensor(settings.second_sigmas), Guidance(), before)
+    refiner = model.second_pass or model.high
     return denoise_pass(
-        (model.second_pass or model.high).get(),
-        known.over(doubled["samples"], audio),
-        positive,
-        negative,
-        torch.tensor(settings.second_sigmas),
-        settings.sampler,
-        Guidance(),
-        seed,
-        settings.steps - len(settings.second_sigmas) + 1,
-        on_step,
+        refiner.get(), canvas, positive, negative, how, settings.sampler, seed, on_step, shot.checkpoint
     )
 
 

@@ -6,17 +6,19 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from ..errors import Refusal
-from ..sampling import Conditioning, StepCallback, own_random_state, preview_callback, with_values
+from ..span import Conditioning, Span, StepCallback, sample_span, with_values
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
 
+    from ..takes.resume import Checkpoint
     from .ltx2_canvas import Canvas
 
 # ltx_pipelines/utils/constants.py of the LTX-2 release.
@@ -148,47 +150,67 @@ def computed_sigmas(steps: int, tokens: int) -> torch.Tensor:
     return sigmas
 
 
+@dataclass(frozen=True)
+class Pass:
+    """How one pass is denoised.
+
+    Args:
+        number: 0 for the first, 1 for the second.
+        sigmas: `[steps + 1]`.
+        before: steps of the stage that are done before it.
+    """
+
+    number: int
+    sigmas: torch.Tensor
+    guidance: Guidance
+    before: int = 0
+
+
 def denoise_pass(
     model: ModelPatcher,
     canvas: Canvas,
     positive: Conditioning,
     negative: Conditioning,
-    sigmas: torch.Tensor,
+    one: Pass,
     sampler: str,
-    guidance: Guidance,
     seed: int,
-    first: int,
     on_step: StepCallback,
-) -> tuple[torch.Tensor, torch.Tensor | None]:
+    checkpoint: Checkpoint | None,
+) -> dict[str, torch.Tensor]:
     """One pass over picture and sound; equals ComfyUI's SamplerCustomAdvanced bit for bit where guidance is plain.
 
-    Args:
-        sigmas: `[steps + 1]`.
-        first: steps of the stage that were done before this pass.
-
     Returns:
-        Picture `[1, 128, T, h, w]` and sound `[1, 8, Ta, 16]` (or None) of the clip, guides cropped.
+        `latent` `[1, 128, T, h, w]`, guides cropped, and `audio` `[1, 8, Ta, 16]` where there is sound.
     """
-    import comfy.sample
-    import comfy.samplers
-    import comfy.utils
     from comfy.model_management import intermediate_device
+    from comfy.samplers import sampler_object
 
-    guider = guider_for(model, canvas, guidance)
-    guider.set_conds(with_values(positive, canvas.values), with_values(negative, canvas.values))
-    guider.set_cfg(guidance.cfg)
-    with own_random_state():
-        sampled = guider.sample(
-            comfy.sample.prepare_noise(canvas.nested, seed),
-            canvas.nested,
-            comfy.samplers.sampler_object(sampler),
-            sigmas,
-            denoise_mask=canvas.mask,
-            callback=preview_callback(model, canvas.video.shape[2] - canvas.guides, canvas.pinned, first, on_step),
-            disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
-            seed=seed,
-        )
-    return canvas.split(sampled.to(intermediate_device()))
+    span = Span(
+        number=one.number,
+        latent=canvas.nested,
+        sigmas=one.sigmas,
+        seed=seed,
+        noisy=True,
+        mask=canvas.mask,
+        before=one.before,
+        slots=canvas.video.shape[2] - canvas.guides,
+        pinned=canvas.pinned,
+    )
+    sampled = sample_span(
+        span,
+        model,
+        partial(guider_for, canvas=canvas, guidance=one.guidance),
+        sampler_object(sampler),
+        with_values(positive, canvas.values),
+        with_values(negative, canvas.values),
+        on_step,
+        checkpoint,
+    )
+    video, audio = canvas.split(sampled.to(intermediate_device()))
+    made = {"latent": video} if audio is None else {"latent": video, "audio": audio}
+    if checkpoint is not None:
+        checkpoint.finish(one.number, made)
+    return made
 
 
 def guider_for(model: ModelPatcher, canvas: Canvas, guidance: Guidance) -> Any:
@@ -197,7 +219,9 @@ def guider_for(model: ModelPatcher, canvas: Canvas, guidance: Guidance) -> Any:
     from comfy.utils import pack_latents, unpack_latents
 
     if guidance.plain:
-        return CFGGuider(model)
+        guider = CFGGuider(model)
+        guider.set_cfg(guidance.cfg)
+        return guider
     shapes = [canvas.video.shape] + ([] if canvas.audio is None else [canvas.audio.shape])
 
     class TwoModalityGuider(CFGGuider):

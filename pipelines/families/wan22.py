@@ -12,7 +12,8 @@ import torch
 
 from ..chain import Grid
 from ..errors import Refusal
-from ..sampling import Conditioning, Expert, SamplingSettings, Split, Start, StepCallback, denoise, with_shift
+from ..sampling import Expert, SamplingSettings, Split, Start, denoise, with_shift
+from ..span import Conditioning, StepCallback
 from .family import Carry, Mode, Pictures, Shot, Variant
 from .traits import LoraTraits
 from .wan22_lora import WAN_LORA

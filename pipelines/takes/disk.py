@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,21 @@ def room_for(path: Path) -> Iterator[None]:
             f"the disk that holds {path.parent} is full, so this cannot be kept. What was stored before is whole; "
             "free some space and queue again."
         ) from error
+
+
+def forget_oldest(paths: Iterable[Path], limit: int) -> None:
+    """Remove the files that were not used for longest, until at most `limit` bytes are kept; the newest stays."""
+    times: dict[Path, os.stat_result] = {}
+    for path in paths:
+        with contextlib.suppress(OSError):
+            times[path] = path.stat()
+    kept = sorted(times, key=lambda path: times[path].st_mtime_ns, reverse=True)
+    total = 0
+    for path in kept:
+        total += times[path].st_size
+        if total > limit and path != kept[0]:
+            with contextlib.suppress(OSError):
+                path.unlink()
 
 
 def flush(path: Path) -> None:

@@ -12,11 +12,13 @@ from typing import Any
 
 from ..errors import Refusal
 from . import chains
-from .disk import Damaged, write_whole
+from .disk import Damaged, forget_oldest, write_whole
 from .store import Store, Take
 
 STARTED = time.time()
-ABANDONED = 24 * 3600  # seconds after which a half-written take is nobody's any more
+DAY = 24 * 3600
+ABANDONED = {"partial": DAY, "checkpoints": 7 * DAY}  # seconds after which what is half made is nobody's any more
+CHECKPOINTS = 4 * 2**30  # bytes; two of the largest
 LIMIT = "limit.json"
 
 
@@ -107,6 +109,11 @@ def keep_to_limit(store: Store) -> None:
         prune(store, bytes_allowed)
 
 
+def forget_checkpoints(store: Store) -> None:
+    """Remove what stopped stages left that nobody went on with, the oldest first, beyond a few gigabytes."""
+    forget_oldest((store.root / "checkpoints").glob("*"), CHECKPOINTS)
+
+
 def summary(take: Take, record: dict[str, Any]) -> dict[str, Any]:
     """A take as a list shows it."""
     facts = record["facts"]
@@ -123,7 +130,8 @@ def summary(take: Take, record: dict[str, Any]) -> dict[str, Any]:
 def _sweep(store: Store) -> None:
     """Remove what killed processes left half-written."""
     for root in store.roots:
-        for path in (*(root / "partial").glob("*"), *(root / "checkpoints").glob("*")):
-            with contextlib.suppress(OSError):
-                if time.time() - path.stat().st_mtime > ABANDONED:
-                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+        for folder, abandoned in ABANDONED.items():
+            for path in (root / folder).glob("*"):
+                with contextlib.suppress(OSError):
+                    if time.time() - path.stat().st_mtime > abandoned:
+                        shutil.rmtree(path) if path.is_dir() else path.unlink()

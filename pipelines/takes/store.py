@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Refusal
-from .disk import READ_ONLY, Damaged, flush, flush_folder, room_for, sealed, unsealed, write_whole
+from .disk import READ_ONLY, Damaged, flush, flush_folder, forget_oldest, room_for, sealed, unsealed, write_whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -240,7 +240,7 @@ class Store:
 
     def checkpoint_path(self, key: str) -> Path:
         """Where a stage is kept while it renders."""
-        return self.root / "checkpoints" / f"{key}.safetensors.part"
+        return self.root / "checkpoints" / f"{key}.tape"
 
     def named(self, text: str) -> Take:
         """The take of a name, a key, or the first 8 or more digits of a key.
@@ -325,16 +325,9 @@ def read_frames(take: Take) -> np.ndarray | None:
 def forget_frames(limit: int) -> None:
     """Remove the decoded frames that were not used for longest, until at most `limit` bytes are kept.
 
-    The newest stay whatever their size. Frames somebody still reads live on until they are let go, or stay where a
-    system does not remove files in use.
+    Frames somebody still reads live on until they are let go, or stay where a system does not remove files in use.
     """
-    kept = sorted(_temp().glob("*.frames.npy"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
-    total = 0
-    for path in kept:
-        total += path.stat().st_size
-        if total > limit and path != kept[0]:
-            with contextlib.suppress(OSError):
-                path.unlink()
+    forget_oldest(_temp().glob("*.frames.npy"), limit)
 
 
 def write_sound(take: Take, sound: torch.Tensor, sample_rate: int) -> None:

@@ -29,8 +29,10 @@ class Silent:
 
     def __init__(self) -> None:
         self.rendered: list[int] = []
+        self.said: list[str] = []
 
-    def doing(self, text: str) -> None: ...
+    def doing(self, text: str) -> None:
+        self.said.append(text)
 
     def step(self, done: int, steps: int, preview: Any) -> None: ...
 
@@ -150,6 +152,80 @@ def test_fifty_kills_at_random_moments_lose_no_finished_stage_and_change_no_bit(
         assert len(stored()) == 3
         assert [one.id for one in chains.list_chains(store.here())] == [chains.id_of(reference)]
     assert resumed > 3
+
+
+@pytest.fixture(params=["Wan, dpmpp_2m", "LTX-2, one pass", "LTX-2, two passes"])
+def alone(request: pytest.FixtureRequest, tiny_models: Path) -> Any:
+    """A checked stage of its own, eight calls of the model long; six by its first expert or in its first pass."""
+    from longtake.pipelines.chain import Length
+    from longtake.pipelines.families.ltx2_sampling import Guidance, Ltx2Sampling
+    from longtake.pipelines.sampling import SamplingSettings, Split
+    from longtake.pipelines.stage import check_stage
+
+    from tests.pipelines.takes.test_resume import two_pass_bundle
+
+    if request.param.startswith("Wan"):
+        sampling: Any = SamplingSettings(8, 1.0, 1.0, 5.0, "dpmpp_2m", split=Split.STEP, split_step=6)
+        return check_stage(stage(sampling=sampling, length=Length(frames=9)), bundle(tiny_models), None)
+    if request.param.endswith("one pass"):
+        sigmas: Any = (1.0, 0.98, 0.95, 0.9, 0.8, 0.6, 0.4, 0.2, 0.0), ()
+    else:
+        sigmas = (1.0, 0.95, 0.9, 0.8, 0.6, 0.3, 0.0), (0.9, 0.4, 0.0)
+    sampling = Ltx2Sampling(sigmas[0], 0, Guidance(), second_sigmas=sigmas[1], image_crf=0)
+    asked = stage(sampling=sampling, length=Length(frames=17), width=128, height=64)
+    return check_stage(asked, two_pass_bundle(tiny_models, "distilled"), None)
+
+
+@pytest.mark.parametrize("call", [4, 8])
+def test_a_stage_killed_in_its_midst_goes_on_and_its_take_is_the_same_to_the_bit(
+    alone: Any, folders: Any, call: int
+) -> None:
+    from longtake.pipelines.takes import store
+
+    calls: list[int] = []
+    parts = [part for part in (alone.model.high, alone.model.low) if part is not None]
+    folders("undisturbed")
+    hooks = [part.get().model.diffusion_model.register_forward_hook(lambda *_: calls.append(1)) for part in parts]
+    [link], calls_in_all = render([alone])[0].links, len(calls)
+    assert calls_in_all == 8
+    expected = link.rendered.checked()
+    root = folders("killed")
+
+    def die(*_: Any) -> None:
+        if len(calls) == call:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def render_and_die() -> None:
+        for part in parts:
+            part.get().model.diffusion_model.register_forward_hook(die)
+        render([alone])
+
+    calls.clear()
+    assert killed_after(None, render_and_die)
+    assert list(store.here().takes()) == []
+    assert len(list((root / "checkpoints").iterdir())) == 1
+    [link] = render([alone])[0].links
+    for hook in hooks:
+        hook.remove()
+    assert link.rendered.checked() == expected
+    assert len(calls) == 8 - call + 1
+    assert list((root / "checkpoints").iterdir()) == []
+
+
+def test_a_stage_of_a_model_without_identity_says_that_it_is_not_kept(tiny_models: Path, folders: Any) -> None:
+    from dataclasses import replace
+
+    from longtake.pipelines.bundle.model import Part
+    from longtake.pipelines.render import render_stages
+
+    model = bundle(tiny_models)
+    root = folders("unidentified")
+    progress = Silent()
+    with torch.inference_mode():
+        render_stages(ready_stages(replace(model, high=Part.of("high-noise model", model.high.get())))[:1], progress)
+    why = "the high-noise model comes from nodes that cannot be identified"
+    assert f"this stage cannot go on if it is stopped midway: {why}" in progress.said
+    assert not (root / "checkpoints").exists()
 
 
 def test_a_failed_stage_is_named_and_the_chain_before_it_opens(
