@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from tqdm import tqdm
+from tqdm import auto, tqdm
 
 from tests.pipelines.takes.test_keys import bundle, smooth, stage
 
@@ -92,8 +92,10 @@ def killed_after(seconds: float | None, work: Any) -> bool:
     child = os.fork()
     if child == 0:
         try:
-            # tqdm shares its lock with forked processes; one that is killed with it in hand would stop all others.
-            tqdm.set_lock(threading.RLock())
+            # tqdm shares its lock with forked processes; one that is killed with it in hand would stop all others. The
+            # class that samplers use may have a lock of its own.
+            for bar in (tqdm, auto.tqdm):
+                bar.set_lock(threading.RLock())
             work()
             os._exit(0)
         except BaseException:
