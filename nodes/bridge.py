@@ -15,6 +15,7 @@ from ..pipelines.families import Keyframe, Settings
 from ..pipelines.stage import MAX_SEED, Stage
 from ..pipelines.takes import store
 from .progress import NodeProgress, say
+from .stage import check_sound
 from .types import CATEGORY, Chain, Keyframes, ModelBundle, Sampling
 
 
@@ -59,7 +60,7 @@ class BridgeStage(io.ComfyNode):
                 ),
             ],
             outputs=[Chain.Output(display_name="chain"), io.String.Output(display_name="report")],
-            hidden=[io.Hidden.unique_id],
+            hidden=[io.Hidden.unique_id, io.Hidden.prompt],
         )
 
     @classmethod
@@ -83,6 +84,7 @@ class BridgeStage(io.ComfyNode):
         keyframes: tuple[Keyframe, ...] = (),
         soundtrack: dict | None = None,
     ) -> io.NodeOutput:
+        check_sound(cls.hidden.prompt or {}, cls.hidden.unique_id, soundtrack)
         asked = Stage(
             prompt=prompt,
             negative_prompt=negative_prompt,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from comfy_api.latest import io
 from ..pipelines.bundle.model import VideoModel
 from ..pipelines.chain import Chain as ChainValue
 from ..pipelines.chain import Join, Length, Transition
+from ..pipelines.errors import Refusal
 from ..pipelines.families import Carry, Keyframe, Settings
 from ..pipelines.render import render_stages
 from ..pipelines.stage import MAX_SEED, Stage, check_stage
@@ -111,6 +113,12 @@ def length_of(length: dict) -> Length:
     if length["length"] == "seconds":
         return Length(seconds=length["seconds"])
     return Length(frames=length["frames"])
+
+
+def check_sound(graph: Mapping[str, Any], node_id: str | None, soundtrack: dict | None) -> None:
+    """Raise `Refusal` for a soundtrack that is connected and comes as nothing, as Get Video Components gives it."""
+    if soundtrack is None and "soundtrack" in graph.get(node_id or "", {}).get("inputs", {}):
+        raise Refusal("the soundtrack holds no sound; disconnect it, or give another.", field="soundtrack")
 
 
 class ChainStage(io.ComfyNode):
@@ -250,8 +258,9 @@ class ChainStage(io.ComfyNode):
             keyframes=keyframes,
             soundtrack=soundtrack,
         )
-        ready = check_stage(stage, model, chain)
         node_id, graph = cls.hidden.unique_id, cls.hidden.prompt or {}
+        check_sound(graph, node_id, soundtrack)
+        ready = check_stage(stage, model, chain)
         check_later_stages(graph, node_id, ready.behind(chain, model), model)
         progress = NodeProgress(node_id, ready.number + count_later_stages(graph, node_id), ready.sampling.steps)
         return io.NodeOutput(render_stages([ready], progress, chain))

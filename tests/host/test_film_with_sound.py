@@ -32,7 +32,7 @@ def chain_of(stages: int, model: dict, **later: object) -> Graph:
     return {**graph, **graphs.delivered(f"stage{stages}")}
 
 
-@pytest.mark.parametrize("fps", [24, 25, 30])
+@pytest.mark.parametrize("fps", [24, 25, 30, 50])
 def test_five_stages_with_sound_have_exactly_their_frames_and_samples(server: Server, fps: int) -> None:
     result = server.run(chain_of(5, graphs.load_ltx2(frame_rate=str(fps)), **{"transition.overlap": 9}))
     assert result.ok, result.why()

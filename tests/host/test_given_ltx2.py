@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import wave
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -107,6 +109,55 @@ def test_a_soundtrack_is_kept_as_it_is_encoded(server: Server) -> None:
     # Silence is the same everywhere but where the encoder begins.
     assert (sound[:, :, 12:20] - sound[:, :, 13:21]).abs().max() < 1e-3
     assert (picture - plain).abs().max() > 1e-4
+
+
+def put_silent_film(path: Path) -> None:
+    """Half a second of grey without a sound stream."""
+    import av
+    import numpy as np
+
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=24)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        for _ in range(12):
+            grey = np.full((64, 64, 3), 128, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(grey, format="rgb24")))
+        container.mux(stream.encode(None))
+
+
+def put_empty_sound(path: Path) -> None:
+    """A sound file of no samples."""
+    with wave.open(str(path), "wb") as file:
+        file.setparams((2, 2, 24000, 0, "NONE", ""))
+
+
+def test_a_file_without_sound_is_refused_before_anything_is_rendered(server: Server) -> None:
+    """Load Audio refuses such a file itself; a silent video comes out of Get Video Components as nothing."""
+    put_silent_film(server.input / "silent.mp4")
+    put_empty_sound(server.input / "empty.wav")
+    graph = {**film(1), **graphs.delivered("stage1")}
+    graph["stage1"]["inputs"]["soundtrack"] = ["sound", 0]
+    cases = [
+        ({"sound": node("LoadAudio", audio="silent.mp4")}, "LoadAudio", "No audio stream found in the file."),
+        ({"sound": node("LoadAudio", audio="empty.wav")}, "LoadAudio", "No audio frames decoded."),
+    ]
+    for nodes, kind, expected in cases:
+        result = server.run({**graph, **nodes})
+        assert result.error is not None, result.why()
+        assert (result.error["node_type"], result.error["exception_message"].strip()) == (kind, expected)
+        assert not result.of("longtake.stage_started")
+
+    graph["stage1"]["inputs"]["soundtrack"] = ["parts", 1]
+    graph |= {
+        "video": node("LoadVideo", file="silent.mp4"),
+        "parts": node("GetVideoComponents", video=["video", 0]),
+    }
+    result = server.run(graph)
+    assert result.error is not None, result.why()
+    assert result.error["exception_message"].strip() == (
+        "soundtrack: the soundtrack holds no sound; disconnect it, or give another."
+    )
+    assert not result.of("longtake.stage_started")
 
 
 STAGES: dict[str, tuple[dict[str, Any], str]] = {
