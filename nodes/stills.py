@@ -7,10 +7,11 @@ from comfy.model_management import InterruptProcessingException
 from comfy_api.latest import io, ui
 
 from ..pipelines.bundle.model import VideoModel
+from ..pipelines.document import read_prompts
 from ..pipelines.errors import Refusal
 from ..pipelines.sampling import SamplingSettings
 from ..pipelines.stage import MAX_SEED
-from ..pipelines.stills import read_prompts, render_stills
+from ..pipelines.stills import render_stills
 from .progress import NodeProgress
 from .types import CATEGORY, ModelBundle, Sampling
 
@@ -28,7 +29,11 @@ class RenderStills(io.ComfyNode):
             search_aliases=["text to image", "batch images", "keyframes"],
             inputs=[
                 ModelBundle.Input("model", tooltip="A model that can render from text alone: t2v-14b or ti2v-5b."),
-                io.String.Input("prompts", multiline=True, tooltip="One prompt a line, or a JSON list of texts."),
+                io.String.Input(
+                    "prompts",
+                    multiline=True,
+                    tooltip="One prompt a line, or a JSON list of texts. Lines that begin with # are left out.",
+                ),
                 io.String.Input(
                     "negative_prompt", multiline=True, tooltip="What to keep out. Has no effect where cfg is 1."
                 ),

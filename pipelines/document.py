@@ -16,6 +16,7 @@ Check = Callable[[Any], Any]
 MAX_SEED = 2**64 - 1
 MAX_COUNT = 1_000_000
 MAX_SECONDS = 86_400  # a day
+JSON_LIST = re.compile(r'\s*\[\s*["\]]')  # a prompt may begin with a bracket too
 TOML_LINE = re.compile(
     r"^\s*((schema|stages|total_seconds|total_frames)\s*=|\[\[?\s*(stages?|defaults|chain)\s*\]{1,2}\s*(#.*)?$)",
     re.MULTILINE,
@@ -66,14 +67,15 @@ def read_prompts(text: str) -> tuple[str, ...]:
     """Prompts of a plain text, one a line, or of a JSON list of texts. Blank lines and lines from # on are left out.
 
     Raises:
-        Refusal: no prompt at all, or an empty one in a JSON list.
+        Refusal: no prompt at all, a list that is not JSON, or an entry of it that is empty or no text.
     """
-    lines = [line.strip() for line in text.lstrip("\ufeff").splitlines()]
+    text = text.lstrip("\ufeff")
+    lines = [line.strip() for line in text.splitlines()]
     prompts = tuple(line for line in lines if line and not line.startswith("#"))
-    if text.lstrip("\ufeff \t\r\n").startswith('["'):
-        prompts = tuple(_numbered(read_json(text.lstrip("\ufeff"))))
+    if JSON_LIST.match(text):
+        prompts = tuple(_numbered(read_json(text)))
     if not prompts:
-        raise Refusal("no prompt is given; write one a line", field="prompt")
+        raise Refusal("no prompt is given; write one a line, or a JSON list", field="prompt")
     return prompts
 
 
@@ -216,7 +218,7 @@ def _numbered(prompts: list[Any]) -> list[str]:
         try:
             found.append(prompt(value))
         except Refusal as refusal:
-            raise refusal.at(stage=number, field="prompt") from None
+            raise refusal.at(field=f"prompt {number}") from None
     return found
 
 

@@ -32,8 +32,9 @@ def refused(*stages: dict) -> str:
         ('{"stages": [{"prompt": "a", "prompt": "b"}]}', "prompt: it is given twice in one place; keep one"),
         ("# nothing\n\n", "prompt: no prompt is given; write one a line"),
         ("", "prompt: no prompt is given; write one a line"),
-        ('["a", " "]', "stage 2, prompt: it is empty"),
-        ('["a", 3]', "stage 2, prompt: 3 is given; a text is needed"),
+        ('["a", " "]', "prompt 2: it is empty"),
+        ('[\n "a", 3]', "prompt 2: 3 is given; a text is needed"),
+        ("[]", "prompt: no prompt is given; write one a line"),
         ('{"schema": "longtake.storyboard.v2"}', "schema: 'longtake.storyboard.v2' is not known; use longtake.storybo"),
         (
             'schema = "mold.chain.v99"',
