@@ -13,7 +13,7 @@ from server import PromptServer
 from ..pipelines.errors import Refusal
 from ..pipelines.takes import chains, housekeeping, store
 from ..pipelines.takes.disk import Damaged
-from ..pipelines.takes.store import KEY
+from ..pipelines.takes.take import KEY, Take
 from .planning import plan_of
 
 MAX_BODY = 2**20
@@ -171,7 +171,7 @@ def _chain(request: web.Request) -> chains.StoredChain:
     return found
 
 
-def _take(request: web.Request) -> store.Take:
+def _take(request: web.Request) -> Take:
     wanted = request.match_info["key"]
     found = store.here().take(wanted) if KEY.fullmatch(wanted) else None
     if found is None:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .bundle.model import VideoModel
     from .existing import Footage
-    from .takes.store import Take
+    from .takes.take import Take
 
 
 class Transition(str, Enum):

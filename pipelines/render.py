@@ -14,7 +14,7 @@ from .errors import Refusal
 from .film.thumbnail import thumbnail
 from .stage import Ready, encode_prompts, facts_of, render_latents
 from .tail import tail_of
-from .takes import chains, housekeeping, store
+from .takes import chains, housekeeping, numbers, store
 from .takes.keys import Planned, look_up
 from .takes.resume import NOT_KEPT, Checkpoint
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .bundle.model import VideoModel
     from .progress import Progress
     from .takes.identity import Identity
+    from .takes.take import Take
 
 
 class StageFailed(RuntimeError):
@@ -64,7 +65,7 @@ def _render(
     positive: list[Any],
     negative: list[Any],
     progress: Progress,
-) -> store.Take:
+) -> Take:
     started = time.monotonic()
     stage, model, tail = one.ready.stage, one.ready.model, None
     if stage.join.transition is Transition.SMOOTH and chain is not None:
@@ -85,7 +86,7 @@ def _render(
 
 def keep(
     called: Identity, model: VideoModel, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any], seconds: float
-) -> store.Take:
+) -> Take:
     """Store what was rendered, with a thumbnail, under its key and the next number of its place.
 
     Args:
@@ -98,7 +99,7 @@ def keep(
         tensors = {**tensors, "thumbnail": picture}
     numbered = {
         "place": called.place,
-        "take": max(store.numbered(shelf, called.place), default=0) + 1,
+        "take": numbers.claim(shelf, called.place, called.key),
         "rendering_seconds": round(seconds, 3),
         "unidentified": called.unidentified,
     }

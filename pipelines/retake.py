@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .film.frames import FrameSource
     from .film.sound import Sound
     from .progress import Progress
+    from .takes.take import Take
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ def retake_identity(retake: Retake, model: VideoModel, video: Chain, settings: S
 
 def _render(
     retake: Retake, model: VideoModel, video: Chain, settings: Settings, called: Identity, progress: Progress
-) -> store.Take:
+) -> Take:
     started = time.monotonic()
     known, anew = _known(retake, model, video)
     progress.doing("reading the prompts")

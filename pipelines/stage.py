@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from .head import Ending, Head
     from .progress import Progress
     from .tail import Tail
-    from .takes import store
     from .takes.resume import Checkpoint
+    from .takes.take import Take
 
 MAX_SEED = 2**64 - 1
 
@@ -80,7 +80,7 @@ class Ready:
     number: int
     start: int
 
-    def behind(self, chain: Chain | None, model: VideoModel, take: store.Take | None = None) -> Chain:
+    def behind(self, chain: Chain | None, model: VideoModel, take: Take | None = None) -> Chain:
         """The chain with this stage at its end; without a take it is only planned."""
         if chain is None:
             chain = Chain(model.family.name, self.width, self.height, model.fps)

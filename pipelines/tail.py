@@ -13,7 +13,7 @@ import torch
 from .families import Carry
 from .film.frames import from_float
 from .film.sound import Sound, SoundExcerpt
-from .takes import store
+from .takes.decoded import read_frames, read_sound, write_frames, write_sound
 
 if TYPE_CHECKING:
     from .bundle.model import VideoModel
@@ -125,8 +125,8 @@ def decoded_sound(link: Link) -> tuple[np.ndarray, int] | None:
         audio = take.audio()
         if audio is None:
             return None
-        store.write_sound(take, *link.model.family.decode_sound(link.model, audio))
-    sound, rate = store.read_sound(take)
+        write_sound(take, *link.model.family.decode_sound(link.model, audio))
+    sound, rate = read_sound(take)
     shift = round(sound_offset(link) * rate)
     return (np.pad(sound, ((0, 0), (shift, 0))) if shift > 0 else sound[:, -shift:]), rate
 
@@ -139,13 +139,13 @@ def decoded(link: Link) -> np.ndarray | FootageFrames:
     if link.footage is not None:
         return link.footage.frames()
     take = link.rendered
-    kept = store.read_frames(take)
+    kept = read_frames(take)
     if kept is not None:
         return kept
     frames = link.model.family.decode(link.model, take.latent())
     if len(frames) != link.clip.frames:
         raise RuntimeError(f"the VAE decoded {len(frames)} frames where {link.clip.frames} were rendered")
-    store.write_frames(take, tuple(frames.shape), lambda array: _quantise(frames, array))
+    write_frames(take, tuple(frames.shape), lambda array: _quantise(frames, array))
     return np.load(take.frames_path, mmap_mode="r")
 
 

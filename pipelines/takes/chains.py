@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 from ..chain import Chain, Clip, Join, Link, Transition, starts
 from ..errors import Refusal
 from .disk import READ_ONLY, Damaged, sealed, unsealed, write_whole
-from .store import Store, Take
+from .store import Store
+from .take import Take
 
 if TYPE_CHECKING:
     from ..bundle.model import VideoModel

@@ -13,7 +13,8 @@ from typing import Any
 from ..errors import Refusal
 from . import chains
 from .disk import Damaged, forget_oldest, write_whole
-from .store import Store, Take
+from .store import Store
+from .take import Take
 
 STARTED = time.time()
 DAY = 24 * 3600

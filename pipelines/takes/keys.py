@@ -10,6 +10,8 @@ from ..chain import Chain, Link, Transition
 from ..errors import Refusal
 from . import store
 from .identity import Identity, Source, identity
+from .numbers import numbered
+from .take import Take
 
 if TYPE_CHECKING:
     from ..bundle.model import Part, VideoModel
@@ -35,7 +37,7 @@ class Planned:
 
     ready: Ready
     identity: Identity
-    take: store.Take | None
+    take: Take | None
 
 
 def look_up(ready: Sequence[Ready], chain: Chain | None = None) -> list[Planned]:
@@ -112,10 +114,10 @@ def embeddings_in(text: str) -> Mapping[str, Any]:
     return {name: Source((folder_paths.get_full_path_or_raise("embeddings", name),)) for name in names}
 
 
-def _stored(shelf: store.Store, called: Identity, ready: Ready) -> store.Take | None:
+def _stored(shelf: store.Store, called: Identity, ready: Ready) -> Take | None:
     if not ready.stage.take:
         return None if called.unidentified else shelf.find(called.key)
-    numbers = store.numbered(shelf, called.place)
+    numbers = numbered(shelf, called.place)
     chosen = numbers.get(ready.stage.take)
     take = None if chosen is None else shelf.find(chosen.key)
     if take is None:

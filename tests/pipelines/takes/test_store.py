@@ -6,15 +6,16 @@ import errno
 import json
 import os
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from longtake.pipelines.errors import Refusal
+from longtake.pipelines.takes import decoded
 from longtake.pipelines.takes import store as stores
 from longtake.pipelines.takes.disk import Damaged, sealed, unsealed
-from longtake.pipelines.takes.store import Store, Take
+from longtake.pipelines.takes.store import Store
+from longtake.pipelines.takes.take import Take
 
 KEY = "ab" * 32
 LATENT = torch.arange(24.0).reshape(1, 2, 3, 2, 2)
@@ -136,20 +137,6 @@ def test_a_take_that_cannot_be_written_whole_leaves_nothing(store: Store, monkey
     assert not (store.root / "takes" / KEY).exists()
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 256 KiB."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(place)]
-    try:
-        subprocess.run(mount, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        pytest.skip(f"a small file system cannot be mounted here ({error})")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
-
-
 def test_a_full_disk_is_a_clear_error_and_nothing_half_written(small_disk: Path, tmp_path: Path) -> None:
     store = Store(small_disk / "longtake", tmp_path / "spare")
     store.write(KEY, {"latent": torch.zeros(1000)}, {})
@@ -163,10 +150,10 @@ def test_a_full_disk_is_a_clear_error_and_nothing_half_written(small_disk: Path,
 def test_decoded_frames_that_find_no_room_are_an_error_and_no_crash(
     small_disk: Path, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stores, "_temp", lambda: small_disk)
+    monkeypatch.setattr(decoded, "temp", lambda: small_disk)
     take = store.write(KEY, {"latent": LATENT}, {})
     with pytest.raises(Refusal, match="is full"):
-        stores.write_frames(take, (100, 64, 64, 3), lambda frames: frames.fill(1))
+        decoded.write_frames(take, (100, 64, 64, 3), lambda frames: frames.fill(1))
     assert list(small_disk.iterdir()) == []
 
 
@@ -208,14 +195,14 @@ def test_decoded_frames_are_forgotten_before_they_fill_the_disk(
     monkeypatch.setattr(folder_paths, "temp_directory", str(tmp_path))
     takes = [Take(tmp_path / "takes" / (letter * 64)) for letter in "abc"]
     for age, take in enumerate(takes):
-        stores.write_frames(take, (1, 8, 8, 3), lambda frames: frames.fill(7))
+        decoded.write_frames(take, (1, 8, 8, 3), lambda frames: frames.fill(7))
         os.utime(take.frames_path, (age, age))
     size = takes[0].frames_path.stat().st_size
 
-    assert stores.read_frames(takes[0]) is not None, "and with that it is the one used last"
-    stores.forget_frames(2 * size)
+    assert decoded.read_frames(takes[0]) is not None, "and with that it is the one used last"
+    decoded.forget_frames(2 * size)
 
     assert [take.frames_path.exists() for take in takes] == [True, False, True]
-    stores.forget_frames(0)
+    decoded.forget_frames(0)
     assert [take.frames_path.exists() for take in takes] == [True, False, False]
-    assert stores.read_frames(takes[1]) is None
+    assert decoded.read_frames(takes[1]) is None

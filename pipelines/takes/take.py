@@ -1,0 +1,156 @@
+"""One take on disk: what it says of itself, its tensors, and whether it is what was written.
+
+<key>/take.json            facts, and the size and hash of every file beside it; sealed with a hash of itself
+<key>/tensors.safetensors  the latents
+<key>/notes.json           name and keep mark, the only thing about a take that can change
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import Refusal
+from . import decoded
+from .disk import Damaged, sealed, unsealed, write_whole
+
+if TYPE_CHECKING:
+    import torch
+
+log = logging.getLogger(__name__)
+
+TAKE_FORMAT = "longtake.take.v2"
+NOTES_FORMAT = "longtake.notes.v1"
+FACTS, TENSORS, NOTES = "take.json", "tensors.safetensors", "notes.json"
+KEY = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Take:
+    """One finished rendering of a stage.
+
+    Args:
+        path: its folder. The tensors in it go by name: "latent" `[1, C, T, h, w]` is the picture in VAE space; what
+            else a family renders (sound, for example) lies beside it under its own name.
+    """
+
+    path: Path
+
+    @property
+    def key(self) -> str:
+        return self.path.name
+
+    def record(self) -> dict[str, Any]:
+        """What take.json says; raises `Damaged`."""
+        try:
+            record = unsealed((self.path / FACTS).read_bytes(), (TAKE_FORMAT,))
+        except OSError as error:
+            raise Damaged(f"its {FACTS} cannot be read ({error.strerror})") from None
+        if record.get("key") != self.key:
+            raise Damaged("it is another take under this one's name")
+        return record
+
+    def glance(self) -> dict[str, Any]:
+        """What take.json says, for lists: its seal, which takes most of the time of reading it, is not checked.
+
+        Raises:
+            Damaged: it cannot be read at all.
+        """
+        try:
+            record = json.loads((self.path / FACTS).read_bytes())
+            if record["format"] == TAKE_FORMAT and record["key"] == self.key and isinstance(record["facts"], dict):
+                float(record["created"]), sum(file["size"] for file in record["files"].values())
+                return record
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise Damaged(f"its {FACTS} cannot be read ({error})") from None
+        raise Damaged(f"its {FACTS} is of another take or format")
+
+    def facts(self) -> dict[str, Any]:
+        """What made it."""
+        return self.record()["facts"]
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Its tensors by name, read and checked.
+
+        Raises:
+            Refusal: the take has been deleted or damaged since it was rendered.
+        """
+        from safetensors.torch import load
+
+        try:
+            return load(self.checked())
+        except Damaged as error:
+            raise Refusal(
+                f"the take {self.key[:12]} can no longer be used: {error}. Queue again with a new seed, or restart "
+                "ComfyUI and queue again: it is rendered anew and the stages that are stored are not."
+            ) from error
+
+    def latent(self) -> torch.Tensor:
+        return self.tensors()["latent"]
+
+    def audio(self) -> torch.Tensor | None:
+        """The sound's latent `[1, C, T, F]`, or None for a silent take."""
+        return self.tensors().get("audio")
+
+    def checked(self) -> bytes:
+        """The bytes of its tensor file; raises `Damaged` where they are not what was written."""
+        expected = self.record()["files"][TENSORS]
+        try:
+            data = (self.path / TENSORS).read_bytes()
+        except OSError as error:
+            raise Damaged(f"its {TENSORS} cannot be read ({error.strerror})") from None
+        if len(data) != expected["size"] or hashlib.sha256(data).hexdigest() != expected["sha256"]:
+            raise Damaged(f"its {TENSORS} has changed since it was written")
+        return data
+
+    def notes(self) -> dict[str, Any]:
+        """Name and keep mark; those of an unnamed take where nothing readable is noted."""
+        blank = {"name": "", "keep": False}
+        try:
+            return {**blank, **unsealed((self.path / NOTES).read_bytes(), (NOTES_FORMAT,))}
+        except FileNotFoundError:
+            return blank
+        except (OSError, Damaged) as error:
+            log.warning("Longtake: the notes of take %s are lost: %s", self.key[:12], error)
+            return blank
+
+    def note(self, **changes: Any) -> None:
+        """Change its name or keep mark."""
+        notes = {**self.notes(), **changes, "format": NOTES_FORMAT}
+        write_whole(self.path / NOTES, lambda partial: partial.write_bytes(sealed(notes)))
+
+    def size(self) -> int:
+        """Bytes on disk."""
+        with contextlib.suppress(OSError):
+            return sum(entry.stat().st_size for entry in os.scandir(self.path))
+        return 0
+
+    @property
+    def used(self) -> float:
+        """When it was last used, in seconds since 1970."""
+        try:
+            return (self.path / FACTS).stat().st_mtime
+        except OSError:
+            return 0.0
+
+    def touch(self) -> None:
+        """Count as used now; on a store that cannot be written nobody prunes either."""
+        with contextlib.suppress(OSError):
+            os.utime(self.path / FACTS)
+
+    @property
+    def frames_path(self) -> Path:
+        """Where the decoded frames are kept, once somebody has asked for them: they can always be made again."""
+        return decoded.temp() / f"{self.key}.frames.npy"
+
+    @property
+    def sound_path(self) -> Path:
+        """Where the decoded sound is kept, once somebody has asked for it."""
+        return decoded.temp() / f"{self.key}.sound.safetensors"
