@@ -16,12 +16,12 @@ import platform
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+from peak import Peak
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "encode_memory.md"
@@ -77,34 +77,6 @@ def film_of(clip: Path, frames: int):
     return Film(chain, lambda link: np.load(clip, mmap_mode="r")[: link.clip.frames])
 
 
-class Peak:
-    """The highest RssAnon of this process while it lasts, in bytes above where it began."""
-
-    def __enter__(self):
-        self.base = self.highest = self._now()
-        self._running = True
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *error):
-        self._running = False
-        self._thread.join()
-        self.highest = max(self.highest, self._now())
-
-    def _watch(self):
-        while self._running:
-            self.highest = max(self.highest, self._now())
-            time.sleep(0.01)
-
-    @staticmethod
-    def _now() -> int:
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("RssAnon"):
-                return int(line.split()[1]) * 1024
-        raise RuntimeError("this kernel does not tell RssAnon")
-
-
 class Clock:
     """Wall and CPU seconds of this process while it lasts."""
 
@@ -133,7 +105,7 @@ def measure(way: str, frames: int, clip: Path, folder: Path) -> dict:
     if way == "encode":
         with Peak() as peak, Clock() as clock:
             encode(film_of(clip, frames), folder / "film.mp4", crf=CRF)
-        return {"bytes": peak.highest - peak.base, **clock.times}
+        return {"bytes": peak.grown, **clock.times}
 
     from tests.host.inprocess import enter_comfyui, use_folders
     from tests.host.place import Place
@@ -155,7 +127,7 @@ def measure(way: str, frames: int, clip: Path, folder: Path) -> dict:
             video = CreateVideo.execute(image_batch(clip, frames), float(FPS)).args[0]
         with Clock() as clock:
             save.execute(video, "film", "auto", codec)
-    return {"bytes": peak.highest - peak.base, **clock.times}
+    return {"bytes": peak.grown, **clock.times}
 
 
 def in_fresh_process(way: str, frames: int, clip: Path) -> dict:

@@ -13,10 +13,11 @@ from __future__ import annotations
 import runpy
 import sys
 import tempfile
-import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
+
+from peak import Peak
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "storyboard_memory.md"
@@ -30,29 +31,6 @@ class Run:
     stages: int
     peak_mb: float
     seconds: float
-
-
-class PeakMemory(threading.Thread):
-    """Samples a process's anonymous memory twenty times a second while its block runs."""
-
-    def __init__(self, pid: int):
-        super().__init__(daemon=True)
-        self._status = Path(f"/proc/{pid}/status")
-        self._over = threading.Event()
-        self.megabytes = 0.0
-
-    def run(self) -> None:
-        while not self._over.wait(0.05):
-            self.megabytes = max(self.megabytes, self.now())
-
-    def now(self) -> float:
-        line = next(line for line in self._status.read_text().splitlines() if line.startswith("RssAnon"))
-        return int(line.split()[1]) / 1024
-
-    def stop(self) -> float:
-        self._over.set()
-        self.join()
-        return self.megabytes
 
 
 def render(frames: int) -> Run:
@@ -82,18 +60,16 @@ def render(frames: int) -> Run:
     ):
         put_photos(server.input)
         assert server.process is not None
-        peak = PeakMemory(server.process.pid)
-        peak.start()
         started = time.monotonic()
-        result = server.run(graph, timeout=3600)
+        with Peak(server.process.pid) as peak:
+            result = server.run(graph, timeout=3600)
         seconds = time.monotonic() - started
-        megabytes = peak.stop()
         if not result.ok:
             raise SystemExit(result.why())
         if look_into(server.files(result)[0]).frames != frames:
             raise SystemExit("the film has not the frames that were asked for")
         stages = len({text.split(",")[0] for text in result.texts if text.startswith("Stage")})
-    return Run(frames, stages, megabytes, seconds)
+    return Run(frames, stages, peak.highest / 2**20, seconds)
 
 
 def table(short: Run, long: Run) -> str:

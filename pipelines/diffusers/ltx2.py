@@ -17,7 +17,7 @@ from ..errors import Refusal
 from ..families import Variant
 from ..families.ltx2 import LTX2
 from ..takes.identity import Source
-from .folder import Component, DiffusersFolder, check_fixed
+from .folder import DiffusersFolder, check_fixed
 from .gemma import gemma_shape, native_text_encoder, text_encoder_class
 from .keys import GEMMA, GEMMA_UNUSED, LTX2_CONNECTORS, LTX2_PROJECTION, LTX2_TRANSFORMER, check_whole, renamed
 from .ltx2_vae import (
@@ -90,17 +90,7 @@ def ltx2_folder_bundle(folder: DiffusersFolder, weight_dtype: str, choices: Ltx2
         Refusal: a component is of an unknown class, not whole, or not what ComfyUI computes.
     """
     _refuse_2_5(folder)
-    transformer = folder.component("transformer", TRANSFORMER)
-    connectors = folder.component("connectors", CONNECTORS)
-    where = f"{folder.name}/transformer"
-    metadata = transformer_metadata(transformer.config, connectors.config, where)
-    part = transformer_part(
-        where,
-        [transformer, connectors],
-        lambda read: transformer_weights(read(transformer), read(connectors)),
-        metadata,
-        weight_dtype,
-    )
+    part = diffusion_model(folder, weight_dtype)
     variant, notes = _variant(folder, part, choices.kind)
     audio = _audio_vae(folder)
     model = VideoModel(
@@ -108,7 +98,7 @@ def ltx2_folder_bundle(folder: DiffusersFolder, weight_dtype: str, choices: Ltx2
         variant=variant,
         high=part,
         low=None,
-        text_encoder=_text_encoder(folder, connectors),
+        text_encoder=_text_encoder(folder),
         vae=_video_vae(folder),
         audio_vae=audio,
         frame_rate=choices.frame_rate,
@@ -118,6 +108,19 @@ def ltx2_folder_bundle(folder: DiffusersFolder, weight_dtype: str, choices: Ltx2
         return model
     file = choices.upscaler
     return in_two_passes(model, upscaler_part(file) if isinstance(file, ModelFile) else _upscaler(folder))
+
+
+def diffusion_model(folder: DiffusersFolder, weight_dtype: str) -> Part:
+    """The transformer of a folder, with the connectors that ComfyUI has in it."""
+    transformer, connectors = folder.component("transformer", TRANSFORMER), folder.component("connectors", CONNECTORS)
+    where = f"{folder.name}/transformer"
+    return transformer_part(
+        where,
+        [transformer, connectors],
+        lambda read: transformer_weights(read(transformer), read(connectors)),
+        transformer_metadata(transformer.config, connectors.config, where),
+        weight_dtype,
+    )
 
 
 def _refuse_2_5(folder: DiffusersFolder) -> None:
@@ -251,8 +254,8 @@ def _scheduled(folder: DiffusersFolder) -> str | None:
     return "dev"
 
 
-def _text_encoder(folder: DiffusersFolder, connectors: Component) -> Part:
-    gemma = folder.component("text_encoder", *TEXT_ENCODERS)
+def _text_encoder(folder: DiffusersFolder) -> Part:
+    gemma, connectors = folder.component("text_encoder", *TEXT_ENCODERS), folder.component("connectors", CONNECTORS)
     where = f"{folder.name}/text_encoder"
     shape = gemma_shape(gemma.config, where)
     states = {"caption_channels": shape["hidden_size"], "text_proj_in_factor": shape["num_hidden_layers"] + 1}

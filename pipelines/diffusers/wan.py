@@ -33,10 +33,10 @@ def wan_bundle(folder: DiffusersFolder, weight_dtype: str) -> VideoModel:
     Raises:
         Refusal: a component is of an unknown class, not whole, or not what ComfyUI computes.
     """
-    high, variant = _expert(folder, "transformer", weight_dtype)
+    high, variant = expert(folder, "transformer", weight_dtype)
     low = None
     if folder.has("transformer_2"):
-        low, other = _expert(folder, "transformer_2", weight_dtype)
+        low, other = expert(folder, "transformer_2", weight_dtype)
         if other != variant:
             raise Refusal(
                 f"{folder.name}: transformer is {variant.name}, transformer_2 {other.name}; both must be one kind.",
@@ -83,7 +83,8 @@ def text_encoder_weights(weights: Mapping[str, Any]) -> dict[str, Any]:
     return renamed(weights, UMT5)
 
 
-def _expert(folder: DiffusersFolder, name: str, weight_dtype: str) -> tuple[Part, Variant]:
+def expert(folder: DiffusersFolder, name: str, weight_dtype: str) -> tuple[Part, Variant]:
+    """One diffusion model of a folder, and what it can do."""
     component = folder.component(name, TRANSFORMER)
     where = f"{folder.name}/{name}"
     metadata = transformer_metadata(_complete(component, where))
