@@ -121,6 +121,7 @@ class VideoModel:
         audio_vae: what makes sound of latents; without one the bundle renders silent film.
         latent_upscaler: doubles width and height between two passes; without one there is one pass.
         second_pass: the diffusion model of the second pass, where LoRAs make it another than `high`.
+        image_encoder: what Wan 2.1 looks at its images with, besides encoding them.
         frame_rate: frames a second to render at, where the family leaves a choice; None takes the variant's.
         loras: what the diffusion models were patched with, in order.
         notes: remarks for the person at the canvas, shown on the node that made the bundle.
@@ -135,6 +136,7 @@ class VideoModel:
     audio_vae: Part | None = None
     latent_upscaler: Part | None = None
     second_pass: Part | None = None
+    image_encoder: Part | None = None
     frame_rate: Fraction | None = None
     loras: tuple[AppliedLora, ...] = ()
     notes: tuple[str, ...] = field(default=(), compare=False)

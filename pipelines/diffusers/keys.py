@@ -165,6 +165,11 @@ GEMMA: Table = (
 )
 GEMMA_UNUSED = r"(?:model\.)?(vision_tower|multi_modal_projector)\.|(?:language_model\.)?lm_head\."
 
+# transformers has written the names of this encoder with and without what stands before them.
+CLIP_VISION: Table = (
+    (r"(?:vision_model\.)?(?=(?:embeddings|encoder|pre_layrnorm|post_layernorm)\.)", "vision_model."),
+)
+
 
 def _flat(block: str, index: int) -> int:
     # The decoder has a residual block more at each scale than the encoder, and then the resampler.

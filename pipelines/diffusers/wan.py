@@ -10,9 +10,10 @@ from typing import Any
 from ..bundle.checkpoint import Outline, model_config
 from ..bundle.model import Part, VideoModel, check_vae
 from ..errors import Refusal
-from ..families import Mode, Variant
+from ..families import Carry, Mode, Variant
 from ..families.wan22 import WAN22
 from ..sampling import SamplingSettings, Split
+from .clip_vision import image_encoder_part
 from .folder import Component, DiffusersFolder, check_fixed
 from .keys import UMT5, WAN_2_1_VAE, WAN_2_2_VAE, WAN_TRANSFORMER, WAN_VAE_RESNETS, renamed
 from .parts import text_encoder_part, transformer_part, vae_part
@@ -25,6 +26,9 @@ TEXT_ENCODER = "UMT5EncoderModel"
 
 # wan/configs/shared_config.py and wan_t2v_14B.py of the Wan 2.1 release.
 WAN_2_1 = SamplingSettings(steps=50, cfg_high=5.0, cfg_low=5.0, shift=5.0, split=Split.SINGLE)
+# What image to video of Wan 2.1 can do: one model from a first frame, another from a first to a last.
+FIRST = frozenset({Mode.IMAGE, Mode.CONTINUE})
+FIRST_AND_LAST = frozenset({Mode.FIRST_LAST, Mode.CONTINUE_TO_LAST})
 
 
 def wan_bundle(folder: DiffusersFolder, weight_dtype: str) -> VideoModel:
@@ -50,6 +54,7 @@ def wan_bundle(folder: DiffusersFolder, weight_dtype: str) -> VideoModel:
         low=low,
         text_encoder=_text_encoder(folder),
         vae=_vae(folder, variant),
+        image_encoder=image_encoder_part(folder) if _looks_at_images(high) else None,
         notes=notes,
     )
 
@@ -113,11 +118,9 @@ def _complete(component: Component, where: str) -> Mapping[str, Any]:
 def _variant(header: Outline, where: str) -> Variant:
     config = model_config(header)
     if config is not None and config.get("model_type") == "i2v":
-        raise Refusal(
-            f"{where} is Wan 2.1 image to video, which looks at its image through CLIP; Wan 2.2 does without and can "
-            "be used.",
-            field="folder",
-        )
+        modes = FIRST_AND_LAST if "flf_pos_embed_token_number" in config else FIRST
+        i2v = next(one for one in WAN22.variants if one.name == "i2v-14b")
+        return replace(i2v, experts=1, modes=modes, carries=i2v.carries - {Carry.SVI}, sampling=WAN_2_1)
     variant = None if config is None else WAN22.variant_of(config)
     if variant is None:
         raise Refusal(
@@ -136,7 +139,7 @@ def _published(folder: DiffusersFolder, variant: Variant, experts: int) -> tuple
         notes += (
             f"{folder.name} gives no boundary_ratio; {sampling.boundary} is what {variant.name} was published with.",
         )
-    if experts == 1 and variant.experts == 2:
+    if experts == 1 and variant.experts == 2:  # Wan 2.1 from text has the shapes of 2.2
         sampling, variant = WAN_2_1, replace(variant, experts=1)
     shift = _shift(folder)
     sampling = replace(
@@ -257,3 +260,7 @@ def native_text_encoder(shape: Mapping[str, Any]) -> Mapping[str, Any]:
     from comfy.text_encoders.t5 import T5
 
     return dict(T5(shape, torch.float32, torch.device("meta"), ops.manual_cast).state_dict())
+
+
+def _looks_at_images(model: Part) -> bool:
+    return model.header is not None and "img_emb.proj.1.weight" in model.header().tensors

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -173,7 +173,11 @@ class Wan22:
             return _kept_slots(vae, empty, tail, pictures)
         if tail is not None and tail.carry is Carry.SVI:
             return _svi_channels(vae, empty, tail, pictures.anchor)
-        return _image_channels(vae, empty, frames, tail, pictures)
+        start = _image_channels(vae, empty, frames, tail, pictures)
+        if model.image_encoder is None:
+            return start
+        seen = _seen(model.image_encoder.get(), _known(tail, pictures)[:1], pictures.end)
+        return replace(start, values={**start.values, "clip_vision_output": seen})
 
     def retake_settings(self, settings: SamplingSettings) -> SamplingSettings:
         return settings
@@ -242,6 +246,17 @@ def _known(tail: Tail | None, pictures: Pictures) -> torch.Tensor:
     if known is None:
         raise ValueError("nothing to begin with")
     return known
+
+
+def _seen(encoder: Any, first: torch.Tensor, end: torch.Tensor | None) -> Any:
+    """What Wan 2.1 takes of a clip's first frame `[1, H, W, 3]` and its last through CLIP, squeezed into a square."""
+    from comfy.clip_vision import Output
+
+    images = [first] if end is None else [first, end[-1:]]
+    states = [encoder.encode_image(image, crop=False).penultimate_hidden_states for image in images]
+    seen = Output()
+    seen.penultimate_hidden_states = torch.cat(states, dim=-2)
+    return seen
 
 
 def _svi_channels(vae: Any, empty: torch.Tensor, tail: Tail, anchor: torch.Tensor | None) -> Start:

@@ -37,6 +37,37 @@ def test_a_folder_made_by_save_pretrained_renders_a_chain(server: Server) -> Non
     assert any("Wan 2.2 i2v-14b" in text for text in result.texts)
 
 
+def test_wan_2_1_goes_on_from_an_image_and_to_a_last_frame(server: Server) -> None:
+    graph = {
+        "model": load("Wan2.1-I2V-14B-480P-Diffusers"),
+        "closing": load("Wan2.1-FLF2V-14B-720P-diffusers"),
+        **graphs.photo("astronaut.png"),
+        "settings": node(
+            "LongtakeSamplingSettings",
+            **graphs.sampling(expert_split="single model")["inputs"],
+        ),
+        "first": graphs.stage(start_image=["photo", 0], sampling=["settings", 0]),
+        "second": graphs.stage(chain="first", sampling=["settings", 0]),
+        "third": graphs.stage("closing", "second", end_image=["photo", 0], sampling=["settings", 0]),
+        **graphs.delivered("third"),
+    }
+    result = server.run(graph)
+    assert result.ok, result.why()
+    assert look_into(server.files(result)[0]).frames == 17 + 12 + 12
+
+
+def test_wan_2_1_from_an_image_does_not_start_from_text(server: Server) -> None:
+    graph = {
+        "model": load("Wan2.1-I2V-14B-480P-Diffusers"),
+        "sampling": graphs.sampling(),
+        "first": graphs.stage(),
+        **graphs.delivered("first"),
+    }
+    result = server.run(graph)
+    assert result.error is not None
+    assert "cannot render from text alone" in result.error["exception_message"]
+
+
 @pytest.mark.parametrize(
     ("name", "changes", "rate"),
     [

@@ -55,6 +55,30 @@ def wan_2_1(bench: Bench) -> float:
     return _wan(16, 16, num_attention_heads=12, ffn_dim=8960, num_layers=30)
 
 
+@row(GROUP, "Wan2.1 I2V-14B and FLF2V-14B, 16.4B", "WanTransformer3DModel: weights that do not fit", bound=0.0)
+def wan_2_1_i2v(bench: Bench) -> float:
+    seen = {"image_dim": 1280, "added_kv_proj_dim": 5120}
+    return _wan(36, 16, **seen) + _wan(36, 16, **seen, pos_embed_seq_len=514)
+
+
+@row(GROUP, "CLIP ViT-H", "CLIPVisionModel: weights that do not fit", bound=0.0)
+def clip(bench: Bench) -> float:
+    from accelerate import init_empty_weights
+    from longtake.pipelines.diffusers.clip_vision import (
+        image_encoder_shape,
+        image_encoder_weights,
+        native_image_encoder,
+    )
+    from transformers import CLIPVisionConfig, CLIPVisionModel
+
+    shape = {"hidden_size": 1280, "intermediate_size": 5120, "num_hidden_layers": 32, "num_attention_heads": 16,
+             "patch_size": 14, "hidden_act": "gelu"}  # fmt: skip
+    with init_empty_weights():
+        theirs = CLIPVisionModel(CLIPVisionConfig(**shape))
+    needed = native_image_encoder(image_encoder_shape(theirs.config.to_dict(), "full size"))
+    return odd_ones(image_encoder_weights(hollow(theirs)), needed)
+
+
 @row(GROUP, "both Wan VAEs", "AutoencoderKLWan: weights that do not fit", bound=0.0)
 def vaes(bench: Bench) -> float:
     from accelerate import init_empty_weights

@@ -12,6 +12,7 @@ from .bench import Bench, difference, drawn
 from .table import row
 
 T2V, I2V, TI2V = (f"Wan2.2-{name}-Diffusers" for name in ("T2V-A14B", "I2V-A14B", "TI2V-5B"))
+I2V_2_1, FLF2V = "Wan2.1-I2V-14B-480P-Diffusers", "Wan2.1-FLF2V-14B-720P-diffusers"
 GROUP = "Wan: components"
 
 
@@ -44,6 +45,44 @@ def ti2v(bench: Bench) -> float:
 @row(GROUP, "transformer of TI2V-5B, first frame known", "the same, a timestep for each token")
 def ti2v_known(bench: Bench) -> float:
     return _forward(bench, TI2V, first_frame_known=True)
+
+
+def squeezed(image: torch.Tensor) -> torch.Tensor:
+    """An image `[1, H, W, 3]` as Wan 2.1 gives it to CLIP: a square, nothing cropped."""
+    from comfy.clip_model import clip_preprocess
+
+    return clip_preprocess(image, crop=False)
+
+
+@row(GROUP, "image encoder of Wan2.1 I2V", "CLIPVisionModel, its last but one layer")
+def clip(bench: Bench) -> float:
+    image = torch.rand(1, 64, 96, 3, generator=torch.Generator().manual_seed(4))
+    theirs = bench.components(I2V_2_1)["image_encoder"](squeezed(image), output_hidden_states=True).hidden_states[-2]
+    ours = bench.bundle(I2V_2_1).image_encoder.get().encode_image(image, crop=False)
+    return difference(theirs, ours.penultimate_hidden_states)
+
+
+@row(GROUP, "transformer of Wan2.1 I2V", "WanTransformer3DModel with 257 tokens of an image")
+def i2v_2_1(bench: Bench) -> float:
+    return _with_image(bench, I2V_2_1, 257)
+
+
+@row(GROUP, "transformer of Wan2.1 FLF2V", "WanTransformer3DModel with 2 x 257 tokens of images, placed")
+def flf2v(bench: Bench) -> float:
+    return _with_image(bench, FLF2V, 514)
+
+
+def _with_image(bench: Bench, name: str, tokens: int) -> float:
+    theirs, ours = bench.components(name)["transformer"], bench.bundle(name).high.get().model.diffusion_model
+    # diffusers takes the last 512 tokens for those of the prompt.
+    x, words, seen = drawn(1, 36, 3, 4, 6, seed=1), drawn(1, 512, 32, seed=2), drawn(1, tokens, 1280, seed=3)
+    timestep = torch.tensor([700.0])
+    each = seen.reshape(-1, 257, 1280)  # diffusers counts images as a batch
+    a = theirs(
+        hidden_states=x, timestep=timestep, encoder_hidden_states=words, encoder_hidden_states_image=each,
+        return_dict=False,
+    )[0]  # fmt: skip
+    return difference(a, ours(x, timestep, words, clip_fea=seen))
 
 
 def _vae(bench: Bench, name: str) -> float:

@@ -8,15 +8,20 @@ import torch
 
 from .bench import FRAMES, HEIGHT, SEED, STEPS, WIDTH, Bench, difference, drawn, stage_latents
 from .table import row
-from .wan_components import I2V, T2V, TI2V
+from .wan_components import FLF2V, I2V, I2V_2_1, T2V, TI2V, squeezed
 
 GROUP = "Wan: final latents of a stage"
 WORDS, NOT_WORDS = drawn(1, 24, 32, seed=11), drawn(1, 24, 32, seed=12)
 
 
-def photo() -> torch.Tensor:
-    """A start image `[1, H, W, 3]` in 0..1."""
-    return torch.rand(1, HEIGHT, WIDTH, 3, generator=torch.Generator().manual_seed(13))
+def photo(seed: int = 13) -> torch.Tensor:
+    """An image `[1, H, W, 3]` in 0..1."""
+    return torch.rand(1, HEIGHT, WIDTH, 3, generator=torch.Generator().manual_seed(seed))
+
+
+def seen(encoder: Any, images: list[torch.Tensor]) -> torch.Tensor:
+    """What Wan 2.1 takes of images through CLIP, `[images, 257, 1280]`."""
+    return torch.cat([encoder(squeezed(image), output_hidden_states=True).hidden_states[-2] for image in images])
 
 
 def noise_of(channels: int, scale: int) -> torch.Tensor:
@@ -43,12 +48,14 @@ def at_simple_sigmas(scheduler: Any) -> Any:
     return scheduler
 
 
-def rendered(bench: Bench, name: str, kind: str, steps: Any, picture: bool, changes: Any, **settings: Any) -> float:
+def rendered(bench: Bench, name: str, kind: str, steps: Any, picture: bool, changes: Any, last: bool = False,
+             **settings: Any) -> float:  # fmt: skip
     """Largest difference of the final latents.
 
     Args:
         steps: the scheduler of the pipeline.
         changes: what the pipeline has other than its folder.
+        last: whether there is a last frame, too.
         settings: of the stage.
     """
     from dataclasses import replace
@@ -60,16 +67,22 @@ def rendered(bench: Bench, name: str, kind: str, steps: Any, picture: bool, chan
     channels = model.variant.latent_channels
     noise = noise_of(channels, 16 if channels == 48 else 8)
     image = {"image": photo().movedim(-1, 1)} if picture else {}
+    image |= {"last_image": photo(14).movedim(-1, 1)} if last else {}
+    pipeline.encode_image = lambda *_: seen(pipeline.image_encoder, [photo(), photo(14)] if last else [photo()])
+    words, not_words = (
+        (WORDS, NOT_WORDS) if model.image_encoder is None else (drawn(1, 512, 32, seed=s) for s in (11, 12))
+    )
     second = {"guidance_scale_2": 3.0} if model.low is not None and "transformer_2" not in changes else {}
     theirs = pipeline(
-        prompt_embeds=WORDS, negative_prompt_embeds=NOT_WORDS, width=WIDTH, height=HEIGHT, num_frames=FRAMES,
+        prompt_embeds=words, negative_prompt_embeds=not_words, width=WIDTH, height=HEIGHT, num_frames=FRAMES,
         latents=noise, output_type="latent", num_inference_steps=STEPS, guidance_scale=4.0, **second, **image,
     ).frames  # fmt: skip
     if "transformer_2" in changes:
         model = replace(model, low=None, variant=replace(model.variant, experts=1))
     sampling = SamplingSettings(steps=STEPS, cfg_high=4.0, cfg_low=3.0, **settings)
     pictures = {"start_image": photo()} if picture else {}
-    latent = stage_latents(model, sampling, [[WORDS, {}]], [[NOT_WORDS, {}]], **pictures)["latent"]
+    pictures |= {"end_image": photo(14)} if last else {}
+    latent = stage_latents(model, sampling, [[words, {}]], [[not_words, {}]], **pictures)["latent"]
     return difference(theirs, model.high.get().model.process_latent_in(latent))
 
 
@@ -103,6 +116,18 @@ def ti2v_text(bench: Bench) -> float:
 def ti2v_image(bench: Bench) -> float:
     changes = {"expand_timesteps": True} | STILL
     return rendered(bench, TI2V, "WanImageToVideoPipeline", flow_match(5.0), True, changes, **NORMAL)
+
+
+@row(GROUP, "Wan2.1 I2V, euler", "WanImageToVideoPipeline with its image encoder")
+def i2v_2_1(bench: Bench) -> float:
+    kept = {"image_processor": None}
+    return rendered(bench, I2V_2_1, "WanImageToVideoPipeline", flow_match(3.0), True, kept, **NORMAL)
+
+
+@row(GROUP, "Wan2.1 FLF2V, euler", "WanImageToVideoPipeline with first and last image")
+def flf2v(bench: Bench) -> float:
+    kept = {"image_processor": None}
+    return rendered(bench, FLF2V, "WanImageToVideoPipeline", flow_match(3.0), True, kept, last=True, **NORMAL)
 
 
 def _unipc(bench: Bench, name: str, kind: str, picture: bool, changes: Any) -> float:

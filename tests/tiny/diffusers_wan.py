@@ -8,7 +8,7 @@ from typing import Any
 
 from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanImageToVideoPipeline, WanPipeline
 from diffusers import WanTransformer3DModel as Transformer
-from transformers import T5Tokenizer, UMT5Config, UMT5EncoderModel
+from transformers import CLIPVisionConfig, CLIPVisionModel, T5Tokenizer, UMT5Config, UMT5EncoderModel
 
 from .tokenizer import tokenizer_model, unigram_model
 from .weights import random_weights
@@ -113,6 +113,33 @@ def ti2v_folder(folder: Path) -> None:
         expand_timesteps=True,
     )
     save(pipeline, folder)
+
+
+def wan_2_1_i2v_folder(folder: Path) -> None:
+    """Wan 2.1 I2V-14B in small, with the CLIP it looks at its image with, which cannot be narrower than 1280."""
+    i2v = transformer(36, 16, 502, image_dim=1280, added_kv_proj_dim=24)
+    pipeline = WanImageToVideoPipeline(
+        **_shared(500, unipc(3.0)), transformer=i2v, image_encoder=image_encoder(503), image_processor=None
+    )
+    save(pipeline, folder)
+
+
+def wan_2_1_flf2v_folder(folder: Path) -> None:
+    """Wan 2.1 FLF2V-14B in small: the same with a place for a last frame."""
+    flf2v = transformer(36, 16, 602, image_dim=1280, added_kv_proj_dim=24, pos_embed_seq_len=514)
+    pipeline = WanImageToVideoPipeline(
+        **_shared(600, unipc(3.0)), transformer=flf2v, image_encoder=image_encoder(603), image_processor=None
+    )
+    save(pipeline, folder)
+
+
+def image_encoder(seed: int) -> CLIPVisionModel:
+    """Of ViT-H's width; its weights are those that fp16 can hold, in which ComfyUI keeps it."""
+    config = CLIPVisionConfig(
+        hidden_size=1280, intermediate_size=32, num_hidden_layers=2, num_attention_heads=16, image_size=224,
+        patch_size=14, projection_dim=16, hidden_act="gelu",
+    )  # fmt: skip
+    return filled(CLIPVisionModel(config), seed).half().float()
 
 
 def wan_2_1_folder(folder: Path) -> None:

@@ -55,6 +55,8 @@ def recipes() -> dict[str, Recipe]:
         "diffusers/Wan2.2-I2V-A14B-Diffusers": diffusers_wan.i2v_folder,
         "diffusers/Wan2.2-TI2V-5B-Diffusers": diffusers_wan.ti2v_folder,
         "diffusers/Wan2.1-T2V-1.3B-Diffusers": diffusers_wan.wan_2_1_folder,
+        "diffusers/Wan2.1-I2V-14B-480P-Diffusers": diffusers_wan.wan_2_1_i2v_folder,
+        "diffusers/Wan2.1-FLF2V-14B-720P-diffusers": diffusers_wan.wan_2_1_flf2v_folder,
         "diffusers/LTX-2": diffusers_ltx2.folder_2_0,
         "diffusers/LTX-2.3-Distilled": diffusers_ltx2.folder_2_3,
         "checkpoints/ltx-2-19b-silent.safetensors": partial(ltx2.checkpoint, seed=52, version="2.0", sound=False),
