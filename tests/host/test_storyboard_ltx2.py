@@ -15,8 +15,10 @@ from tests.host.film import look_into
 from tests.host.server import Server
 from tests.host.stock import Graph, node
 from tests.host.test_film_with_sound import sound_of
-from tests.host.test_given_ltx2 import keyframe
+from tests.host.test_given_ltx2 import keyframe, sampling
+from tests.host.test_routes import ask
 
+PLANNED = ("model", "sampling", "board")
 SIZE = {"width": stock_ltx2.WIDTH, "height": stock_ltx2.HEIGHT}
 
 
@@ -85,6 +87,16 @@ def test_a_storyboard_delivers_its_film_and_is_the_chain_wired_by_hand(server: S
     assert wired.ok, wired.why()
     assert [data["take"] for data in wired.of("longtake.stored_hit")] == rendered
     assert look_into(server.files(wired)[0]).frames == film.frames
+
+
+def test_the_plan_over_http_knows_what_a_storyboard_names_and_ltx2_sampling(server: Server) -> None:
+    graph = queued(board("example.png"))
+    graph["sampling"] = sampling(schedule="sigmas", **{"schedule.sigmas": "1, 0.5, 0"})
+    graph["board"]["inputs"]["sampling"] = ["sampling", 0]
+    status, plan = ask(server, "POST", "/longtake/plan", {"prompt": {name: graph[name] for name in PLANNED}})
+    assert status == 200, plan
+    assert (plan["frames"], [take["status"] for take in plan["takes"]]) == (66, ["new"] * 3)
+    assert plan["stages"][1]["keyframes"][1] == {"image": "example.png", "frame": -1, "strength": 1.0}
 
 
 def test_each_thing_that_is_named_makes_another_take(server: Server, photos: dict[str, str]) -> None:
