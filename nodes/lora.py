@@ -33,6 +33,14 @@ def lora_path(name: str) -> str:
     return path
 
 
+def state_of_loras(chosen: set[str]) -> list[tuple[str, int, int]]:
+    """What changes when one of the files, or the other half of one, is exchanged for another of its name."""
+    names = chosen - {NONE, AUTO}
+    found = names | {other_half(name, lora_names()) for name in names}
+    stats = {name: os.stat(lora_path(name)) for name in found if name in lora_names()}
+    return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in sorted(stats.items())]
+
+
 def _strength(name: str, expert: str) -> io.Float.Input:
     return io.Float.Input(
         name,
@@ -89,10 +97,7 @@ class ApplyLora(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, high_noise_lora: str, low_noise_lora: str, **_: object) -> list[tuple[str, int, int]]:
         """The node runs again where a file was exchanged for another of the same name."""
-        names = {high_noise_lora, low_noise_lora} - {NONE, AUTO}
-        found = names | {other_half(name, lora_names()) for name in names}
-        stats = {name: os.stat(lora_path(name)) for name in found if name in lora_names()}
-        return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in sorted(stats.items())]
+        return state_of_loras({high_noise_lora, low_noise_lora})
 
     @classmethod
     def execute(

@@ -27,7 +27,7 @@ from ..pipelines.storyboard.storyboard import IMAGES, Storyboard
 from ..pipelines.storyboard.text import parse
 from ..pipelines.takes import store
 from .inputs import input_image, input_sound, state_of
-from .lora import lora_names, lora_path
+from .lora import lora_names, lora_path, state_of_loras
 from .progress import NodeProgress, say
 from .types import CATEGORY, Chain, ModelBundle, Sampling
 
@@ -106,16 +106,18 @@ def _named(number: int, field: str) -> Iterator[None]:
         raise refusal.at(stage=number, field=field) from None
 
 
-def files_of(board: Storyboard) -> list[str]:
-    """Names of every file in the input folder that a storyboard names."""
+def state_of_files(board: Storyboard) -> list[tuple[str, int, int]]:
+    """What changes when a file that a storyboard names is exchanged for another of its name."""
     names: set[str | None] = set()
+    loras: set[str] = set()
     for entry in board.stages:
         names |= {
             entry.soundtrack,
             *(getattr(entry, field) for field in IMAGES),
             *(key.image for key in entry.keyframes),
         }
-    return sorted(name for name in names if name is not None)
+        loras |= {name for choice in entry.loras for name in (choice.high, choice.low)}
+    return [*(state_of(name) for name in sorted(name for name in names if name)), *state_of_loras(loras)]
 
 
 def models_of(planned: Plan, model: VideoModel) -> tuple[list[VideoModel], dict[str, list[str]]]:
@@ -188,10 +190,9 @@ class RenderStoryboard(io.ComfyNode):
         # A chain that ComfyUI still holds may refer to a take that has been deleted since, or to another file.
         deletions = store.here().deletions()
         try:
-            named = [] if storyboard is None else files_of(parse(storyboard))
+            return [deletions, *(state_of_files(parse(storyboard)) if storyboard else ())]
         except Refusal:
-            named = []
-        return [deletions, *map(state_of, named)]
+            return [deletions]
 
     @classmethod
     def execute(

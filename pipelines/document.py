@@ -75,7 +75,7 @@ def read_prompts(text: str) -> tuple[str, ...]:
     if JSON_LIST.match(text):
         prompts = tuple(_numbered(read_json(text)))
     if not prompts:
-        raise Refusal("no prompt is given; write one a line, or a JSON list", field="prompt")
+        raise Refusal("no prompt is given; write one a line, or a JSON list", field="prompts")
     return prompts
 
 

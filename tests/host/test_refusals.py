@@ -308,7 +308,7 @@ def test_stills_without_a_prompt_are_refused(fresh: Server) -> None:
         "stills": node("LongtakeRenderStills", model=["model", 0], **inputs),
         "png": node("SaveImage", images=["stills", 0], filename_prefix="stills/none"),
     }
-    assert message(fresh, graph) == "prompts: no prompt given; write one a line, or a JSON list."
+    assert message(fresh, graph) == "prompts: no prompt is given; write one a line, or a JSON list"
 
 
 def test_a_refused_stage_leaves_the_stages_before_it_usable(server: Server, photos: dict[str, str]) -> None:
