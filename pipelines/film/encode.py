@@ -10,7 +10,6 @@ import io
 import json
 import math
 import os
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import Refusal
+from ..whole_file import whole_file
 from . import swscale
 from .frames import FrameSource, to_uint8
 from .sound import Sound, Waveform
@@ -87,7 +87,7 @@ def encode(
             return _write(container, source, _x264(container, source, crf, preset), sound, progress)
 
     if isinstance(path, (str, os.PathLike)):
-        with _whole_file(Path(path)) as unfinished:
+        with whole_file(Path(path)) as unfinished:
             # moov first: players start at once, and ComfyUI's page finds the workflow within the 64 MiB it reads
             return write(os.fspath(unfinished), "use_metadata_tags+faststart")
     with _whole_buffer(path) as buffer:
@@ -217,20 +217,6 @@ def _write(
     if track:
         track.finish(done)
     return done
-
-
-@contextmanager
-def _whole_file(path: Path) -> Iterator[Path]:
-    """Give a name to write to; move it to `path` when all went well, remove it when not."""
-    unfinished = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.part")
-    try:
-        yield unfinished
-        with open(unfinished, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
 
 
 @contextmanager

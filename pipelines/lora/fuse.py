@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from ..bundle.safetensors_file import Entry, Layout, layout_of
 from ..bundle.skeleton import PREFIX, Skeleton, skeleton_of_file, text_names, text_shapes_of_file
 from ..errors import Refusal
 from ..families import Family
+from ..whole_file import whole_file
 from .apply import AppliedLora
 from .match import match
 from .names import bare, split
@@ -255,12 +255,5 @@ def _copy(old: BinaryIO, start: int, new: BinaryIO, to: int, size: int) -> None:
 
 
 def _write_whole(path: Path, write: Callable[[BinaryIO], None]) -> None:
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
-    try:
-        with open(partial, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(path) as unfinished, open(unfinished, "wb") as file:
+        write(file)

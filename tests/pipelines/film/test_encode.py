@@ -1,5 +1,6 @@
 import io
 import json
+import os
 import subprocess
 import sys
 from fractions import Fraction
@@ -204,13 +205,17 @@ encode(Gray(range(200)), sys.argv[1], preset="ultrafast", progress=die)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="kill -9")
-def test_a_killed_process_leaves_no_file_under_the_final_name(tmp_path):
+def test_a_killed_process_leaves_no_file_under_the_final_name_and_the_next_film_removes_the_rest(tmp_path):
     film = tmp_path / "film.mp4"
 
     killed = subprocess.run([sys.executable, "-c", KILLED.format(root=str(ROOT)), str(film)])
 
     assert killed.returncode == -9
     assert not film.exists()
+    [left] = tmp_path.iterdir()
+    os.utime(left, (0, 0))
+    encode(Gray(range(10)), film, preset="ultrafast")
+    assert list(tmp_path.iterdir()) == [film]
 
 
 @pytest.mark.parametrize(("width", "height"), [(63, 32), (64, 31)])
