@@ -11,7 +11,7 @@ from ..pipelines.diffusers.bundle import bundle_from_folder
 from ..pipelines.diffusers.folder import DEFAULT, VARIANTS, folders_below, open_folder
 from ..pipelines.diffusers.ltx2 import OWN, Ltx2Choices
 from ..pipelines.diffusers.sampler import DiffusersSampler, Solver, as_sampler
-from .load import FRAME_RATES, NONE, describe, model_file
+from .load import NONE, describe, frame_rate_input, model_file, upscaler_input
 from .progress import say
 from .types import CATEGORY, ModelBundle
 
@@ -29,19 +29,8 @@ class LoadDiffusersFolder(io.ComfyNode):
                 tooltip="distilled: 8 steps, no guidance. dev: 30 to 40 steps, guided. A scheduler with dynamic "
                 "shifting is that of a dev model.",
             ),
-            io.Combo.Input(
-                "latent_upscaler",
-                options=[NONE, OWN, *folder_paths.get_filename_list("latent_upscale_models")],
-                default=NONE,
-                tooltip="With one, stages render at half the size, double the latent and refine it in a second pass; "
-                "width and height are then multiples of 64. None: one pass.",
-            ),
-            io.Combo.Input(
-                "frame_rate",
-                options=FRAME_RATES,
-                default=FRAME_RATES[0],
-                tooltip="Frames a second of the film. At 25 every frame falls on a latent of the sound.",
-            ),
+            upscaler_input(OWN),
+            frame_rate_input(),
         ]
         return io.Schema(
             node_id="LongtakeLoadDiffusersFolder",

@@ -17,7 +17,6 @@ from .types import CATEGORY, ModelBundle
 from .upstream import source_of
 
 NONE = "none"
-FRAME_RATES = ["24", "25", "30", "50"]  # what LTX-2 was trained at
 
 
 def model_file(folder: str, name: str) -> ModelFile:
@@ -99,6 +98,26 @@ class LoadWan22(io.ComfyNode):
         return io.NodeOutput(bundle)
 
 
+def upscaler_input(*others: str) -> io.Combo.Input:
+    """Which latent upscaler LTX-2 renders with: none, one of the `others`, or a file."""
+    return io.Combo.Input(
+        "latent_upscaler",
+        options=[NONE, *others, *folder_paths.get_filename_list("latent_upscale_models")],
+        default=NONE,
+        tooltip="With one, stages render at half the size, double the latent and refine it in a second pass; width and "
+        "height are then multiples of 64. None: one pass.",
+    )
+
+
+def frame_rate_input() -> io.Combo.Input:
+    return io.Combo.Input(
+        "frame_rate",
+        options=["24", "25", "30", "50"],
+        default="24",
+        tooltip="Frames a second of the film. At 25 every frame falls on a latent of the sound.",
+    )
+
+
 class LoadLtx2(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -155,19 +174,8 @@ class LoadLtx2(io.ComfyNode):
                     tooltip="How it was published: distilled (8 steps, no guidance) or dev (30 to 40 steps, guided). "
                     "The weights cannot tell. A dev model with the distilled LoRA is sampled as distilled.",
                 ),
-                io.Combo.Input(
-                    "latent_upscaler",
-                    options=[NONE, *folder_paths.get_filename_list("latent_upscale_models")],
-                    default=NONE,
-                    tooltip="With one, stages render at half the size, double the latent and refine it in a second "
-                    "pass; width and height are then multiples of 64. None: one pass.",
-                ),
-                io.Combo.Input(
-                    "frame_rate",
-                    options=FRAME_RATES,
-                    default=FRAME_RATES[0],
-                    tooltip="Frames a second of the film. At 25 every frame falls on a latent of the sound.",
-                ),
+                upscaler_input(),
+                frame_rate_input(),
             ],
             outputs=[ModelBundle.Output(display_name="model")],
             hidden=[io.Hidden.unique_id],

@@ -105,7 +105,9 @@ def native_vae(header: Mapping[str, Any], metadata: Mapping[str, str] | None, wh
             vae = comfy.sd.VAE(sd=dict(header), metadata=metadata)
             vae.throw_exception_if_invalid()
         except RuntimeError as error:
-            raise Refusal(f"{where} is not laid out as ComfyUI builds it: {error}", field="folder") from None
+            # torch names every weight, one a line, below a heading.
+            what = str(error).splitlines()[:2][-1].strip()
+            raise Refusal(f"{where} is not laid out as ComfyUI builds it: {what}", field="folder") from None
         return dict(vae.first_stage_model.state_dict())
 
 

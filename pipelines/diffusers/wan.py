@@ -140,7 +140,10 @@ def _published(folder: DiffusersFolder, variant: Variant, experts: int) -> tuple
             f"{folder.name} gives no boundary_ratio; {sampling.boundary} is what {variant.name} was published with.",
         )
     if experts == 1 and variant.experts == 2:  # Wan 2.1 from text has the shapes of 2.2
-        sampling, variant = WAN_2_1, replace(variant, experts=1)
+        variant = replace(variant, experts=1, sampling=WAN_2_1)
+    if variant.sampling == WAN_2_1:
+        sampling = WAN_2_1
+        notes += (f"One model, as Wan 2.1 has it: {WAN_2_1.steps} steps, guidance {WAN_2_1.cfg_high:g}.",)
     shift = _shift(folder)
     sampling = replace(
         sampling,
