@@ -75,6 +75,7 @@ def test_a_shipped_workflow_delivers_the_film_it_promises(
 
 def test_there_is_a_workflow_for_each_way_to_begin() -> None:
     assert api_names() == [
+        "ltx2_dev_two_pass_film",
         "ltx2_extend_video",
         "ltx2_film_with_sound",
         "ltx2_retake",
