@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -74,14 +74,10 @@ def _render(
         if stage.soundtrack is not None:
             tail = replace(tail, audio=None, sound_offset=Fraction(0))
     progress.doing("loading the model and the images")
-    shelf = store.here()
-    with _checkpoint(shelf, one.identity, progress) as checkpoint:
-        tensors = render_latents(one.ready, model, tail, positive, negative, progress, checkpoint)
     facts = {**facts_of(one.ready, model), "sound_offset": "0" if tail is None else str(tail.sound_offset)}
-    take = keep(one.identity, model, tensors, facts, time.monotonic() - started)
-    if checkpoint is not None:
-        checkpoint.remove()
-    return take
+    with checkpoint_of(one.identity, progress) as checkpoint:
+        tensors = render_latents(one.ready, model, tail, positive, negative, progress, checkpoint)
+        return keep(one.identity, model, tensors, facts, time.monotonic() - started)
 
 
 def keep(
@@ -108,13 +104,21 @@ def keep(
     return take
 
 
-def _checkpoint(shelf: store.Store, called: Identity, progress: Progress) -> AbstractContextManager[Checkpoint | None]:
-    """Where a stage is kept while it renders; nowhere where its take has no name to be found again by."""
+@contextmanager
+def checkpoint_of(called: Identity, progress: Progress) -> Iterator[Checkpoint | None]:
+    """Where something is kept while it is rendered and until it is stored, both of which happen inside.
+
+    None where its take has no name to be found again by, which is said.
+    """
     if called.unidentified:
         progress.doing(f"{NOT_KEPT}: {called.unidentified}")
-        return nullcontext()
+        yield None
+        return
+    shelf = store.here()
     housekeeping.forget_checkpoints(shelf)
-    return Checkpoint(shelf.checkpoint_path(called.key), progress.doing)
+    with Checkpoint(shelf.checkpoint_path(called.key), progress.doing) as checkpoint:
+        yield checkpoint
+        checkpoint.remove()
 
 
 def versions() -> dict[str, str]:

@@ -16,7 +16,7 @@ from .existing import begin_with
 from .families import Mode, Settings
 from .film.frames import as_images
 from .given import check_able
-from .render import keep
+from .render import checkpoint_of, keep
 from .tail import encoded_sound
 from .takes import chains, store
 from .takes.identity import Identity, identity
@@ -134,7 +134,6 @@ def _render(
     def on_step(done: int, preview: Any) -> None:
         progress.step(done, settings.steps, preview)
 
-    made = model.family.retake(model, known, anew, positive, negative, settings, retake.seed, on_step)
     facts = {
         "stage": 1,
         "family": model.family.name,
@@ -150,7 +149,9 @@ def _render(
         "loras": [lora.facts() for lora in model.loras],
         **settings.facts(),
     }
-    return keep(called, model, made, facts, time.monotonic() - started)
+    with checkpoint_of(called, progress) as checkpoint:
+        made = model.family.retake(model, known, anew, positive, negative, settings, retake.seed, on_step, checkpoint)
+        return keep(called, model, made, facts, time.monotonic() - started)
 
 
 def _footage(video: Chain) -> Footage:

@@ -250,12 +250,14 @@ class Family(Protocol):
         settings: Any,
         seed: int,
         on_step: StepCallback,
+        checkpoint: Checkpoint | None = None,
     ) -> dict[str, torch.Tensor]:
         """Denoise a part of a clip and keep the rest to the bit.
 
         Args:
             known: `latent` `[1, C, T, h, w]` in VAE space and, with sound, `audio` `[1, C, T, F]`.
             anew: for each of them a mask `[T]`, 1 where it is rendered anew and 0 where it is kept.
+            checkpoint: keeps it while it is being denoised, to go on from there.
         """
         ...
 

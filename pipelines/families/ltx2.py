@@ -188,6 +188,7 @@ class Ltx2:
         settings: Ltx2Sampling,
         seed: int,
         on_step: StepCallback,
+        checkpoint: Checkpoint | None = None,
     ) -> dict[str, torch.Tensor]:
         masks = {"latent": anew["latent"].view(1, 1, -1, 1, 1)}
         if "audio" in known:
@@ -201,7 +202,9 @@ class Ltx2:
             video_mask=masks["latent"],
             audio_mask=masks.get("audio"),
         )
-        made = _first_pass(model, canvas, positive, negative, settings, seed, on_step)
+        finished, made = (0, {}) if checkpoint is None else checkpoint.finished()
+        if not finished:
+            made = _first_pass(model, canvas, positive, negative, settings, seed, on_step, checkpoint)
         return {name: torch.where(masks[name] == 0, known[name].to(one), one) for name, one in made.items()}
 
     def silence(self, frames: int, fps: Fraction) -> torch.Tensor:
@@ -237,7 +240,7 @@ def _first_pass(
     settings: Ltx2Sampling,
     seed: int,
     on_step: StepCallback,
-    checkpoint: Checkpoint | None = None,
+    checkpoint: Checkpoint | None,
 ) -> dict[str, torch.Tensor]:
     clip = canvas.video[:, :, : canvas.video.shape[2] - canvas.guides]
     if settings.sigmas:

@@ -21,6 +21,7 @@ from .wan22_lora import WAN_LORA
 if TYPE_CHECKING:
     from ..bundle.model import Part, VideoModel
     from ..tail import Tail
+    from ..takes.resume import Checkpoint
 
 SLOT = 4  # frames per latent slot after the first, which holds one (causal video VAE)
 GRID = Grid(SLOT)
@@ -192,6 +193,7 @@ class Wan22:
         settings: SamplingSettings,
         seed: int,
         on_step: StepCallback,
+        checkpoint: Checkpoint | None = None,
     ) -> dict[str, torch.Tensor]:
         raise ValueError(f"{self.title} cannot {Mode.RETAKE.value}")
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CALL, SPAN = "call", "span"
-NOT_KEPT = "this stage cannot go on if it is stopped midway"
+NOT_KEPT = "will start over if it is stopped midway"
 
 # What lies around a prediction is run again as it was; and how attention is computed, or how positions are scaled, is
 # nothing that remembers.
@@ -59,6 +59,7 @@ class Checkpoint:
     def __init__(self, path: Path, say: Callable[[str], None]):
         self._say = say
         self._tape: Tape | None = None
+        self._writing = True
         self._going_on = False
         try:
             self._tape = Tape(path)
@@ -103,13 +104,13 @@ class Checkpoint:
         """
         from comfy.patcher_extension import WrappersMP
 
-        if self._tape is None:
+        if self._tape is None or not self._writing:
             return model
         remembering = patched_inside(model)
         if remembering:
             self._not_kept(f"the model carries a patch that may remember earlier steps ({', '.join(remembering)})")
-            self._tape.remove()
-            self._tape = None
+            # What the spans before have made stays good.
+            self._writing = False
             return model
 
         def predict(
@@ -146,7 +147,7 @@ class Checkpoint:
             self._say("going on where it was stopped")
 
     def _add(self, kind: str, facts: dict[str, Any], tensors: Mapping[str, torch.Tensor]) -> None:
-        if self._tape is None:
+        if self._tape is None or not self._writing:
             return
         try:
             self._tape.add(kind, facts, tensors)

@@ -79,13 +79,20 @@ class Tape:
         kept = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
         body = save(kept, {"facts": json.dumps(facts)})
         self._file.truncate(self._place)
-        self._file.write(_HEAD.pack(kind.encode(), len(body), hashlib.sha256(body).digest()) + body)
+        self._file.write(_HEAD.pack(kind.encode(), len(body), hashlib.sha256(body).digest()))
+        self._file.write(body)
         self._file.flush()
         self._place = self._file.tell()
 
     def close(self) -> None:
+        """Let go of the file; it stays unless nothing was added."""
+        if self._file.closed:
+            return
+        empty = self._size() == 0
         with suppress(OSError):
             self._file.close()
+            if empty:
+                self.path.unlink()
 
     def remove(self) -> None:
         self.close()

@@ -15,6 +15,7 @@ from tests.host.workflows import put_inputs
 from tests.tiny.photos import put_photos
 
 LOADING = "Requested to load"
+STARTS_OVER = "will start over if it is stopped midway"
 
 
 def three_stages(photo: str, **sampling: object) -> Graph:
@@ -70,6 +71,7 @@ def test_a_killed_server_goes_on_where_it_was_and_shows_the_same_film(
     assert result.ok, result.why()
     assert stored_hits(result) == [1, 2]
     assert [data["stage"] for data in result.of("longtake.stage_done")] == [3]
+    assert "Stage 3 of 3, going on where it was stopped" in result.texts
     assert np.array_equal(frames_in(own_server.files(result)[0]), frames_in(server.files(undisturbed)[0]))
 
     own_server.restart()
@@ -171,10 +173,9 @@ def test_a_damaged_take_is_reported_and_rendered_again(server: Server, photos: d
 
 
 def test_models_of_other_loaders_are_found_again_with_their_patches(own_server: Server, photo: str) -> None:
-    files = dict(zip(("high", "low"), _files("i2v"), strict=True))
     graph: Graph = {
         **graphs.photo(photo),
-        **{name: node("UNETLoader", unet_name=file, weight_dtype="default") for name, file in files.items()},
+        **{name: node("UNETLoader", unet_name=file, weight_dtype="default") for name, file in _parts("i2v").items()},
         "clip": node("CLIPLoader", clip_name="umt5_xxl_fp8_e4m3fn_scaled.safetensors", type="wan", device="default"),
         "vae": node("VAELoader", vae_name="wan_2.1_vae.safetensors"),
         "patched": node("ModelSamplingSD3", model=["high", 0], shift=8.0),
@@ -195,10 +196,38 @@ def test_models_of_other_loaders_are_found_again_with_their_patches(own_server: 
     own_server.restart()
     assert [data["take"] for data in own_server.run(graph).of("longtake.stored_hit")] == [done["take"]]
     graph["patched"]["inputs"]["shift"] = 7.0
-    assert own_server.run(graph).of("longtake.stored_hit") == []
+    again = own_server.run(graph)
+    assert again.of("longtake.stored_hit") == []
+    assert not any(STARTS_OVER in text for text in again.texts)
 
 
-def _files(kind: str) -> tuple[str, ...]:
+def test_a_model_with_a_cache_of_steps_says_on_the_node_that_its_stage_starts_over(server: Server) -> None:
+    graph: Graph = {
+        **{name: node("UNETLoader", unet_name=file, weight_dtype="default") for name, file in _parts("t2v").items()},
+        "clip": node("CLIPLoader", clip_name="umt5_xxl_fp8_e4m3fn_scaled.safetensors", type="wan", device="default"),
+        "vae": node("VAELoader", vae_name="wan_2.1_vae.safetensors"),
+        "cached": node(
+            "EasyCache", model=["high", 0], reuse_threshold=0.2, start_percent=0.1, end_percent=0.9, verbose=False
+        ),
+        "model": node(
+            "LongtakeUseLoadedModels",
+            model=["cached", 0],
+            clip=["clip", 0],
+            vae=["vae", 0],
+            low_noise_model=["low", 0],
+        ),
+        "sampling": graphs.sampling(),
+        "first": graphs.stage(frames=5, seed=4711),
+        **graphs.delivered("first"),
+    }
+    result = server.run(graph)
+    assert result.ok, result.why()
+    [said] = [text for text in result.texts if STARTS_OVER in text]
+    assert said.startswith("Stage 1 of 1, will start over")
+    assert "easycache" in said
+
+
+def _parts(kind: str) -> dict[str, str]:
     from tests.host import stock
 
-    return stock.MODELS[kind]
+    return dict(zip(("high", "low"), stock.MODELS[kind], strict=True))

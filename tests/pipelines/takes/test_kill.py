@@ -226,7 +226,7 @@ def test_a_stage_of_a_model_without_identity_says_that_it_is_not_kept(tiny_model
     with torch.inference_mode():
         render_stages(ready_stages(replace(model, high=Part.of("high-noise model", model.high.get())))[:1], progress)
     why = "the high-noise model comes from nodes that cannot be identified"
-    assert f"this stage cannot go on if it is stopped midway: {why}" in progress.said
+    assert f"will start over if it is stopped midway: {why}" in progress.said
     assert not (root / "checkpoints").exists()
 
 

@@ -26,6 +26,10 @@ gradient_estimation gradient_estimation_cfg_pp er_sde seeds_2 seeds_3 sa_solver 
 """
 
 
+def unwatched(done: int, preview: Any) -> None:
+    """Progress."""
+
+
 class PowerCut(Exception):
     """Ends a render."""
 
@@ -34,13 +38,11 @@ class Render:
     """A clip that is denoised to its end, or until its `stop_after`th call of a model.
 
     Args:
+        work: denoises it with a checkpoint.
         path: of the checkpoint; None for none.
-        words: conditionings of the prompt and the negative prompt.
     """
 
-    def __init__(
-        self, model: Any, shot: Any, settings: Any, words: tuple[Any, Any], path: Path | None, stop_after: int = 0
-    ) -> None:
+    def __init__(self, model: Any, work: Callable[[Any], Any], path: Path | None, stop_after: int = 0) -> None:
         from longtake.pipelines.takes.resume import Checkpoint
 
         self.calls = 0
@@ -50,10 +52,9 @@ class Render:
         parts = [part for part in (model.high, model.low) if part is not None]
         hooks = [part.get().model.diffusion_model.register_forward_hook(self._called) for part in parts]
         checkpoint = None if path is None else Checkpoint(path, self.said.append)
-        shot = replace(shot, checkpoint=checkpoint)
         try:
             with torch.inference_mode():
-                self.made = model.family.sample(model, shot, *words, settings, 7, lambda done, preview: None)
+                self.made = work(checkpoint)
         except PowerCut:
             pass
         finally:
@@ -96,7 +97,11 @@ def wan(comfyui: Path, tiny_models: Path) -> Any:
                 **changes,
             }
         )
-        return Render(model, shot, settings, words, path, stop_after)
+
+        def work(checkpoint: Any) -> Any:
+            return model.family.sample(model, replace(shot, checkpoint=checkpoint), *words, settings, 7, unwatched)
+
+        return Render(model, work, path, stop_after)
 
     render.model = model  # type: ignore[attr-defined]
     return render
@@ -202,10 +207,23 @@ def test_a_model_with_a_cache_of_steps_is_not_kept_and_that_is_said(wan: Any, tm
     cached = patched(wan.model, lambda model: EasyCacheNode.execute(model, 0.2, 0.15, 0.95, False)[0])
     stopped = wan(tmp_path / "kept", 5, cached, split=Split.SINGLE)
     assert stopped.said == [
-        "this stage cannot go on if it is stopped midway: the model carries a patch that may remember earlier steps "
+        "will start over if it is stopped midway: the model carries a patch that may remember earlier steps "
         "(calc_cond_batch, diffusion_model, easycache)"
     ]
     assert not (tmp_path / "kept").exists()
+
+
+def test_what_an_expert_before_a_patched_one_has_made_stays(wan: Any, tmp_path: Path) -> None:
+    from comfy_extras.nodes_easycache import EasyCacheNode
+    from longtake.pipelines.bundle.model import Part
+
+    cached = EasyCacheNode.execute(wan.model.low.get(), 0.2, 0.15, 0.95, False)[0]
+    model = replace(wan.model, low=Part.of("patched", cached))
+    whole = wan(None, model=model)
+    assert len(wan(tmp_path / "kept", 5, model).said) == 1
+    resumed = wan(tmp_path / "kept", model=model)
+    assert resumed.calls == whole.calls - 3
+    assert resumed.equals(whole)
 
 
 def test_guidance_that_remembers_is_gone_through_again(wan: Any, tmp_path: Path) -> None:
@@ -233,7 +251,7 @@ def test_a_folder_that_cannot_be_written_is_said(wan: Any, tmp_path: Path) -> No
     (tmp_path / "file").write_text("")
     whole = wan(tmp_path / "file" / "kept")
     assert len(whole.said) == 1
-    assert "cannot go on if it is stopped midway" in whole.said[0]
+    assert "will start over if it is stopped midway" in whole.said[0]
     assert "cannot be written" in whole.said[0]
     assert whole.equals(wan(None))
 
@@ -285,7 +303,12 @@ def ltx(comfyui: Path, tiny_models: Path) -> Any:
         pictures = Pictures(end=image(2), anchor=image(3), keyframes=(Keyframe(image(5), 12, 0.8),))
         with torch.inference_mode():
             words = model.encode_prompt("a fox"), model.encode_prompt("a wolf")
-        return Render(model, Shot(25, 128, 64, tail, pictures), settings, words, path, stop_after)
+
+        def work(checkpoint: Any) -> Any:
+            shot = Shot(25, 128, 64, tail, pictures, None, checkpoint)
+            return model.family.sample(model, shot, *words, settings, 7, unwatched)
+
+        return Render(model, work, path, stop_after)
 
     return render
 
@@ -321,3 +344,26 @@ def test_the_dev_model_goes_on_in_the_middle_of_a_step(ltx: Any, tmp_path: Path)
     resumed = ltx("dev", tmp_path / "kept")
     assert resumed.calls == 16 - 7 + 1
     assert resumed.equals(whole)
+
+
+@pytest.mark.parametrize("stop", [1, 3])
+def test_a_retake_goes_on_and_keeps_what_it_was_not_asked_for(tiny_models: Path, tmp_path: Path, stop: int) -> None:
+    from longtake.pipelines.families.ltx2_sampling import Guidance, Ltx2Sampling
+
+    model = two_pass_bundle(tiny_models, "distilled")
+    settings = Ltx2Sampling((1.0, 0.9, 0.4, 0.0), 0, Guidance(), second_sigmas=(), image_crf=0)
+    known = {"latent": torch.ones(1, 128, 4, 2, 4), "audio": torch.ones(1, 8, 27, 16)}
+    anew = {"latent": torch.tensor([0.0, 1, 1, 0]), "audio": torch.ones(27)}
+    with torch.inference_mode():
+        words = model.encode_prompt("a fox")
+
+    def work(checkpoint: Any) -> Any:
+        return model.family.retake(model, known, anew, words, words, settings, 7, unwatched, checkpoint)
+
+    whole = Render(model, work, None)
+    Render(model, work, tmp_path / "kept", stop)
+    resumed = Render(model, work, tmp_path / "kept")
+    assert (whole.calls, resumed.calls) == (3, 3 - stop + 1)
+    assert resumed.equals(whole)
+    assert torch.equal(resumed.made["latent"][:, :, ::3], known["latent"][:, :, ::3])
+    assert Render(model, work, tmp_path / "kept").calls == 0
