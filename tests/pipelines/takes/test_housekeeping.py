@@ -77,6 +77,19 @@ def test_half_written_takes_of_killed_processes_go_after_a_day(store: Store) -> 
     assert [path.name for path in (store.root / "partial").iterdir()] == ["new"]
 
 
+def test_checkpoints_that_nobody_went_on_with_go_before_they_fill_the_disk(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for age, name in enumerate("abcd"):
+        path = store.checkpoint_path(name)
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(bytes(1000))
+        os.utime(path, (age, age))
+    monkeypatch.setattr(housekeeping, "CHECKPOINTS", 2500)
+    housekeeping.forget_checkpoints(store)
+    assert sorted(path.name for path in (store.root / "checkpoints").iterdir()) == ["c.tape", "d.tape"]
+
+
 def test_verify_names_every_damaged_take_and_chain_and_changes_nothing(store: Store) -> None:
     chain = chain_of(store, 0)
     (store.root / "chains" / f"{chain.id}.json").write_text("{}")

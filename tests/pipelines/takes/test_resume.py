@@ -247,6 +247,15 @@ def test_guidance_that_remembers_is_gone_through_again(wan: Any, tmp_path: Path)
     assert resumed.equals(whole)
 
 
+def test_a_full_disk_costs_the_checkpoint_and_not_the_stage(wan: Any, small_disk: Path) -> None:
+    (small_disk / "other").write_bytes(bytes(200 * 1024))
+    whole = wan(small_disk / "kept")
+    assert len(whole.said) == 1
+    assert whole.said[0].startswith("will start over if it is stopped midway: the checkpoint cannot be written")
+    assert [path.name for path in small_disk.iterdir()] == ["other"], "what there is of room is the take's"
+    assert whole.equals(wan(None))
+
+
 def test_a_folder_that_cannot_be_written_is_said(wan: Any, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     whole = wan(tmp_path / "file" / "kept")
