@@ -196,22 +196,27 @@ def denoise(
         sampler = sampler or _sampler(settings, sigmas)
         if len(sigmas) <= first + 1:
             continue
-        span = Span(
-            number=number,
-            latent=latent,
-            sigmas=sigmas[first : last + 1],
-            seed=0 if number else seed,
-            noisy=number == 0,
-            mask=start.noise_mask,
-            before=first,
-            slots=start.latent.shape[2],
-            pinned=start.pinned,
-        )
+        span = _span(number, first, sigmas[first : last + 1], latent, start, seed)
         guider_of = partial(_guider, cfg=expert.cfg)
         latent = _at_rest(sample_span(span, model, guider_of, sampler, positive, negative, on_step, checkpoint))
         if skipping is not None:
             skipping.finish(number, {"latent": latent})
     return latent
+
+
+def _span(number: int, first: int, sigmas: torch.Tensor, latent: torch.Tensor, start: Start, seed: int) -> Span:
+    """The steps of one expert from step `first` on; all but the first of them go on from a latent without new noise."""
+    return Span(
+        number=number,
+        latent=latent,
+        sigmas=sigmas,
+        seed=0 if number else seed,
+        noisy=number == 0,
+        mask=start.noise_mask,
+        before=first,
+        slots=start.latent.shape[2],
+        pinned=start.pinned,
+    )
 
 
 def _shares(experts: Sequence[Expert], settings: SamplingSettings) -> list[tuple[Expert, int, int]]:

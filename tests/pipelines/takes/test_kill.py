@@ -230,6 +230,23 @@ def test_a_stage_of_a_model_without_identity_says_that_it_is_not_kept(tiny_model
     assert not (root / "checkpoints").exists()
 
 
+def test_a_custom_sampler_without_identity_says_that_its_stage_is_not_kept(tiny_models: Path, folders: Any) -> None:
+    from comfy.samplers import sampler_object
+    from longtake.pipelines.chain import Length
+    from longtake.pipelines.render import render_stages
+    from longtake.pipelines.sampling import SamplingSettings, Split
+    from longtake.pipelines.stage import check_stage
+
+    root = folders("custom")
+    progress = Silent()
+    custom = SamplingSettings(2, 1.0, 1.0, split=Split.STEP, split_step=1, custom=sampler_object("euler"))
+    asked = stage(sampling=custom, length=Length(frames=5))
+    with torch.inference_mode():
+        render_stages([check_stage(asked, bundle(tiny_models), None)], progress)
+    assert "will start over if it is stopped midway: KSAMPLER cannot be identified" in progress.said
+    assert not (root / "checkpoints").exists()
+
+
 def test_a_failed_stage_is_named_and_the_chain_before_it_opens(
     tiny_models: Path, folders: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
