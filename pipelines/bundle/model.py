@@ -28,7 +28,7 @@ class Part:
         source: what identifies its weights. None where nothing does: then takes made with it are kept and never found
             again.
         path: the file it is read from, where there is one.
-        header: names and shapes of a diffusion model's weights as ComfyUI spells them, where no single file has them.
+        header: names and shapes of its weights as ComfyUI spells them, where no single file has them.
         base: the part that it is a patched copy of.
         patch: what it is patched with.
     """

@@ -132,8 +132,11 @@ def text_encoder_part(
     Raises:
         Refusal: the weights are others than ComfyUI's class takes.
     """
-    given = {key: tensor for one in weights(Component.outline) for key, tensor in one.items()}
-    check_whole(given, needed, where)
+
+    def header() -> Outline:
+        return Outline(where, {k: tensor for one in weights(Component.outline) for k, tensor in one.items()}, {})
+
+    check_whole(header().tensors, needed, where)
     path, make_tokenizer = tokenizer
 
     def load() -> Any:
@@ -152,7 +155,7 @@ def text_encoder_part(
         )
 
     options = (("config", json.dumps(shape, sort_keys=True)),)
-    return Part(where, load, Source((*_files(components), path), options))
+    return Part(where, load, Source((*_files(components), path), options), header=header)
 
 
 class _Target:

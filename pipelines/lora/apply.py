@@ -181,6 +181,8 @@ def text_shapes(part: Part, traits: LoraTraits) -> dict[str, Shape]:
         return {}
     while part.base is not None:
         part = part.base
+    if part.header is not None and not part.loaded:
+        return text_shapes_of_file(part.header(), traits)
     if part.source is not None and part.source.files and not part.loaded:
         found: dict[str, Shape] = {}
         for path in part.source.files:

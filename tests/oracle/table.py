@@ -14,7 +14,7 @@ from typing import Any
 from tests.host.place import ROOT
 
 DOCUMENT = ROOT / "docs" / "parity.md"
-GROUPS = ("wan_components", "wan_pipelines", "ltx2_components", "ltx2_pipelines", "samplers", "full_size")
+GROUPS = ("wan_components", "wan_pipelines", "ltx2_components", "ltx2_pipelines", "loras", "samplers", "full_size")
 Measure = Callable[[Any], float]
 
 HEAD = """# Parity
