@@ -16,6 +16,7 @@ from . import (
     retake,
     routes,
     sampling,
+    seams,
     stage,
     stills,
     storyboard,
@@ -43,5 +44,6 @@ class Longtake(ComfyExtension):
             chain,
             chains,
             encode,
+            seams,
         )
         return [node for module in modules for node in module.NODES]

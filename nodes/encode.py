@@ -17,6 +17,7 @@ from ..pipelines.chain import Chain as ChainValue
 from ..pipelines.chain import Link
 from ..pipelines.errors import Refusal
 from ..pipelines.existing import FootageFrames
+from ..pipelines.film.colour import Match
 from ..pipelines.film.encode import CRF, PRESET, PRESETS, encode
 from ..pipelines.film.frames import Film, FrameSource, Images, as_images
 from ..pipelines.film.sound import Sound, Waveform
@@ -40,15 +41,15 @@ class StitchChain(io.ComfyNode):
             description="Joins the stages of a chain to one video. Overlaps are shown once, fades are blended, and "
             "nothing is held in memory: frames are made while the video is saved. Sound is joined on the film's clock.",
             search_aliases=["concatenate clips", "join videos", "chain to video"],
-            inputs=[Chain.Input("chain", tooltip="The chain of rendered stages to show as one film.")],
+            inputs=[Chain.Input("chain", tooltip="The chain of rendered stages to show as one film."), _match_input()],
             outputs=[
                 io.Video.Output(display_name="video", tooltip="The film, for Encode Video or ComfyUI's Save Video.")
             ],
         )
 
     @classmethod
-    def execute(cls, chain: ChainValue) -> io.NodeOutput:
-        return io.NodeOutput(LazyVideo(Film(chain, _decoding(chain)), soundtrack(chain)))
+    def execute(cls, chain: ChainValue, match_colour: bool = True) -> io.NodeOutput:
+        return io.NodeOutput(LazyVideo(_film(chain, match_colour), soundtrack(chain)))
 
 
 class ChainToImages(io.ComfyNode):
@@ -78,13 +79,14 @@ class ChainToImages(io.ComfyNode):
                     tooltip="How many frames; 0 is all to the end. Each takes 4.8 MB of memory at 832x480 and 11 MB "
                     "at 1280x720, and every node the images pass through may take as much again.",
                 ),
+                _match_input(),
             ],
             outputs=[io.Image.Output(display_name="images", tooltip="The frames, [frames, height, width, 3].")],
         )
 
     @classmethod
-    def execute(cls, chain: ChainValue, first_frame: int, frame_count: int) -> io.NodeOutput:
-        film = Film(chain, _decoding(chain))
+    def execute(cls, chain: ChainValue, first_frame: int, frame_count: int, match_colour: bool = True) -> io.NodeOutput:
+        film = _film(chain, match_colour)
         if first_frame >= film.frame_count:
             raise Refusal(
                 f"{first_frame} is given; the film has the frames 0 to {film.frame_count - 1}", field="first_frame"
@@ -189,7 +191,22 @@ class EncodeVideo(io.ComfyNode):
         return io.NodeOutput(InputImpl.VideoFromFile(path), path, ui=shown)
 
 
-def _decoding(chain: ChainValue) -> Callable[[Link], np.ndarray | FootageFrames]:
+def _match_input() -> io.Boolean.Input:
+    return io.Boolean.Input(
+        "match_colour",
+        default=True,
+        optional=True,
+        tooltip="Takes back the drift of colour and contrast over smooth seams. Both clips of a seam show the frames "
+        "of the overlap, so what differs there is drift. Off: clips are shown as they were rendered.",
+    )
+
+
+def _film(chain: ChainValue, match_colour: bool) -> Film:
+    opened = decoding(chain)
+    return Film(chain, opened, Match(chain, opened) if match_colour else None)
+
+
+def decoding(chain: ChainValue) -> Callable[[Link], np.ndarray | FootageFrames]:
     """What opens the frames of a link, and says so on the node that has to wait for them."""
 
     def opened(link: Link) -> np.ndarray | FootageFrames:

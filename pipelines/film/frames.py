@@ -16,6 +16,7 @@ import numpy as np
 
 from ..chain import Chain, Link
 from ..errors import Refusal
+from .colour import UNCHANGED, Colour, Match
 
 if TYPE_CHECKING:
     import torch
@@ -43,16 +44,18 @@ class Film:
     Args:
         chain: what to show.
         decoded: opens the pixels of one link, `[T, H, W, 3]` uint16, usually a memory-mapped file.
+        match: corrects the colour of each clip; without one clips are shown as they were rendered.
 
     Raises:
         Refusal: the chain has no stages; later, while reading, a clip that does not have the shape it was planned with.
     """
 
-    def __init__(self, chain: Chain, decoded: Callable[[Link], np.ndarray | FootageFrames]):
+    def __init__(self, chain: Chain, decoded: Callable[[Link], np.ndarray | FootageFrames], match: Match | None = None):
         if not chain.links:
             raise Refusal("the chain has no stages; connect at least one Chain Stage", field="chain")
         self.chain = chain
         self.decoded = decoded
+        self.match = match
         self.width = chain.width
         self.height = chain.height
         self.frame_rate = chain.fps
@@ -66,8 +69,9 @@ class Film:
             if first >= last:
                 continue
             clips = {index: clips[index] if index in clips else self._open(index) for index in scene.clips}
+            colours = {index: UNCHANGED if self.match is None else self.match.of(index) for index in scene.clips}
             for frame in range(first, last):
-                yield scene.read(clips, frame)
+                yield scene.read(clips, colours, frame)
 
     def _open(self, index: int) -> np.ndarray | FootageFrames:
         link = self.chain.links[index]
@@ -196,9 +200,12 @@ class _Scene:
     clips: tuple[int, ...]
     offsets: tuple[int, ...]
 
-    def read(self, clips: Mapping[int, np.ndarray | FootageFrames], frame: int) -> np.ndarray:
+    def read(
+        self, clips: Mapping[int, np.ndarray | FootageFrames], colours: Mapping[int, Colour], frame: int
+    ) -> np.ndarray:
         shown = [
-            np.asarray(clips[index][frame - offset]) for index, offset in zip(self.clips, self.offsets, strict=True)
+            colours[index].apply(np.asarray(clips[index][frame - offset]))
+            for index, offset in zip(self.clips, self.offsets, strict=True)
         ]
         if len(shown) == 1:
             return shown[0]

@@ -1,0 +1,137 @@
+"""Colour over smooth seams: both clips of a seam show the same frames, so what differs between them is drift.
+
+Every pass through a VAE and every rendering shifts colour and contrast a little, and a chain adds that up. The frames
+of an overlap are the same moments in both clips, so their means and spreads say by how much, whatever is in the
+picture. A clip is brought back to the one before it, and with that to the clip that the run of smooth seams began with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..chain import Chain, Link, Transition
+
+if TYPE_CHECKING:
+    from ..existing import FootageFrames
+
+    Decoded = Callable[[Link], np.ndarray | FootageFrames]
+
+Rgb = tuple[float, float, float]
+
+GRID = 4  # every fourth pixel of every fourth row tells the mean of a frame to a thousandth
+FLAT = 1 / 255  # a spread below this is noise, and says nothing of contrast
+# Drift is small. Frames that differ by more than this are no longer the same moment: a model that did not keep to its
+# overlap, which no correction of colour mends.
+MOST_CONTRAST = 1.25
+MOST_STEP = 0.1
+
+
+@dataclass(frozen=True)
+class Colour:
+    """A correction of code values 0..1 (gamma-coded RGB), channel by channel: gain * value + offset."""
+
+    gain: Rgb = (1.0, 1.0, 1.0)
+    offset: Rgb = (0.0, 0.0, 0.0)
+
+    def after(self, first: Colour) -> Colour:
+        """This correction of what `first` has corrected."""
+        gain = tuple(a * b for a, b in zip(self.gain, first.gain, strict=True))
+        offset = tuple(a * b + c for a, b, c in zip(self.gain, first.offset, self.offset, strict=True))
+        return Colour(gain, offset)  # type: ignore[arg-type]
+
+    def apply(self, frame: np.ndarray) -> np.ndarray:
+        """A frame `[H, W, 3]` uint16, corrected; values that would leave the range are clipped to its ends."""
+        if self == UNCHANGED:
+            return frame
+        gain, offset = (np.tile(np.asarray(one, np.float32), frame.shape[1]) for one in (self.gain, self.offset))
+        # Row by row of W * 3 values: three at a time would be many times slower.
+        values = frame.reshape(len(frame), -1) * gain
+        values += 65535 * offset
+        np.clip(np.rint(values, out=values), 0, 65535, out=values)
+        return values.astype(np.uint16).reshape(frame.shape)
+
+
+UNCHANGED = Colour()
+
+
+@dataclass(frozen=True)
+class Replay:
+    """The frames of a seam in both clips: how they were shown, and how the clip that goes on shows them again.
+
+    Attributes:
+        step: mean of them again minus as shown, 0..1, for each channel.
+        contrast: their spread again in parts of that shown.
+        noise: mean square of what differs once means and spreads are equal, 0..1.
+    """
+
+    step: Rgb
+    contrast: Rgb
+    noise: float
+    correction: Colour
+
+    @property
+    def same(self) -> bool:
+        """Whether both show the same moments, so that their difference is drift."""
+        return all(abs(step) <= MOST_STEP for step in self.step) and all(
+            1 / MOST_CONTRAST <= contrast <= MOST_CONTRAST for contrast in self.contrast
+        )
+
+
+def compare(shown: np.ndarray, again: np.ndarray) -> Replay:
+    """Two renderings `[K, H, W, 3]` uint16 of the same frames."""
+    first, second = (np.asarray(one[:, ::GRID, ::GRID], np.float64) / 65535 for one in (shown, again))
+    means, spreads = zip(*((one.mean((0, 1, 2)), one.std((0, 1, 2))) for one in (first, second)), strict=True)
+    flat = np.minimum(*spreads) < FLAT
+    gain = np.where(flat, 1.0, spreads[0] / np.maximum(spreads[1], FLAT))
+    offset = means[0] - gain * means[1]
+    rest = second * gain + offset - first
+    return Replay(_rgb(means[1] - means[0]), _rgb(1 / gain), float((rest**2).mean()), Colour(_rgb(gain), _rgb(offset)))
+
+
+def _rgb(values: np.ndarray) -> Rgb:
+    red, green, blue = (float(value) for value in values)
+    return red, green, blue
+
+
+class Match:
+    """The corrections of a chain's clips, each found when it is first asked for.
+
+    Args:
+        decoded: opens the pixels of one link, `[T, H, W, 3]` uint16.
+    """
+
+    def __init__(self, chain: Chain, decoded: Decoded):
+        self.chain = chain
+        self.decoded = decoded
+        self._known: dict[int, Colour] = {}
+
+    def of(self, index: int) -> Colour:
+        """The correction of a clip, counted from 0."""
+        begun = index
+        while begun not in self._known and self.chain.links[begun].clip.join.transition is Transition.SMOOTH and begun:
+            begun -= 1
+        for clip in range(begun, index + 1):
+            if clip not in self._known:
+                self._known[clip] = self._next(clip)
+        return self._known[index]
+
+    def replay(self, index: int) -> Replay | None:
+        """The frames that a clip and the one before it both show; None where it does not go on from that."""
+        join = self.chain.links[index].clip.join
+        if index == 0 or join.transition is not Transition.SMOOTH:
+            return None
+        before, after = (self.decoded(link) for link in self.chain.links[index - 1 : index + 1])
+        # An overlap of the SVI kind begins with the anchor image in place of its first frame.
+        skipped = 1 if join.overlap > 1 else 0
+        return compare(np.asarray(before[-(join.overlap - skipped) :]), np.asarray(after[skipped : join.overlap]))
+
+    def _next(self, index: int) -> Colour:
+        replay = self.replay(index)
+        if replay is None:
+            return UNCHANGED
+        before = self._known[index - 1]
+        return before.after(replay.correction) if replay.same else before
