@@ -40,6 +40,7 @@ PARTS = {
     "LongtakeExtendVideo": "Stages",
     "LongtakeRetake": "Stages",
     "LongtakeStitchChain": "Film",
+    "LongtakeSeamReport": "Film",
     "LongtakeChainToImages": "Film",
     "LongtakeEncodeVideo": "Film",
 }
