@@ -49,6 +49,7 @@ class NodeProgress:
         self._before = 0
         self._stage = 0
         self._done = 0
+        self.rendered = False  # whether the last stage was; or else it was stored
 
     def doing(self, text: str) -> None:
         self._show(text)
@@ -64,10 +65,12 @@ class NodeProgress:
         self._done = steps
         self._stage = number
         self._bar.update_absolute(self._before + steps)
+        self.rendered = False
         self._show("stored, nothing to render")
         self._announce("stored_hit", take=key)
 
     def finished(self, number: int, key: str) -> None:
+        self.rendered = True
         self._show("rendered")
         self._announce("stage_done", take=key)
 

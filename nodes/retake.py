@@ -12,6 +12,7 @@ from ..pipelines.film.video import frames_and_sound
 from ..pipelines.retake import Retake, plan_retake, render_retake
 from ..pipelines.stage import MAX_SEED
 from ..pipelines.takes import store
+from .previews import preview_of
 from .progress import NodeProgress
 from .types import CATEGORY, Chain, ModelBundle, Sampling
 
@@ -77,7 +78,8 @@ class RetakeNode(io.ComfyNode):
         retake = Retake(start_seconds, end_seconds, sound == ANEW, prompt, negative_prompt, seed)
         planned, settings = plan_retake(retake, model, *frames_and_sound(video), width, height, sampling)
         progress = NodeProgress(cls.hidden.unique_id, 1, settings.steps)
-        return io.NodeOutput(render_retake(retake, model, planned, settings, progress))
+        made = render_retake(retake, model, planned, settings, progress)
+        return io.NodeOutput(made, ui=preview_of(made, progress.rendered))
 
 
 NODES = [RetakeNode]

@@ -17,6 +17,7 @@ from ..pipelines.render import render_stages
 from ..pipelines.stage import MAX_SEED, Stage, check_stage
 from ..pipelines.takes import store
 from .lookahead import check_later_stages, count_later_stages
+from .previews import preview_of
 from .progress import NodeProgress
 from .types import CATEGORY, Chain, Keyframes, ModelBundle, Sampling
 
@@ -263,7 +264,8 @@ class ChainStage(io.ComfyNode):
         ready = check_stage(stage, model, chain)
         check_later_stages(graph, node_id, ready.behind(chain, model), model)
         progress = NodeProgress(node_id, ready.number + count_later_stages(graph, node_id), ready.sampling.steps)
-        return io.NodeOutput(render_stages([ready], progress, chain))
+        made = render_stages([ready], progress, chain)
+        return io.NodeOutput(made, ui=preview_of(made, progress.rendered))
 
 
 NODES = [ChainStage]

@@ -151,6 +151,11 @@ class Take:
         return decoded.temp() / f"{self.key}.frames.npy"
 
     @property
+    def preview_path(self) -> Path:
+        """Where a small playable copy is kept, once its frames have been decoded."""
+        return decoded.temp() / f"{self.key}.preview.mp4"
+
+    @property
     def sound_path(self) -> Path:
         """Where the decoded sound is kept, once somebody has asked for it."""
         return decoded.temp() / f"{self.key}.sound.safetensors"

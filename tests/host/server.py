@@ -159,15 +159,15 @@ class Server:
             raise ServerDied(f"the connection broke ({error}):\n{self.log_tail()}") from error
 
     def files(self, result: Result) -> list[Path]:
-        """Every file that the outputs of `result` name, in node order."""
-        folders = {"output": self.output, "temp": self.temp, "input": self.input}
+        """Every file that the outputs of `result` name, in node order; previews in the temp folder are none."""
+        folders = {"output": self.output, "input": self.input}
         entries = [
             e for shown in result.outputs.values() for group in shown.values() if isinstance(group, list) for e in group
         ]
         return [
             folders[e["type"]] / e["subfolder"] / e["filename"]
             for e in entries
-            if isinstance(e, dict) and "filename" in e
+            if isinstance(e, dict) and "filename" in e and e["type"] != "temp"
         ]
 
     def interrupt(self) -> None:
