@@ -27,11 +27,11 @@ def two_stages(photo: str, **second: object) -> Graph:
 
 
 def frames_of(server: Server, graph: Graph, chain: str) -> np.ndarray:
-    """All frames of a chain `[T, H, W, 3]` in 0..255, by way of Chain to Images and lossless PNGs."""
+    """All frames of a chain as they were rendered `[T, H, W, 3]` in 0..255, by way of lossless PNGs."""
     from PIL import Image
 
     images = {
-        "images": node("LongtakeChainToImages", chain=[chain, 0], first_frame=0, frame_count=0),
+        "images": node("LongtakeChainToImages", chain=[chain, 0], first_frame=0, frame_count=0, match_colour=False),
         "png": node("SaveImage", images=["images", 0], filename_prefix="frames/f"),
     }
     result = server.run({**graph, **images})

@@ -1,0 +1,59 @@
+"""What a stage shows of itself on its node: a small playable clip, with sound where it has any."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.host import graphs, stock_ltx2
+from tests.host.film import look_into
+from tests.host.server import Result, Server
+
+
+def preview(server: Server, result: Result, stage: str) -> Path | None:
+    shown = result.outputs.get(stage, {}).get("images")
+    if not shown:
+        return None
+    [entry] = shown
+    assert entry["type"] == "temp"
+    return server.temp / entry["subfolder"] / entry["filename"]
+
+
+def test_each_stage_can_be_played_on_its_node(server: Server) -> None:
+    graph = {
+        "model": graphs.load_ltx2(),
+        "first": graphs.ltx2_stage(),
+        "second": graphs.ltx2_stage("first", prompt="it stops to look around"),
+        **graphs.delivered("second"),
+    }
+    result = server.run(graph)
+    assert result.ok, result.why()
+    for stage in ("first", "second"):
+        path = preview(server, result, stage)
+        assert path is not None
+        clip = look_into(path)
+        assert (clip.frames, clip.width, clip.height) == (25, stock_ltx2.WIDTH, stock_ltx2.HEIGHT)
+        assert clip.samples > 0
+
+
+def test_a_stored_stage_is_shown_where_its_frames_are_at_hand_and_loads_nothing_for_it(server: Server) -> None:
+    graph = {
+        "model": graphs.load("t2v"),
+        "sampling": graphs.sampling(),
+        "first": graphs.stage(prompt="a stored stage"),
+        **graphs.delivered("first"),
+    }
+    first = server.run(graph)
+    assert first.ok, first.why()
+    made = preview(server, first, "first")
+    assert made is not None
+
+    server.free()
+    again = server.run(graph)
+    assert preview(server, again, "first") == made
+
+    for kept in made.parent.iterdir():
+        kept.unlink()
+    server.free()
+    last = server.run({**graph, "encode": graphs.delivered("first", "test/other")["encode"]})
+    assert last.ok, last.why()
+    assert preview(server, last, "first") is None
