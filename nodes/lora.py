@@ -11,10 +11,11 @@ from comfy_api.latest import io, ui
 
 from ..pipelines.bundle.model import VideoModel
 from ..pipelines.bundle.pairs import other_half
+from ..pipelines.bundle.safetensors_file import StoredWeights
 from ..pipelines.errors import Refusal
 from ..pipelines.lora.apply import apply_lora
 from ..pipelines.lora.choice import AUTO, NONE, LoraChoice, Passes
-from ..pipelines.lora.fuse import fuse
+from ..pipelines.lora.fuse import experts_to_fuse, fuse
 from .progress import say
 from .types import CATEGORY, ModelBundle
 
@@ -124,10 +125,13 @@ class FuseAndSave(io.ComfyNode):
             display_name="Fuse and Save",
             category=CATEGORY,
             description="Writes the diffusion models of a bundle with their LoRAs merged in, one file for each expert "
-            "that has any. Every loader that loads the original loads the merged file.",
+            "that has any. Every loader that loads the original loads the merged file; of a diffusers folder it is a "
+            "file as ComfyUI's loaders read them.",
             search_aliases=["merge lora", "bake lora", "save merged model", "save checkpoint"],
             inputs=[
-                ModelBundle.Input("model", tooltip="A bundle of files with LoRAs from Apply LoRA."),
+                ModelBundle.Input(
+                    "model", tooltip="A bundle of files, or of a diffusers folder, with LoRAs from Apply LoRA."
+                ),
                 io.String.Input(
                     "filename_prefix",
                     default="merged",
@@ -142,50 +146,33 @@ class FuseAndSave(io.ComfyNode):
 
     @classmethod
     def execute(cls, model: VideoModel, filename_prefix: str) -> io.NodeOutput:
-        experts = [(name, part) for name, part in (("high", model.high), ("low", model.low)) if part is not None]
-        chosen = [(name, part) for name, part in experts if any(lora.expert == name for lora in model.loras)]
-        if model.second_pass is not None:
-            raise Refusal(
-                "a LoRA is on one of the two passes alone, and a merged file is for both; put it on both, or leave it "
-                "off.",
-                field="model",
-            )
-        if not chosen:
-            raise Refusal("the bundle has no LoRA to merge; put Apply LoRA before this node.", field="model")
-        kind = _models_folder(chosen[0][1].path)
+        chosen = experts_to_fuse(model)
         folder, filename, counter, _, _ = folder_paths.get_save_image_path(
-            f"{kind}/{filename_prefix}", folder_paths.get_output_directory()
+            f"{_models_folder(chosen[0][1])}/{filename_prefix}", folder_paths.get_output_directory()
         )
         bar = comfy.utils.ProgressBar(len(chosen) * 1000, node_id=cls.hidden.unique_id)
         said = []
-        for number, (name, part) in enumerate(chosen):
-            if part.path is None:
-                raise Refusal(
-                    "the bundle was made of loaded models; merging works from the file, so choose it in Load Wan 2.2.",
-                    field="model",
-                )
+        for number, (name, source) in enumerate(chosen):
             expert = f"_{name}_noise" if model.low is not None else ""
             target = Path(folder) / f"{filename}_{counter:05}{expert}.safetensors"
-            say(cls.hidden.unique_id, f"Merging into {part.name}")
+            say(cls.hidden.unique_id, f"Merging into {source.name}")
             loras = [lora for lora in model.loras if lora.expert == name]
             fused = fuse(
-                part.path,
+                source,
                 loras,
                 model.family,
                 target,
                 lambda done, total, before=number: bar.update_absolute(before * 1000 + done * 1000 // max(1, total)),
             )
-            said.append((str(fused.path), f"{target.name}: {fused.weights} weights of {part.name} changed"))
+            said.append((str(fused.path), f"{target.name}: {fused.weights} weights of {source.name} changed"))
         text = "\n".join(line for _, line in said)
         say(cls.hidden.unique_id, text)
         return io.NodeOutput("\n".join(path for path, _ in said), ui=ui.PreviewText(text))
 
 
-def _models_folder(path: str | None) -> str:
-    """The folder of models that a file lies in: ComfyUI's loaders look into folders of that name in the output too."""
-    checkpoints = (Path(folder).resolve() for folder in folder_paths.get_folder_paths("checkpoints"))
-    parents = Path(path or "").resolve().parents
-    return "checkpoints" if any(folder in parents for folder in checkpoints) else "diffusion_models"
+def _models_folder(source: StoredWeights) -> str:
+    """The folder of models that such a file belongs in: ComfyUI's loaders look into those of the output too."""
+    return "checkpoints" if any(name.startswith("vae.") for name in source.tensors) else "diffusion_models"
 
 
 NODES = [ApplyLora, FuseAndSave]

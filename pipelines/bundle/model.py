@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import Refusal
 from ..takes.identity import Source, Unidentified, canonical
+from .checkpoint import Outline, outline
+from .safetensors_file import StoredWeights, stored_in
 
 if TYPE_CHECKING:
     from ..families import Family, Variant
     from ..lora.apply import AppliedLora
-    from .checkpoint import Outline
 
 
 class Part:
@@ -27,8 +28,8 @@ class Part:
         load: reads it through ComfyUI; called at most once, by the first `get`.
         source: what identifies its weights. None where nothing does: then takes made with it are kept and never found
             again.
-        path: the file it is read from, where there is one.
-        header: names and shapes of its weights as ComfyUI spells them, where no single file has them.
+        header: names and shapes of its weights as ComfyUI spells them, where its files tell them.
+        stored: what a file holds that it could be read from, tensor by tensor; such a file need not be there.
         base: the part that it is a patched copy of.
         patch: what it is patched with.
     """
@@ -39,15 +40,15 @@ class Part:
         load: Callable[[], Any],
         source: Source | None = None,
         *,
-        path: str | None = None,
         header: Callable[[], Outline] | None = None,
+        stored: Callable[[], StoredWeights] | None = None,
         base: Part | None = None,
         patch: Hashable = None,
     ):
         self.name = name
         self.source = source
-        self.path = path
         self.header = header
+        self.stored = stored
         self.base = base
         self.patch = patch
         self._identity: Any = None
@@ -105,7 +106,7 @@ class Part:
         with self._lock:
             part = self._patched.get(key)
             if part is None:
-                part = Part(self.name, lambda: patch(self.get()), path=self.path, base=self, patch=key)
+                part = Part(self.name, lambda: patch(self.get()), stored=self.stored, base=self, patch=key)
                 self._patched[key] = part
             return part
 
@@ -170,7 +171,8 @@ def diffusion_part(path: str, name: str, weight_dtype: str) -> Part:
 
         return load_diffusion_model(path, model_options=weight_options(weight_dtype))
 
-    return Part(name, load, Source((path,), (("weight_dtype", weight_dtype),)), path=path)
+    source = Source((path,), (("weight_dtype", weight_dtype),))
+    return Part(name, load, source, header=lambda: outline(path), stored=lambda: stored_in(path))
 
 
 def weight_options(weight_dtype: str) -> dict[str, Any]:
@@ -195,7 +197,7 @@ def checkpoint_part(path: str, name: str) -> Part:
 
         return load_checkpoint_guess_config(path, output_vae=False, output_clip=False)[0]
 
-    return Part(name, load, Source((path,)), path=path)
+    return Part(name, load, Source((path,)), header=lambda: outline(path), stored=lambda: stored_in(path))
 
 
 def text_encoder_part(path: str, name: str, kind: str, *others: str) -> Part:
@@ -216,7 +218,11 @@ def text_encoder_part(path: str, name: str, kind: str, *others: str) -> Part:
             clip_type=getattr(comfy.sd.CLIPType, kind),
         )
 
-    return Part(name, load, Source((path, *others), (("kind", kind),)))
+    def header() -> Outline:
+        files = [outline(one) for one in (path, *others)]
+        return Outline(name, {key: tensor for file in files for key, tensor in file.tensors.items()}, {})
+
+    return Part(name, load, Source((path, *others), (("kind", kind),)), header=header)
 
 
 def vae_part(path: str, name: str, variant: Variant) -> Part:

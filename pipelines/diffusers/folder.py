@@ -11,13 +11,16 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..bundle.checkpoint import outline
+from ..bundle.safetensors_file import Stored, stored_in
 from ..errors import Refusal
 
 if TYPE_CHECKING:
     import torch
+
+Weight = TypeVar("Weight")
 
 INDEX = "model_index.json"
 DEFAULT = "default"  # the weights that carry no variant in their names
@@ -50,6 +53,10 @@ class Component:
         """Its tensors by their diffusers names, as meta tensors that hold no values."""
         return _together(self.name, (outline(path).tensors for path in self.files))
 
+    def stored(self) -> dict[str, Stored]:
+        """Where its tensors lie, by their diffusers names."""
+        return _together(self.name, (stored_in(path).tensors for path in self.files))
+
     def load(self) -> dict[str, torch.Tensor]:
         """Its tensors by their diffusers names, mapped from their files."""
         import comfy.utils
@@ -70,8 +77,8 @@ def check_fixed(config: Mapping[str, Any], fixed: Mapping[str, Any], where: str)
             raise Refusal(f"{where}: {key} is {given}; ComfyUI computes {value}.", field="folder")
 
 
-def _together(name: str, shards: Iterable[Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-    tensors: dict[str, torch.Tensor] = {}
+def _together(name: str, shards: Iterable[Mapping[str, Weight]]) -> dict[str, Weight]:
+    tensors: dict[str, Weight] = {}
     for shard in shards:
         if twice := sorted(tensors.keys() & shard.keys()):
             raise Refusal(f"{name}: {twice[0]} is in two of its files.", field="folder")

@@ -13,6 +13,7 @@ from ..bundle.checkpoint import Outline, model_config
 from ..bundle.files import ModelFile
 from ..bundle.ltx2 import SILENT, in_two_passes, upscaler_part
 from ..bundle.model import Part, VideoModel
+from ..bundle.safetensors_file import StoredWeights
 from ..errors import Refusal
 from ..families import Variant
 from ..families.ltx2 import LTX2
@@ -35,6 +36,8 @@ PIPELINES = ("LTX2Pipeline", "LTX2ImageToVideoPipeline", "LTX2ConditionPipeline"
 TRANSFORMER = "LTX2VideoTransformer3DModel"
 CONNECTORS = "LTX2TextConnectors"
 TEXT_ENCODERS = ("Gemma3ForConditionalGeneration", "Gemma3ForCausalLM", "Gemma3Model", "Gemma3TextModel")
+VIDEO_VAE = "AutoencoderKLLTX2Video"
+AUDIO_VAE = "AutoencoderKLLTX2Audio"
 VOCODERS = ("LTX2Vocoder", "LTX2VocoderWithBWE")
 OWN = "from the folder"  # the upscaler that lies beside the pipeline's components
 LTX_2_5 = "is LTX-2.5, which ComfyUI 0.30 cannot load; LTX-2.0 and 2.3 can be used."
@@ -120,7 +123,33 @@ def diffusion_model(folder: DiffusersFolder, weight_dtype: str) -> Part:
         lambda read: transformer_weights(read(transformer), read(connectors)),
         transformer_metadata(transformer.config, connectors.config, where),
         weight_dtype,
+        lambda: checkpoint(folder),
     )
+
+
+def checkpoint(folder: DiffusersFolder) -> StoredWeights:
+    """What a checkpoint of the folder holds, as LTX-2 is published for ComfyUI: all of its models but Gemma.
+
+    The projection of the text encoder is in it, which LoRAs change as well.
+    """
+    transformer, connectors = folder.component("transformer", TRANSFORMER), folder.component("connectors", CONNECTORS)
+    tensors = _below("model.diffusion_model.", transformer_weights(transformer.stored(), connectors.stored()))
+    tensors |= projection_weights(connectors.stored())
+    metadata = [transformer_metadata(transformer.config, connectors.config, folder.name)]
+    vae = folder.component("vae", VIDEO_VAE)
+    tensors |= _below("vae.", video_vae_weights(vae.stored(), vae.config))
+    metadata.append(video_vae_metadata(vae.config, folder.name))
+    if folder.has("audio_vae"):
+        audio, vocoder = folder.component("audio_vae", AUDIO_VAE), folder.component("vocoder", *VOCODERS)
+        sound = audio_vae_weights(audio.stored(), vocoder.stored())
+        tensors |= {re.sub(r"^autoencoder\.", "audio_vae.", key): tensor for key, tensor in sound.items()}
+        metadata.append(audio_vae_metadata(audio.config, vocoder.config, folder.name))
+    config = {name: part for one in metadata for name, part in json.loads(one["config"]).items()}
+    return StoredWeights(folder.name, tensors, {"config": json.dumps(config)}).arranged()
+
+
+def _below(prefix: str, weights: Mapping[str, Any]) -> dict[str, Any]:
+    return {prefix + key: weight for key, weight in weights.items()}
 
 
 def _refuse_2_5(folder: DiffusersFolder) -> None:
@@ -279,7 +308,7 @@ def _text_encoder(folder: DiffusersFolder) -> Part:
 
 
 def _video_vae(folder: DiffusersFolder) -> Part:
-    component = folder.component("vae", "AutoencoderKLLTX2Video")
+    component = folder.component("vae", VIDEO_VAE)
     where = f"{folder.name}/vae"
     metadata = video_vae_metadata(component.config, where)
     return vae_part(where, [component], lambda read: video_vae_weights(read(component), component.config), metadata)
@@ -288,7 +317,7 @@ def _video_vae(folder: DiffusersFolder) -> Part:
 def _audio_vae(folder: DiffusersFolder) -> Part | None:
     if not folder.has("audio_vae"):
         return None
-    vae, vocoder = folder.component("audio_vae", "AutoencoderKLLTX2Audio"), folder.component("vocoder", *VOCODERS)
+    vae, vocoder = folder.component("audio_vae", AUDIO_VAE), folder.component("vocoder", *VOCODERS)
     where = f"{folder.name}/audio_vae"
     metadata = audio_vae_metadata(vae.config, vocoder.config, where)
     return vae_part(where, [vae, vocoder], lambda read: audio_vae_weights(read(vae), read(vocoder)), metadata)

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..bundle.checkpoint import Outline
 from ..bundle.model import Part, weight_options
+from ..bundle.safetensors_file import StoredWeights
 from ..bundle.skeleton import PREFIX, skeleton_of_file
 from ..errors import Refusal
 from ..takes.identity import Source
@@ -15,7 +16,8 @@ from .folder import Component
 from .keys import check_whole
 
 Weights = dict[str, Any]
-# What a component's weights are read with: `Component.outline` for names and shapes, `Component.load` for values.
+# What a component's weights are read with: `Component.outline` for names and shapes, `Component.stored` for where they
+# lie, `Component.load` for values.
 Read = Callable[[Component], Mapping[str, Any]]
 
 
@@ -36,12 +38,14 @@ def transformer_part(
     weights: Callable[[Read], Weights],
     metadata: Mapping[str, str],
     weight_dtype: str,
+    stored: Callable[[], StoredWeights] | None = None,
 ) -> Part:
     """A diffusion model.
 
     Args:
         weights: the components' weights by ComfyUI's names.
         metadata: what ComfyUI's detection cannot read from shapes.
+        stored: what a file of it holds that ComfyUI's loaders read, where that is more than its weights.
 
     Raises:
         Refusal: the weights are not those of what ComfyUI builds for them.
@@ -52,6 +56,9 @@ def transformer_part(
 
     check_whole(header().tensors, native_transformer(header()), where)
 
+    def alone() -> StoredWeights:
+        return StoredWeights(where, weights(Component.stored), metadata).arranged()
+
     def load() -> Any:
         from comfy.sd import load_diffusion_model_state_dict
 
@@ -59,7 +66,7 @@ def transformer_part(
         return load_diffusion_model_state_dict(weights(Component.load), model_options=options, metadata=metadata)
 
     options = (("weight_dtype", weight_dtype), ("metadata", metadata["config"]))
-    return Part(where, load, Source(_files(components), options), header=header)
+    return Part(where, load, Source(_files(components), options), header=header, stored=stored or alone)
 
 
 def vae_part(

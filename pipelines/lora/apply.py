@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ..bundle.checkpoint import outline
 from ..bundle.pairs import noise_level, other_half
 from ..bundle.skeleton import (
     PREFIX,
@@ -164,14 +163,11 @@ def without_loras(model: VideoModel) -> VideoModel:
 
 
 def skeleton_of(part: Part) -> Skeleton:
-    """Names and shapes of a diffusion model: from its file's header where there is one, else from the loaded model."""
+    """Names and shapes of a diffusion model: from its files' headers where they tell, else from the loaded model."""
     while part.base is not None:
         part = part.base
-    if not part.loaded:
-        if part.header is not None:
-            return skeleton_of_file(part.header())
-        if part.path is not None:
-            return skeleton_of_file(outline(part.path))
+    if part.header is not None and not part.loaded:
+        return skeleton_of_file(part.header())
     return skeleton_of_model(part.get().model)
 
 
@@ -183,11 +179,6 @@ def text_shapes(part: Part, traits: LoraTraits) -> dict[str, Shape]:
         part = part.base
     if part.header is not None and not part.loaded:
         return text_shapes_of_file(part.header(), traits)
-    if part.source is not None and part.source.files and not part.loaded:
-        found: dict[str, Shape] = {}
-        for path in part.source.files:
-            found |= text_shapes_of_file(outline(path), traits)
-        return found
     return text_shapes_of_model(part.get().cond_stage_model, traits)
 
 

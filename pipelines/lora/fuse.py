@@ -1,28 +1,29 @@
-"""Merged checkpoints: LoRAs computed into a model file's weights, tensor by tensor, and written as a file of its own.
+"""Merged checkpoints: LoRAs computed into a model's weights, tensor by tensor, and written as a file of its own.
 
 The new file has every tensor of the old one with its type, shape and place, so whatever loads the old one loads it.
+Of a diffusers folder it has what a file of that model has under ComfyUI's names.
 Changes are computed in fp32 by ComfyUI's own code and rounded as it rounds a patched weight.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
 
-from ..bundle.checkpoint import outline
-from ..bundle.safetensors_file import Entry, Layout, layout_of
+from ..bundle.model import VideoModel
+from ..bundle.safetensors_file import Stored, StoredWeights
 from ..bundle.skeleton import PREFIX, Skeleton, skeleton_of_file, text_names, text_shapes_of_file
 from ..errors import Refusal
 from ..families import Family
 from ..whole_file import whole_file
 from .apply import AppliedLora
+from .choice import Passes
 from .match import match
 from .names import bare, split
 from .patch import merged
@@ -44,8 +45,37 @@ class Fused:
     weights: int
 
 
+def experts_to_fuse(model: VideoModel) -> list[tuple[str, StoredWeights]]:
+    """The experts of a bundle that have LoRAs, and what their files hold: "high", "low".
+
+    Raises:
+        Refusal: there is none, its weights are in no file, or a file of one model cannot say what the bundle does.
+    """
+    if model.second_pass is not None:
+        one = next(lora for lora in model.loras if lora.passes is not Passes.BOTH)
+        raise Refusal(
+            f"{one.file.name} is on the {one.passes.value} of two passes alone, and a merged file is for both. Put it "
+            "on both, or merge the bundle without it and put it on the merged one.",
+            field="model",
+        )
+    experts = [(name, part) for name, part in (("high", model.high), ("low", model.low)) if part is not None]
+    chosen = [(name, part) for name, part in experts if any(lora.expert == name for lora in model.loras)]
+    if not chosen:
+        raise Refusal("the bundle has no LoRA to merge; put Apply LoRA before this node.", field="model")
+    found = []
+    for name, part in chosen:
+        if part.stored is None:
+            raise Refusal(
+                f"the {part.name} was loaded by another node, which may have changed it, and merging works from files. "
+                "Choose its file in Load Wan 2.2 or Load LTX-2, or its folder in Load Diffusers Folder.",
+                field="model",
+            )
+        found.append((name, part.stored()))
+    return found
+
+
 def fuse(
-    source: str | os.PathLike[str],
+    source: StoredWeights,
     loras: Sequence[AppliedLora],
     family: Family,
     target: Path,
@@ -63,58 +93,54 @@ def fuse(
         Refusal: the source is quantised in a way that cannot be written again, a LoRA does not fit, or the disk is
             full.
     """
-    source = Path(source)
-    file = outline(source)
-    layout = layout_of(source)
-    skeleton = skeleton_of_file(file).with_text(text_shapes_of_file(file, family.lora))
+    outline = source.outline()
+    skeleton = skeleton_of_file(outline).with_text(text_shapes_of_file(outline, family.lora))
     patches = _patches(skeleton, loras, family, source.name)
-    names = _names_in_file(layout, patches, source.name, family)
-    quantised = _quantised_layers(layout, source)
-    for weight, name in names.items():
-        _check_writable(layout.entries[name], name, quantised, layout, source.name, patches[weight])
-    _check_space(target, layout)
-    metadata = {**layout.metadata, RECORD: json.dumps([*_records(layout.metadata), _record(source, loras)])}
-
-    def write(into: BinaryIO) -> None:
-        with open(source, "rb") as old:
-            _write(old, into, layout, metadata, names, patches, quantised, progress)
-
-    _write_whole(target, write)
+    names = _names_in_file(source, patches, family)
+    quantised = _quantised_layers(source)
+    for name in names.values():
+        _check_writable(name, quantised, source)
+    _check_space(target, source)
+    record = json.dumps([*_records(source.metadata), _record(source.name, loras)])
+    with whole_file(target) as unfinished, open(unfinished, "wb") as file:
+        begin = file.write(source.header({**source.metadata, RECORD: record}))
+        _write(file, begin, source, names, patches, quantised, progress)
     return Fused(target, len(names))
 
 
 def _write(
-    old: BinaryIO,
-    new: BinaryIO,
-    layout: Layout,
-    metadata: dict[str, str],
+    file: BinaryIO,
+    begin: int,
+    source: StoredWeights,
     names: dict[str, str],
     patches: Patches,
     quantised: dict[str, str],
     progress: Progress,
 ) -> None:
-    begin = new.write(layout.header(metadata))
+    """Write the tensors behind a header of `begin` bytes."""
+    starts = {name: begin + start for name, start in source.starts().items()}
     changed = {name: weight for weight, name in names.items()}
     done = 0
     rewritten: set[str] = set()
-    for name, entry in layout.in_order():
+    for name, tensor in source.tensors.items():
         if name in changed:
             weight = changed[name]
-            values = _read(old, layout, entry)
-            scale = _scale_name(name, layout) if name in quantised else None
+            values = tensor.read()
+            scale = _scale_name(name, source) if name in quantised else None
             if scale is None:
                 result = merged(values, patches[weight], weight, values.dtype)
-                _put(new, begin, entry, result)
+                _put(file, starts[name], tensor, result)
             else:
-                old_scale = _read(old, layout, layout.entries[scale])
+                old_scale = source.tensors[scale].read()
                 result, new_scale = _requantised(values, old_scale, patches[weight], weight, quantised[name])
-                _put(new, begin, entry, result)
-                _put(new, begin, layout.entries[scale], new_scale.to(old_scale.dtype).reshape(old_scale.shape))
+                _put(file, starts[name], tensor, result)
+                new_scale = new_scale.to(old_scale.dtype).reshape(old_scale.shape)
+                _put(file, starts[scale], source.tensors[scale], new_scale)
                 rewritten.add(scale)
         elif name not in rewritten:
-            _copy(old, layout.begin + entry.start, new, begin + entry.start, entry.size)
-        done += entry.size
-        progress(done, layout.size)
+            _copy(tensor, file, starts[name])
+        done += tensor.size
+        progress(done, source.size)
 
 
 def _patches(skeleton: Skeleton, loras: Sequence[AppliedLora], family: Family, source: str) -> Patches:
@@ -151,109 +177,95 @@ def _requantised(
     return quantised, params.scale
 
 
-def _names_in_file(layout: Layout, patches: Patches, source: str, family: Family) -> dict[str, str]:
+def _names_in_file(source: StoredWeights, patches: Patches, family: Family) -> dict[str, str]:
     """Weight of ComfyUI's models -> its name in the file."""
     from comfy import model_detection
 
-    prefix = model_detection.unet_prefix_from_state_dict(dict.fromkeys(layout.entries))
-    if not any(name.startswith(prefix) for name in layout.entries):
+    prefix = model_detection.unet_prefix_from_state_dict(dict.fromkeys(source.tensors))
+    if not any(name.startswith(prefix) for name in source.tensors):
         prefix = ""
-    text = {ours: key for key, ours in text_names(layout.entries, family.lora).items()}
+    text = {ours: key for key, ours in text_names(source.tensors, family.lora).items()}
     names = {weight: text.get(weight, prefix + weight.removeprefix(PREFIX)) for weight in patches}
-    missing = [name for name in names.values() if name not in layout.entries]
+    missing = [name for name in names.values() if name not in source.tensors]
     if missing:
-        raise Refusal(f"{source} has no {missing[0]} to merge a LoRA into.")
+        raise Refusal(f"{source.name} has no {missing[0]} to merge a LoRA into.")
     return names
 
 
-def _quantised_layers(layout: Layout, source: Path) -> dict[str, str]:
+def _quantised_layers(source: StoredWeights) -> dict[str, str]:
     """Names of weights that are stored with a scale -> ComfyUI's name of their format.
 
     Both ways of saying so are read as comfy.utils.convert_old_quants reads them.
     """
     found = {}
-    for name in layout.entries:
+    for name in source.tensors:
         if name.endswith(".scale_weight"):
             found[name.removesuffix(".scale_weight") + ".weight"] = "float8_e4m3fn"
-    said = json.loads(layout.metadata.get("_quantization_metadata", "{}")).get("layers", {})
+    said = json.loads(source.metadata.get("_quantization_metadata", "{}")).get("layers", {})
     found |= {f"{layer}.weight": form["format"] for layer, form in said.items()}
-    with open(source, "rb") as file:
-        for name, entry in layout.entries.items():
-            if name.endswith(".comfy_quant"):
-                form = json.loads(_read(file, layout, entry).numpy().tobytes())
-                found[name.removesuffix(".comfy_quant") + ".weight"] = form["format"]
+    for name, tensor in source.tensors.items():
+        if name.endswith(".comfy_quant"):
+            form = json.loads(tensor.read().numpy().tobytes())
+            found[name.removesuffix(".comfy_quant") + ".weight"] = form["format"]
     return found
 
 
-def _scale_name(weight: str, layout: Layout) -> str | None:
+def _scale_name(weight: str, source: StoredWeights) -> str | None:
     layer = weight.removesuffix(".weight")
-    return next((name for name in (f"{layer}.weight_scale", f"{layer}.scale_weight") if name in layout.entries), None)
+    return next((name for name in (f"{layer}.weight_scale", f"{layer}.scale_weight") if name in source.tensors), None)
 
 
-def _check_writable(
-    entry: Entry, name: str, quantised: dict[str, str], layout: Layout, source: str, patches: list[Any]
-) -> None:
-    form = quantised.get(name)
-    scale = _scale_name(name, layout)
-    if form is None and scale is None and entry.dtype in FLOATS:
+def _check_writable(name: str, quantised: dict[str, str], source: StoredWeights) -> None:
+    form, stored = quantised.get(name), source.tensors[name]
+    scale = _scale_name(name, source)
+    if form is None and scale is None and stored.dtype in FLOATS:
         return
-    single = scale is not None and layout.entries[scale].elements == 1
-    if form in FP8 and single and entry.dtype in FLOATS:
+    single = scale is not None and source.tensors[scale].elements == 1
+    if form in FP8 and single and stored.dtype in FLOATS:
         return
-    kind = form or (f"{entry.dtype} with a scale" if scale else entry.dtype)
+    kind = form or (f"{stored.dtype} with a scale" if scale else stored.dtype)
     raise Refusal(
-        f"{source} is quantised ({kind}, {name} first), and merged weights cannot be written back in that form without "
-        "loss. Fuse into the bf16, fp16 or fp8 file of the same model."
+        f"{source.name} is quantised ({kind}, {name} first), and merged weights cannot be written back in that form "
+        "without loss. Fuse into the bf16, fp16 or fp8 file of the same model."
     )
 
 
-def _check_space(target: Path, layout: Layout) -> None:
+def _check_space(target: Path, source: StoredWeights) -> None:
     free = shutil.disk_usage(target.parent).free
-    if free < layout.size + CHUNK:
+    if free < source.size + CHUNK:
         raise Refusal(
-            f"{layout.size / 1e9:.1f} GB are needed in {target.parent.name} and {free / 1e9:.1f} GB are free there."
+            f"{source.size / 1e9:.1f} GB are needed in {target.parent.name} and {free / 1e9:.1f} GB are free there."
         )
 
 
-def _records(metadata: dict[str, str]) -> list[Any]:
+def _records(metadata: Mapping[str, str]) -> list[Any]:
     return json.loads(metadata.get(RECORD, "[]"))
 
 
-def _record(source: Path, loras: Sequence[AppliedLora]) -> dict[str, Any]:
+def _record(source: str, loras: Sequence[AppliedLora]) -> dict[str, Any]:
     return {
-        "into": source.name,
+        "into": source,
         "computed_in": "float32",
         "loras": [lora.facts() for lora in loras],
     }
 
 
-def _read(file: BinaryIO, layout: Layout, entry: Entry) -> torch.Tensor:
-    file.seek(layout.begin + entry.start)
-    data = bytearray(file.read(entry.size))
-    if not data:
-        return torch.empty(entry.shape, dtype=entry.torch_dtype)
-    return torch.frombuffer(data, dtype=entry.torch_dtype).reshape(entry.shape)
-
-
-def _put(file: BinaryIO, begin: int, entry: Entry, values: torch.Tensor) -> None:
+def _put(file: BinaryIO, start: int, stored: Stored, values: torch.Tensor) -> None:
     data = values.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
-    if len(data) != entry.size:
-        raise ValueError(f"{len(data)} bytes for a tensor of {entry.size}")
-    file.seek(begin + entry.start)
+    if len(data) != stored.size:
+        raise ValueError(f"{len(data)} bytes for a tensor of {stored.size}")
+    file.seek(start)
     file.write(data)
 
 
-def _copy(old: BinaryIO, start: int, new: BinaryIO, to: int, size: int) -> None:
-    old.seek(start)
-    new.seek(to)
-    while size:
-        block = old.read(min(CHUNK, size))
-        if not block:
-            raise OSError(f"{old.name} ends early")
-        new.write(block)
-        size -= len(block)
-
-
-def _write_whole(path: Path, write: Callable[[BinaryIO], None]) -> None:
-    with whole_file(path) as unfinished, open(unfinished, "wb") as file:
-        write(file)
+def _copy(stored: Stored, file: BinaryIO, start: int) -> None:
+    file.seek(start)
+    left = stored.size
+    with open(stored.path, "rb") as old:
+        old.seek(stored.begin)
+        while left:
+            block = old.read(min(CHUNK, left))
+            if not block:
+                raise OSError(f"{stored.path} ends early")
+            file.write(block)
+            left -= len(block)

@@ -75,10 +75,11 @@ def lora(folder: Path, name: str, seed: int, strength: float) -> Any:
 
 
 def merged_file(source: Path, folder: Path, *loras: Any) -> Path:
+    from longtake.pipelines.bundle.safetensors_file import stored_in
     from longtake.pipelines.families.wan22 import WAN22
     from longtake.pipelines.lora.fuse import fuse
 
-    return fuse(source, loras, WAN22, folder / "merged.safetensors").path
+    return fuse(stored_in(source), loras, WAN22, folder / "merged.safetensors").path
 
 
 def loaded(path: Path, **options: Any) -> Any:

@@ -102,6 +102,7 @@ def test_a_merged_checkpoint_holds_what_the_patched_models_hold(
     comfyui: Path, tiny_models: Path, tmp_path: Path, release: str
 ) -> None:
     from comfy.sd import load_checkpoint_guess_config
+    from longtake.pipelines.bundle.safetensors_file import stored_in
     from longtake.pipelines.bundle.skeleton import skeleton_of_model
     from longtake.pipelines.families.ltx2 import LTX2
     from longtake.pipelines.lora.apply import AppliedLora
@@ -115,7 +116,7 @@ def test_a_merged_checkpoint_holds_what_the_patched_models_hold(
     table = tensors["model.diffusion_model.transformer_blocks.0.scale_shift_table"]
     keys["diffusion_model.transformer_blocks.0.scale_shift_table.diff"] = torch.ones(table.shape)
     file = write(tmp_path / "a.safetensors", keys)
-    merged = fuse(source, [AppliedLora(file, "high", 3.0)], LTX2, tmp_path / "merged.safetensors").path
+    merged = fuse(stored_in(source), [AppliedLora(file, "high", 3.0)], LTX2, tmp_path / "merged.safetensors").path
 
     def loaded(path: Path) -> Any:
         options = {"dtype": torch.float16}
@@ -150,6 +151,7 @@ def test_the_release_is_read_off_the_keys(comfyui: Path, tiny_models: Path, tmp_
 
 
 def test_a_projection_in_another_file_is_not_passed_over(comfyui: Path, tiny_models: Path, tmp_path: Path) -> None:
+    from longtake.pipelines.bundle.safetensors_file import stored_in
     from longtake.pipelines.errors import Refusal
     from longtake.pipelines.families.ltx2 import LTX2
     from longtake.pipelines.lora.apply import AppliedLora
@@ -164,7 +166,7 @@ def test_a_projection_in_another_file_is_not_passed_over(comfyui: Path, tiny_mod
         save_file(parts, tmp_path / "transformer.safetensors", opened.metadata())
     with pytest.raises(Refusal) as refused:
         fuse(
-            tmp_path / "transformer.safetensors",
+            stored_in(tmp_path / "transformer.safetensors"),
             [AppliedLora(file, "high", 1.0)],
             LTX2,
             tmp_path / "merged.safetensors",
