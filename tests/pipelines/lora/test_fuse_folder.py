@@ -22,12 +22,12 @@ LTX2 = ["LTX-2", "LTX-2.3-Distilled"]
 Keys = dict[str, Any]
 
 
-def bundle(models: Path, name: str) -> Any:
+def bundle(models: Path, name: str, variant: str = "default") -> Any:
     from longtake.pipelines.diffusers.bundle import bundle_from_folder
     from longtake.pipelines.diffusers.folder import open_folder
     from longtake.pipelines.diffusers.ltx2 import Ltx2Choices
 
-    folder = open_folder(name, [str(models / "diffusers")])
+    folder = open_folder(name, [str(models / "diffusers")], variant)
     return bundle_from_folder(folder, choices=Ltx2Choices() if name in LTX2 else None)
 
 
@@ -123,6 +123,20 @@ def test_experts_of_a_wan_folder_become_files_that_load_wan_loads(
             "loras": [lora.facts() for lora in model.loras[1:]],
         }
     ]
+
+
+def test_a_variant_in_fp16_is_merged_in_fp16(comfyui: Path, tiny_models: Path, tmp_path: Path) -> None:
+    """A CPU computes in fp32, so the merged weights are those of the patched model rounded once."""
+    from longtake.pipelines.lora.apply import patched
+
+    plain = bundle(tiny_models, "Wan2.1-T2V-1.3B-Diffusers", "fp16")
+    model, _ = patched(plain, wan_lora(tmp_path / "a.safetensors", 1), "high", 3.0)
+    [path] = fused(model, tmp_path)
+    expected = patched_state(model.high.get(), lambda: weights_of(model.high.get()))
+    with safe_open(path, framework="pt") as file:
+        merged = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    assert {tensor.dtype for tensor in merged.values()} == {torch.float16}
+    assert_equal({key: tensor.half() for key, tensor in expected.items()}, merged)
 
 
 def gemma_header(path: Path) -> Any:
