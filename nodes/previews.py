@@ -7,21 +7,22 @@ from comfy_api.latest import io, ui
 from ..pipelines.chain import Chain
 from ..pipelines.film.preview import write_preview
 from .encode import decoding
+from .progress import NodeProgress
 
 
-def preview_of(chain: Chain, rendered: bool) -> ui.PreviewVideo | None:
-    """The last clip of a chain, as what a node shows.
+def preview_of(chain: Chain, progress: NodeProgress) -> ui.PreviewVideo | None:
+    """The last clip of a chain, as what the node shows that rendered it.
 
-    Args:
-        rendered: whether it was rendered just now, so that it is decoded for this; one that is stored is shown where
-            its frames are at hand, and no model is loaded to look at it.
+    A stage that was rendered just now is decoded for this; one that was stored is shown where its frames are at hand,
+    and no model is loaded to look at it.
     """
     take = chain.links[-1].take
     if take is None:
         return None
     path = take.preview_path
     if not path.exists():
-        if not rendered and not take.frames_path.exists():
+        if not progress.rendered and not take.frames_path.exists():
             return None
         write_preview(chain, decoding(chain), path)
+        progress.at_rest()
     return ui.PreviewVideo([ui.SavedResult(path.name, path.parent.name, io.FolderType.temp)])

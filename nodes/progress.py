@@ -80,6 +80,10 @@ class NodeProgress:
         self._show(f"step {done} of {steps}")
         self._announce("step", step=done, steps=steps)
 
+    def at_rest(self) -> None:
+        """Say once more what became of the last stage, after something else was said."""
+        self._show("rendered" if self.rendered else "stored, nothing to render")
+
     def _announce(self, event: str, **data: Any) -> None:
         stages = max(self._stages, self._stage)
         announce(event, node=self._node_id, stage=self._stage, stages=stages, **data)

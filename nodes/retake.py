@@ -79,7 +79,7 @@ class RetakeNode(io.ComfyNode):
         planned, settings = plan_retake(retake, model, *frames_and_sound(video), width, height, sampling)
         progress = NodeProgress(cls.hidden.unique_id, 1, settings.steps)
         made = render_retake(retake, model, planned, settings, progress)
-        return io.NodeOutput(made, ui=preview_of(made, progress.rendered))
+        return io.NodeOutput(made, ui=preview_of(made, progress))
 
 
 NODES = [RetakeNode]

@@ -265,7 +265,7 @@ class ChainStage(io.ComfyNode):
         check_later_stages(graph, node_id, ready.behind(chain, model), model)
         progress = NodeProgress(node_id, ready.number + count_later_stages(graph, node_id), ready.sampling.steps)
         made = render_stages([ready], progress, chain)
-        return io.NodeOutput(made, ui=preview_of(made, progress.rendered))
+        return io.NodeOutput(made, ui=preview_of(made, progress))
 
 
 NODES = [ChainStage]

@@ -100,7 +100,11 @@ def columns(prompt: Prompt) -> dict[str, int]:
         return steps_to_end[name]
 
     last = max(map(distance, prompt))
-    return {name: last - distance(name) for name in prompt}
+    column = {name: last - distance(name) for name in prompt}
+    stitched = {column[name] for name, node in prompt.items() if node["class_type"] == "LongtakeStitchChain"}
+    # What only looks at a chain stands below what shows it.
+    aside = {name: min(stitched) for name, node in prompt.items() if node["class_type"] == "LongtakeSeamReport"}
+    return column | aside
 
 
 def order(prompt: Prompt, column: dict[str, int]) -> list[str]:

@@ -35,16 +35,18 @@ WIDTHS = {
     "LongtakeChainStage": 400,
     "LongtakeSamplingSettings": 320,
     "LongtakeEncodeVideo": 460,
+    "LongtakeSeamReport": 460,
 }
 WIDTH = 270
-# Room for what a node shows once it has run: a film, of any shape, or a line or two.
+# Room for what a node shows once it has run: a film, of any shape, a plot, or a line or two.
 SHOWN = {
     "LongtakeEncodeVideo": 450,
     "LongtakeUseLoadedModels": 100,
     "LongtakeLoadWan22": 100,
     "LongtakeLoadLtx2": 100,
     "LongtakeApplyLora": 100,
-    "LongtakeChainStage": 60,
+    "LongtakeChainStage": 330,
+    "LongtakeSeamReport": 380,
     "LoadVideo": 200,
     "LoadAudio": 100,
 }
