@@ -228,7 +228,7 @@ def test_a_pass_that_is_not_there_is_refused(server: Server) -> None:
     graph = {**dev_in_two_passes(passes="second")}
     graph["fuse"] = node("LongtakeFuseAndSave", model=["model", 0], filename_prefix="merged")
     refused = server.run(graph)
-    assert "model: a LoRA is on one of the two passes alone, and a merged file is for both" in refused.why()
+    assert "is on the second of two passes alone, and a merged file is for both. Put it on both" in refused.why()
 
 
 def test_models_of_other_loaders_render_the_same(server: Server) -> None:
