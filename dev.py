@@ -325,7 +325,9 @@ def test(host: Host, arguments: Sequence[str]) -> int:
         if host.run("-m", *command):
             failed.append(name)
     say(f"tests (failed so far: {', '.join(failed)})" if failed else "tests")
-    tests = host.run("-m", "pytest", *arguments)
+    # A file's tests share what they set up; each worker has a ComfyUI server of its own, of a gigabyte.
+    workers = str(min(4, os.cpu_count() or 1))
+    tests = host.run("-m", "pytest", "-n", workers, "--dist", "loadfile", *arguments)
     return int(bool(failed or tests))
 
 
