@@ -15,6 +15,7 @@ from comfy_api.latest import Input, InputImpl, io, ui
 
 from ..pipelines.chain import Chain as ChainValue
 from ..pipelines.chain import Link
+from ..pipelines.decode import decoded
 from ..pipelines.errors import Refusal
 from ..pipelines.existing import FootageFrames
 from ..pipelines.film.colour import Match
@@ -23,7 +24,6 @@ from ..pipelines.film.frames import Film, FrameSource, Images, as_images
 from ..pipelines.film.sound import Sound, Waveform
 from ..pipelines.film.soundtrack import soundtrack
 from ..pipelines.film.video import LazyVideo, canvas_progress, frames_and_sound
-from ..pipelines.tail import decoded
 from .progress import say, say_on_running
 from .types import CATEGORY, Chain
 

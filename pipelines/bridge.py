@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .chain import Chain, Length, Link, Transition
+from .decode import decoded
 from .errors import Refusal
 from .families import Carry
 from .head import head_of
 from .render import render_stages
 from .stage import Ready, Stage, check_stage
-from .tail import decoded
 from .takes import chains, store
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from .tail import decoded, sound_offset
+from .decode import decoded, sound_offset
 from .takes.identity import Unidentified
 
 if TYPE_CHECKING:

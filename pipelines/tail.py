@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from .decode import decoded, sound_offset
 from .families import Carry
-from .film.frames import from_float
 from .film.sound import Sound, SoundExcerpt
-from .takes.decoded import read_frames, read_sound, write_frames, write_sound
 
 if TYPE_CHECKING:
     from .bundle.model import VideoModel
     from .chain import Link
-    from .existing import FootageFrames
 
 
 CONTEXT = 10  # latents of sound (0.4 s) encoded before those of an overlap, which an encoder needs to begin with
@@ -108,48 +106,3 @@ def encoded_sound(
     waveform = torch.nn.functional.pad(together := torch.cat(heard, dim=1), (0, stop - first - together.shape[1]))
     latents = model.family.encode_sound(model, waveform, sound.sample_rate)
     return latents[:, :, context : context + math.ceil(seconds * rate)]
-
-
-def sound_offset(link: Link) -> Fraction:
-    """Seconds from frame 0 of a take to its first latent of sound."""
-    return Fraction(link.rendered.facts().get("sound_offset", 0))
-
-
-def decoded_sound(link: Link) -> tuple[np.ndarray, int] | None:
-    """The sound of a take `[channels, samples]` float32 from its frame 0 on, and its samples a second; None if silent.
-
-    It is decoded once, when it is first asked for, and kept beside its take.
-    """
-    take = link.rendered
-    if not take.sound_path.exists():
-        audio = take.audio()
-        if audio is None:
-            return None
-        write_sound(take, *link.model.family.decode_sound(link.model, audio))
-    sound, rate = read_sound(take)
-    shift = round(sound_offset(link) * rate)
-    return (np.pad(sound, ((0, 0), (shift, 0))) if shift > 0 else sound[:, -shift:]), rate
-
-
-def decoded(link: Link) -> np.ndarray | FootageFrames:
-    """All frames of a clip `[T, H, W, 3]`, 16 bits a channel, mapped from disk or read from a video.
-
-    A clip is decoded once, when its frames are first asked for, and kept beside its take.
-    """
-    if link.footage is not None:
-        return link.footage.frames()
-    take = link.rendered
-    kept = read_frames(take)
-    if kept is not None:
-        return kept
-    frames = link.model.family.decode(link.model, take.latent())
-    if len(frames) != link.clip.frames:
-        raise RuntimeError(f"the VAE decoded {len(frames)} frames where {link.clip.frames} were rendered")
-    write_frames(take, tuple(frames.shape), lambda array: _quantise(frames, array))
-    return np.load(take.frames_path, mmap_mode="r")
-
-
-def _quantise(frames: torch.Tensor, array: np.ndarray) -> None:
-    # Frame by frame: a second copy of a whole clip is what must not be held.
-    for index in range(len(frames)):
-        array[index] = from_float(frames[index].float().cpu().numpy())

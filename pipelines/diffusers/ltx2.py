@@ -70,6 +70,33 @@ _CONNECTOR_SIZES: Mapping[str, tuple[str, Any]] = {
     "video_gated_attn": ("connector_apply_gated_attention", False),
 }
 
+# What ComfyUI has in its code where diffusers has it in a config.
+_FIXED: dict[str, Any] = {
+    "patch_size": 1,
+    "patch_size_t": 1,
+    "audio_patch_size": 1,
+    "audio_patch_size_t": 1,
+    "vae_scale_factors": [8, 32, 32],
+    "audio_scale_factor": 4,
+    "audio_sampling_rate": 16_000,
+    "audio_hop_length": 160,
+    "activation_fn": "gelu-approximate",
+    "qk_norm": "rms_norm_across_heads",
+    "norm_elementwise_affine": False,
+    "norm_eps": 1e-6,
+    "attention_bias": True,
+    "attention_out_bias": True,
+    "audio_ff_bias": True,
+}
+_CONNECTORS_FIXED: dict[str, Any] = {
+    "video_connector_num_learnable_registers": 128,
+    "audio_connector_num_learnable_registers": 128,
+    "connector_rope_base_seq_len": 4096,
+    "rope_theta": 10_000.0,
+    "rope_double_precision": True,
+    "causal_temporal_positioning": False,
+}
+
 
 @dataclass(frozen=True)
 class Ltx2Choices:
@@ -171,50 +198,28 @@ def transformer_metadata(transformer: Mapping[str, Any], connectors: Mapping[str
         Refusal: a config says other than what ComfyUI computes.
     """
     sizes = {native: transformer.get(key, default) for key, (native, default) in _SIZES.items()}
-    fixed = {
+    alike = {
         "out_channels": sizes["in_channels"],
         "audio_out_channels": sizes["audio_in_channels"],
         "audio_gated_attn": sizes["apply_gated_attention"],
         "audio_cross_attn_mod": sizes["cross_attention_adaln"],
-        "patch_size": 1,
-        "patch_size_t": 1,
-        "audio_patch_size": 1,
-        "audio_patch_size_t": 1,
-        "vae_scale_factors": [8, 32, 32],
-        "audio_scale_factor": 4,
-        "audio_sampling_rate": 16_000,
-        "audio_hop_length": 160,
-        "activation_fn": "gelu-approximate",
-        "qk_norm": "rms_norm_across_heads",
-        "norm_elementwise_affine": False,
-        "norm_eps": 1e-6,
-        "attention_bias": True,
-        "attention_out_bias": True,
-        "audio_ff_bias": True,
     }
-    check_fixed(transformer, fixed, where)
+    # No number of output channels stands for that of the input.
+    stated = {key: value for key, value in transformer.items() if value is not None}
+    check_fixed(stated, _FIXED | alike, where)
     sizes |= {native: connectors.get(key, default) for key, (native, default) in _CONNECTOR_SIZES.items()}
     alike = {
         "audio_connector_num_layers": sizes["connector_num_layers"],
         "audio_gated_attn": sizes["connector_apply_gated_attention"],
-        "video_connector_num_learnable_registers": 128,
-        "audio_connector_num_learnable_registers": 128,
-        "connector_rope_base_seq_len": 4096,
-        "rope_theta": 10_000.0,
-        "rope_double_precision": True,
-        "causal_temporal_positioning": False,
         "rope_type": sizes["rope_type"],
     }
-    check_fixed(connectors, alike, where.replace("transformer", "connectors"))
+    check_fixed(connectors, _CONNECTORS_FIXED | alike, where.replace("transformer", "connectors"))
     if not transformer.get("use_prompt_embeddings", True):
         # LTX-2.3 brings prompts to its width in the text encoder.
         sizes |= {"caption_proj_before_connector": True, "caption_projection_first_linear": False}
+    edges = (("pos_embed_max_pos", 20), ("base_height", 2048), ("base_width", 2048))
     sizes |= {
-        "positional_embedding_max_pos": [
-            transformer.get("pos_embed_max_pos", 20),
-            transformer.get("base_height", 2048),
-            transformer.get("base_width", 2048),
-        ],
+        "positional_embedding_max_pos": [transformer.get(key, default) for key, default in edges],
         "audio_positional_embedding_max_pos": [transformer.get("audio_pos_embed_max_pos", 20)],
         "causal_temporal_positioning": bool(transformer.get("causal_offset", 1)),
         "use_middle_indices_grid": True,

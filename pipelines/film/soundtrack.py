@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..tail import decoded_sound
+from ..decode import decoded_sound
 from .sound_clock import FilmSound
 
 if TYPE_CHECKING:

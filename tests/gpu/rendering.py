@@ -124,7 +124,7 @@ def our_chain(model: Any, job: Job, watch: Watch | None = None) -> Any:
 
 def decode_all(chain: Any) -> None:
     """Decode the clips that no later stage has asked for, as delivering the film does."""
-    from longtake.pipelines.tail import decoded
+    from longtake.pipelines.decode import decoded
 
     for link in chain.links:
         decoded(link)

@@ -68,8 +68,9 @@ def start_of(model: Any, tail: Any, frames: int = 17, **pictures: Any) -> Any:
 @pytest.mark.parametrize("variant", FILES)
 @pytest.mark.parametrize("overlap", [1, 5, 9, 13])
 def test_carried_latents_stand_in_slots_of_their_own_kind(tiny_models: Path, variant: str, overlap: int) -> None:
+    from longtake.pipelines.decode import decoded
     from longtake.pipelines.families import Carry
-    from longtake.pipelines.tail import decoded, tail_of
+    from longtake.pipelines.tail import tail_of
 
     model = bundle(tiny_models, variant)
     link = link_of(model, 17)

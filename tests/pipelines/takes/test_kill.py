@@ -80,8 +80,8 @@ def render(ready: list[Any]) -> tuple[Any, list[int]]:
 
 
 def film(chain: Any) -> list[bytes]:
+    from longtake.pipelines.decode import decoded
     from longtake.pipelines.film.frames import Film
-    from longtake.pipelines.tail import decoded
 
     with torch.inference_mode():
         return [frame.tobytes() for frame in Film(chain, decoded).frames()]
