@@ -51,17 +51,20 @@ class Component:
 
     def outline(self) -> dict[str, torch.Tensor]:
         """Its tensors by their diffusers names, as meta tensors that hold no values."""
-        return _together(self.name, (outline(path).tensors for path in self.files))
+        try:
+            return _together(outline(path).tensors for path in self.files)
+        except Refusal as refusal:
+            raise Refusal(f"{self.name}: {refusal.message}", field="folder") from None
 
     def stored(self) -> dict[str, Stored]:
         """Where its tensors lie, by their diffusers names."""
-        return _together(self.name, (stored_in(path).tensors for path in self.files))
+        return _together(stored_in(path).tensors for path in self.files)
 
     def load(self) -> dict[str, torch.Tensor]:
         """Its tensors by their diffusers names, mapped from their files."""
         import comfy.utils
 
-        return _together(self.name, (comfy.utils.load_torch_file(path) for path in self.files))
+        return _together(comfy.utils.load_torch_file(path) for path in self.files)
 
 
 def check_fixed(config: Mapping[str, Any], fixed: Mapping[str, Any], where: str) -> None:
@@ -77,11 +80,11 @@ def check_fixed(config: Mapping[str, Any], fixed: Mapping[str, Any], where: str)
             raise Refusal(f"{where}: {key} is {given}; ComfyUI computes {value}.", field="folder")
 
 
-def _together(name: str, shards: Iterable[Mapping[str, Weight]]) -> dict[str, Weight]:
+def _together(shards: Iterable[Mapping[str, Weight]]) -> dict[str, Weight]:
     tensors: dict[str, Weight] = {}
     for shard in shards:
         if twice := sorted(tensors.keys() & shard.keys()):
-            raise Refusal(f"{name}: {twice[0]} is in two of its files.", field="folder")
+            raise Refusal(f"{twice[0]} is in two of its files.", field="folder")
         tensors.update(shard)
     return tensors
 

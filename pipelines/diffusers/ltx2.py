@@ -332,6 +332,8 @@ def _upscaler(folder: DiffusersFolder) -> Part:
     """The folder's own latent upscaler, which no pipeline's index names."""
     import torch
 
+    if not (folder.path / "latent_upsampler").is_dir():
+        raise Refusal(f"{folder.name} has no latent_upsampler; choose a file, or none.", field="latent_upscaler")
     component = folder.component("latent_upsampler", "LTX2LatentUpsamplerModel", listed=False)
     where = f"{folder.name}/latent_upsampler"
     config = upscaler_config(component.config, where)

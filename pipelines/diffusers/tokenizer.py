@@ -24,7 +24,9 @@ def tokenizer_of(folder: DiffusersFolder) -> str:
         path = folder.path / "tokenizer" / name
         if path.is_file():
             return str(path)
-    raise Refusal(f"{folder.name}/tokenizer has none of {', '.join(FILES)}.", field="folder")
+    raise Refusal(
+        f"{folder.name}/tokenizer has none of {', '.join(FILES)}. Was the folder downloaded whole?", field="folder"
+    )
 
 
 class FolderTokenizer:

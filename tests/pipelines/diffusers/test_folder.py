@@ -301,7 +301,15 @@ def test_an_upscaler_that_is_not_there_is_named(broken_ltx2: Path) -> None:
     from longtake.pipelines.diffusers.ltx2 import OWN
 
     shutil.rmtree(broken_ltx2 / "latent_upsampler")
-    assert why_not_ltx2(broken_ltx2, upscaler=OWN).startswith("model/latent_upsampler/config.json is missing")
+    assert why_not_ltx2(broken_ltx2, upscaler=OWN) == "model has no latent_upsampler; choose a file, or none."
+
+
+def test_a_torn_file_is_named_with_its_component(broken_ltx2: Path) -> None:
+    file = broken_ltx2 / "connectors" / "diffusion_pytorch_model.safetensors"
+    file.write_bytes(file.read_bytes()[:1000])
+    assert why_not_ltx2(broken_ltx2).startswith(
+        "connectors: diffusion_pytorch_model.safetensors cannot be read as a safetensors file"
+    )
 
 
 @pytest.mark.parametrize(
