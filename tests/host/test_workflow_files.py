@@ -166,5 +166,5 @@ def test_the_check_finds_a_damaged_file(
 def test_every_workflow_has_a_picture_for_the_list_of_templates() -> None:
     from PIL import Image
 
-    pictures = {path.stem: Image.open(path).size for path in (ROOT / "workflows").glob("*.jpg")}
+    pictures = {path.stem: Image.open(path).size for path in FOLDER.glob("*.jpg")}
     assert pictures == dict.fromkeys(api_names(), (640, 400))
