@@ -54,7 +54,8 @@ def transformer_part(
     def header() -> Outline:
         return Outline(where, weights(Component.outline), dict(metadata))
 
-    check_whole(header().tensors, native_transformer(header()), where)
+    given = header()
+    check_whole(given.tensors, native_transformer(given), where)
 
     def alone() -> StoredWeights:
         return StoredWeights(where, weights(Component.stored), metadata).arranged()

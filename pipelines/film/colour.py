@@ -108,6 +108,7 @@ class Match:
         self.chain = chain
         self.decoded = decoded
         self._known: dict[int, Colour] = {}
+        self._replays: dict[int, Replay] = {}
 
     def of(self, index: int) -> Colour:
         """The correction of a clip, counted from 0."""
@@ -124,10 +125,13 @@ class Match:
         join = self.chain.links[index].clip.join
         if index == 0 or join.transition is not Transition.SMOOTH:
             return None
-        before, after = (self.decoded(link) for link in self.chain.links[index - 1 : index + 1])
-        # An overlap of the SVI kind begins with the anchor image in place of its first frame.
-        skipped = 1 if join.overlap > 1 else 0
-        return compare(np.asarray(before[-(join.overlap - skipped) :]), np.asarray(after[skipped : join.overlap]))
+        if index not in self._replays:
+            before, after = (self.decoded(link) for link in self.chain.links[index - 1 : index + 1])
+            # An overlap of the SVI kind begins with the anchor image in place of its first frame.
+            skipped = 1 if join.overlap > 1 else 0
+            shown, again = before[-(join.overlap - skipped) :], after[skipped : join.overlap]
+            self._replays[index] = compare(np.asarray(shown), np.asarray(again))
+        return self._replays[index]
 
     def _next(self, index: int) -> Colour:
         replay = self.replay(index)
