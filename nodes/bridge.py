@@ -15,8 +15,8 @@ from ..pipelines.families import Keyframe, Settings
 from ..pipelines.stage import MAX_SEED, Stage
 from ..pipelines.takes import store
 from .progress import NodeProgress, say
-from .stage import check_sound
-from .types import CATEGORY, Chain, Keyframes, ModelBundle, Sampling
+from .stage import anchor_strength_input, check_sound, keyframes_input
+from .types import CATEGORY, Chain, ModelBundle, Sampling
 
 
 class BridgeStage(io.ComfyNode):
@@ -43,16 +43,8 @@ class BridgeStage(io.ComfyNode):
                 ),
                 io.Image.Input("anchor_image", optional=True, tooltip="Anchor image, where the stage had one."),
                 Sampling.Input("sampling", optional=True, tooltip="Without it: the published values."),
-                io.Float.Input(
-                    "anchor_strength",
-                    default=0.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.05,
-                    optional=True,
-                    tooltip="How much the anchor image counts. 0: as usual (LTX-2 0.4).",
-                ),
-                Keyframes.Input("keyframes", optional=True, tooltip="From Keyframe: images to pass through (LTX-2)."),
+                anchor_strength_input(),
+                keyframes_input(),
                 io.Audio.Input(
                     "soundtrack",
                     optional=True,

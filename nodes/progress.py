@@ -66,12 +66,12 @@ class NodeProgress:
         self._stage = number
         self._bar.update_absolute(self._before + steps)
         self.rendered = False
-        self._show("stored, nothing to render")
+        self.at_rest()
         self._announce("stored_hit", take=key)
 
     def finished(self, number: int, key: str) -> None:
         self.rendered = True
-        self._show("rendered")
+        self.at_rest()
         self._announce("stage_done", take=key)
 
     def step(self, done: int, steps: int, preview: Any) -> None:
@@ -81,7 +81,7 @@ class NodeProgress:
         self._announce("step", step=done, steps=steps)
 
     def at_rest(self) -> None:
-        """Say once more what became of the last stage, after something else was said."""
+        """Say what became of the last stage; once more where something else was said since."""
         self._show("rendered" if self.rendered else "stored, nothing to render")
 
     def _announce(self, event: str, **data: Any) -> None:

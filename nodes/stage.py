@@ -116,6 +116,22 @@ def length_of(length: dict) -> Length:
     return Length(frames=length["frames"])
 
 
+def anchor_strength_input() -> io.Float.Input:
+    return io.Float.Input(
+        "anchor_strength",
+        default=0.0,
+        min=0.0,
+        max=1.0,
+        step=0.05,
+        optional=True,
+        tooltip="How much the anchor image counts, where the model lets one choose. 0: as usual (LTX-2 0.4).",
+    )
+
+
+def keyframes_input() -> io.Custom.Input:
+    return Keyframes.Input("keyframes", optional=True, tooltip="From Keyframe: images to pass through (LTX-2).")
+
+
 def check_sound(graph: Mapping[str, Any], node_id: str | None, soundtrack: dict | None) -> None:
     """Raise `Refusal` for a soundtrack that is connected and comes as nothing, as Get Video Components gives it."""
     if soundtrack is None and "soundtrack" in graph.get(node_id or "", {}).get("inputs", {}):
@@ -193,17 +209,8 @@ class ChainStage(io.ComfyNode):
                     tooltip="Number of a stored take of this stage to use, whatever the prompt, seed and sampling. "
                     "0: as asked.",
                 ),
-                io.Float.Input(
-                    "anchor_strength",
-                    default=0.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.05,
-                    optional=True,
-                    tooltip="How much the anchor image counts, where the model lets one choose. 0: as usual "
-                    "(LTX-2 0.4).",
-                ),
-                Keyframes.Input("keyframes", optional=True, tooltip="From Keyframe: images to pass through (LTX-2)."),
+                anchor_strength_input(),
+                keyframes_input(),
                 io.Audio.Input(
                     "soundtrack",
                     optional=True,
