@@ -45,6 +45,7 @@ def entries(inputs: Mapping[str, Any], prefix: str = "") -> Iterator[Entry]:
             options = rest[0] if rest else {}
             if isinstance(kind, list):
                 kind, options = CHOICE, {**options, "options": kind}
+            kind = options.get("widgetType", kind)  # an input of several types is one widget
             yield Entry(prefix + name, kind, options, section == "required")
 
 

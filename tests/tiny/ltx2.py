@@ -214,12 +214,18 @@ def part(path: Path, *, whole: Path, keep: tuple[str, ...], strip: str = "") -> 
         save(weights, path, json.loads(file.metadata()["config"]))
 
 
-def lora(path: Path, *, seed: int, rank: int = 2) -> None:
-    """A LoRA for 2.0 over picture, sound and the projection of the text encoder, weak enough to keep the picture."""
+def lora(path: Path, *, seed: int, rank: int = 2, projection: bool = True) -> None:
+    """A LoRA over picture and sound, weak enough to keep the picture.
+
+    Args:
+        projection: whether it changes the projection of the text encoder too, which is that of 2.0.
+    """
     generator = torch.Generator().manual_seed(seed)
     sound = TRANSFORMER["audio_attention_head_dim"] * TRANSFORMER["audio_num_attention_heads"]
     picture = TRANSFORMER["attention_head_dim"] * TRANSFORMER["num_attention_heads"]
-    shapes = {"text_embedding_projection.aggregate_embed": (TEXT_WIDTH, TEXT_WIDTH * (TEXT_LAYERS + 1))}
+    shapes = {}
+    if projection:
+        shapes["text_embedding_projection.aggregate_embed"] = (TEXT_WIDTH, TEXT_WIDTH * (TEXT_LAYERS + 1))
     for block in range(TRANSFORMER["num_layers"]):
         for part in ("to_q", "to_k", "to_v", "to_out.0"):
             name = f"diffusion_model.transformer_blocks.{block}"

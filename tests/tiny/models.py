@@ -44,6 +44,13 @@ def recipes() -> dict[str, Recipe]:
         "loras/wan2.2_t2v_lightx2v_4steps_lora_v1.1_high_noise.safetensors": partial(wan.lora, seed=33),
         "loras/wan2.2_t2v_lightx2v_4steps_lora_v1.1_low_noise.safetensors": partial(wan.lora, seed=34),
         "loras/ltx-2-19b-distilled-lora-384.safetensors": partial(ltx2.lora, seed=35),
+        # What ComfyUI's own LTX-2.3 templates name; the one for Gemma is listed there and, without its prompt writer,
+        # never put on.
+        "loras/ltx_2.3_22b_distilled_1.1_lora_dynamic_fro09_avg_rank_111_bf16.safetensors": partial(
+            ltx2.lora, seed=36, projection=False
+        ),
+        "loras/gemma-3-12b-it-abliterated_lora_rank64_bf16.safetensors": partial(ltx2.lora, seed=37, projection=False),
+        "latent_upscale_models/ltx-2.3-spatial-upscaler-x2-1.1.safetensors": partial(ltx2.upsampler, seed=73),
         "checkpoints/ltx-2-19b-distilled.safetensors": partial(ltx2.checkpoint, seed=51, version="2.0"),
         "checkpoints/ltx-2-19b-dev-fp8.safetensors": partial(ltx2.checkpoint, seed=55, version="2.0"),
         "checkpoints/ltx-2.3-22b-distilled-fp8.safetensors": partial(ltx2.checkpoint, seed=61, version="2.3"),

@@ -1,0 +1,309 @@
+"""ComfyUI's eight templates for Wan 2.2 and LTX-2.3, each beside the same film of this pack's nodes.
+
+Of a template only its sizes, its length and its files are changed, and what no other film can be compared with: a
+prompt that a language model rewrites. Steps, guidance, shift, samplers, sigmas, strengths, LoRAs and seeds are its own,
+and are written out here once more for the pack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tests.host import graphs
+from tests.host.stock import Graph, node
+
+from .template import ObjectInfo, Template
+
+WAN_SIZE = {"width": 96, "height": 64}
+LTX_SIZE = {"width": 192, "height": 128}
+POSITIVE, NEGATIVE = "CLIP Text Encode (Positive Prompt)", "CLIP Text Encode (Negative Prompt)"
+PICTURES = {"first": "astronaut", "last": "chelsea"}
+IMAGE_INPUTS = {"first": "start_image", "last": "end_image"}
+SOUND = "template_sound.wav"
+SEED = 42  # of the templates' second pass; this pack draws both passes from one
+
+
+@dataclass(frozen=True)
+class Case:
+    """One template, and what is compared.
+
+    Args:
+        title: as the table says it.
+        template: as ComfyUI calls it.
+        build: changes the template in place and returns the pack's graph, whose last stage is the node `stage`.
+        decoder: the node that decodes the picture.
+        sound: whether there is one.
+    """
+
+    title: str
+    template: str
+    build: Callable[[Template], Graph]
+    decoder: str = "VAEDecode"
+    sound: bool = False
+
+    def graph(self, object_info: ObjectInfo) -> Compared:
+        """Both films as one prompt."""
+        template = Template.of(self.template, object_info)
+        ours = self.build(template)
+        ours["latents"] = node("LongtakeChainToLatent", chain=["stage", 0], stage=0)
+        ours["images"] = node("LongtakeChainToImages", chain=["stage", 0], first_frame=0, frame_count=0)
+        pairs = {
+            "latent": (["latents", 0], template.source(self.decoder, "samples")),
+            "frames": (["images", 0], template.source("CreateVideo", "images")),
+        }
+        if self.sound:
+            ours["film"] = node("LongtakeStitchChain", chain=["stage", 0])
+            ours["parts"] = node("GetVideoComponents", video=["film", 0])
+            pairs["sound_latent"] = (["latents", 1], template.source("LTXVAudioVAEDecode", "samples"))
+            pairs["sound"] = (["parts", 1], template.source("CreateVideo", "audio"))
+        return Compared({**ours, **template.leading_to(*(theirs for _, theirs in pairs.values()))}, pairs)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A prompt that holds both films, and the outputs of each that are held against each other, ours first."""
+
+    graph: Graph
+    pairs: dict[str, tuple[list[Any], list[Any]]] = field(default_factory=dict)
+
+
+def put_case_inputs(folder: Path) -> None:
+    """Photographs of exactly a stage's size, and a sound, into ComfyUI's input folder."""
+    from PIL import Image
+
+    from tests.tiny.photos import put_photos
+
+    photos = put_photos(folder)
+    for size in (WAN_SIZE, LTX_SIZE):
+        for place, photo in PICTURES.items():
+            small = Image.open(photos[photo]).convert("RGB").resize((size["width"], size["height"]))
+            small.save(folder / picture(place, size))
+    put_even_sound(folder / SOUND)
+
+
+def picture(place: str, size: dict[str, int]) -> str:
+    return f"template_{place}_{size['width']}x{size['height']}.png"
+
+
+def put_even_sound(path: Path) -> None:
+    """Two seconds that sound the same forwards and backwards from second 1 on, stereo, at the audio VAE's 16 kHz.
+
+    The template ends the sound at that second, where its spectrum is taken of the sound mirrored there; of this one
+    that is what the pack hears, which goes on to the end of the picture.
+    """
+    import wave
+
+    import numpy as np
+
+    away = np.arange(-16000, 16001) / 16000
+    heard = 0.3 * np.cos(2 * np.pi * 220 * away) * np.cos(2 * np.pi * 1.5 * away)
+    with wave.open(str(path), "wb") as file:
+        file.setparams((2, 2, 16000, 0, "NONE", ""))
+        file.writeframes(np.repeat((heard * 32767).round().astype("<i2"), 2).tobytes())
+
+
+def wan_t2v(template: Template, fast: bool) -> Graph:
+    template.set("EmptyHunyuanLatentVideo", **WAN_SIZE)
+    template.set("PrimitiveFloat", "Float (Duration)", value=1)
+    template.set("PrimitiveBoolean", "Enable Lightning LoRA", value=fast)
+    lightning = "wan2.2_t2v_lightx2v_4steps_lora_v1.1_high_noise.safetensors"
+    return {**wan_t_or_i("t2v", lightning, fast), "stage": wan_stage(template)}
+
+
+def wan_i2v(template: Template, fast: bool) -> Graph:
+    template.set("WanImageToVideo", **WAN_SIZE)
+    template.set("PrimitiveFloat", "Float (Duration)", value=1)
+    template.set("PrimitiveBoolean", "Enable 4steps LoRA?", value=fast)
+    template.set("LoadImage", image=picture("first", WAN_SIZE))
+    lightning = "wan2.2_i2v_lightx2v_4steps_lora_v1_high_noise.safetensors"
+    return {
+        **wan_t_or_i("i2v", lightning, fast),
+        "first": node("LoadImage", image=picture("first", WAN_SIZE)),
+        "stage": wan_stage(template, start_image=["first", 0]),
+    }
+
+
+def wan_t_or_i(kind: str, lightning: str, fast: bool) -> Graph:
+    """Models and settings of the two templates that can be switched to four steps with a LoRA on each expert."""
+    lora = node(
+        "LongtakeApplyLora",
+        model=["files", 0],
+        high_noise_lora=lightning if fast else "none",
+        strength_high=1.0,
+        low_noise_lora="auto",
+        strength_low=1.0,
+    )
+    steps, split, cfg = (4, 2, 1.0) if fast else (20, 10, 3.5)
+    return {"files": graphs.load(kind), "model": lora, "sampling": wan_sampling(steps, split, cfg, shift=5.0)}
+
+
+def wan_flf2v(template: Template) -> Graph:
+    template.set("WanFirstLastFrameToVideo", **WAN_SIZE, length=17)
+    for place in PICTURES:
+        image, _ = template.value("WanFirstLastFrameToVideo", IMAGE_INPUTS[place])
+        template.graph[image]["inputs"]["image"] = picture(place, WAN_SIZE)
+    return {
+        "model": graphs.load("i2v"),
+        "sampling": wan_sampling(20, 10, cfg=4.0, shift=8.0),
+        **{place: node("LoadImage", image=picture(place, WAN_SIZE)) for place in PICTURES},
+        "stage": wan_stage(template, **{IMAGE_INPUTS[place]: [place, 0] for place in PICTURES}),
+    }
+
+
+def wan_5b(template: Template, from_image: bool) -> Graph:
+    template.set("Wan22ImageToVideoLatent", **WAN_SIZE, length=17)
+    images = {}
+    if from_image:  # as when its bypassed Load Image is switched on
+        images = {"start_image": ["first", 0]}
+        template.graph[template.one("Wan22ImageToVideoLatent")]["inputs"] |= images
+        template.graph["first"] = node("LoadImage", image=picture("first", WAN_SIZE))
+    return {
+        "model": graphs.load("ti2v"),
+        "sampling": graphs.sampling(steps=20, cfg_high=5.0, shift=8.0, sampler="uni_pc", expert_split="single model"),
+        "stage": wan_stage(template, **images),
+    }
+
+
+def wan_sampling(steps: int, split: int, cfg: float, shift: float) -> dict[str, Any]:
+    split_at = {"expert_split.split_step": split}
+    return graphs.sampling(steps=steps, cfg_high=cfg, cfg_low=cfg, shift=shift, **split_at)
+
+
+def wan_stage(template: Template, **images: Any) -> dict[str, Any]:
+    seeds = [
+        node["inputs"].get("noise_seed", node["inputs"].get("seed"))
+        for node in template.graph.values()
+        if node["class_type"].startswith("KSampler") and node["inputs"].get("add_noise", "enable") == "enable"
+    ]
+    [seed] = seeds
+    return graphs.stage(
+        prompt=template.value("CLIPTextEncode", "text", POSITIVE),
+        negative_prompt=template.value("CLIPTextEncode", "text", NEGATIVE),
+        seed=seed,
+        **WAN_SIZE,
+        **images,
+    )
+
+
+def ltx_t2v(template: Template) -> Graph:
+    # The empty image that the template scales, and does not look at.
+    return ltx_two_passes(template)
+
+
+def ltx_i2v(template: Template) -> Graph:
+    template.set("LoadImage", image=picture("first", LTX_SIZE))
+    return ltx_two_passes(template, first=node("LoadImage", image=picture("first", LTX_SIZE)))
+
+
+def ltx_ia2v(template: Template) -> Graph:
+    template.set("LoadImage", image=picture("first", LTX_SIZE))
+    template.set("LoadAudio", audio=SOUND)
+    return ltx_two_passes(
+        template,
+        duration="PrimitiveFloat",
+        first=node("LoadImage", image=picture("first", LTX_SIZE)),
+        heard=node("LoadAudio", audio=SOUND),
+    )
+
+
+def ltx_two_passes(template: Template, duration: str = "PrimitiveInt", **inputs: dict[str, Any]) -> Graph:
+    """The dev model with the distilled LoRA at a half: eight steps at half the size, three at the whole."""
+    template.set(duration, "Duration", value=1)
+    template.set("PrimitiveInt", "Frame Rate", value=24)
+    template.set("PrimitiveInt", "Width", value=LTX_SIZE["width"])
+    template.set("PrimitiveInt", "Height", value=LTX_SIZE["height"])
+    template.set("ResizeImagesByLongerEdge", longer_edge=LTX_SIZE["width"])
+    template.set("PrimitiveBoolean", "Boolean (Enable Prompt Enhance)", value=False)
+    for one in template.all("RandomNoise"):
+        template.graph[one]["inputs"]["noise_seed"] = SEED
+    given = {"first": "start_image", "heard": "soundtrack"}
+    return {
+        "files": graphs.load_ltx2(
+            "ltx-2.3-22b-dev-fp8.safetensors", latent_upscaler="ltx-2.3-spatial-upscaler-x2-1.1.safetensors"
+        ),
+        "model": node(
+            "LongtakeApplyLora",
+            model=["files", 0],
+            high_noise_lora="ltx_2.3_22b_distilled_1.1_lora_dynamic_fro09_avg_rank_111_bf16.safetensors",
+            strength_high=0.5,
+            low_noise_lora="auto",
+            strength_low=1.0,
+        ),
+        "sampling": ltx_sampling(
+            image_crf=18,
+            image_strength=0.7,
+            second_pass="sigmas",  # noqa: S106
+            **{"second_pass.second_sigmas": "0.85, 0.7250, 0.4219, 0.0"},
+        ),
+        **inputs,
+        "stage": graphs.ltx2_stage(
+            prompt=template.value("PrimitiveStringMultiline", "value", "Prompt"),
+            negative_prompt=negative_of(template),
+            seed=SEED,
+            **LTX_SIZE,
+            sampling=["sampling", 0],
+            **{given[name]: [name, 0] for name in inputs},
+        ),
+    }
+
+
+def ltx_flf2v(template: Template) -> Graph:
+    """The distilled model in one pass; both images are guides, which keyframes are in this pack."""
+    template.set("PrimitiveInt", "Duration", value=1)
+    template.set("PrimitiveInt", "Frame Rate(int)", value=24)
+    template.set("PrimitiveInt", "Width", value=LTX_SIZE["width"])
+    template.set("PrimitiveInt", "height", value=LTX_SIZE["height"])
+    template.set("LoadImage", "Load First Frame", image=picture("first", LTX_SIZE))
+    template.set("LoadImage", "Load Last Frame", image=picture("last", LTX_SIZE))
+    [prompt] = {template.graph[one]["inputs"]["text"] for one in template.all("CLIPTextEncode")} - {negative_of(template)}
+    return {
+        "model": graphs.load_ltx2("ltx-2.3-22b-distilled-fp8.safetensors"),
+        "sampling": ltx_sampling(image_crf=25, image_strength=1.0, second_pass="off"),  # noqa: S106
+        **{place: node("LoadImage", image=picture(place, LTX_SIZE)) for place in PICTURES},
+        "start": node("LongtakeKeyframe", image=["first", 0], frame=0, strength=0.7),
+        "both": node("LongtakeKeyframe", image=["last", 0], frame=-1, strength=0.7, keyframes=["start", 0]),
+        "stage": graphs.ltx2_stage(
+            prompt=prompt,
+            negative_prompt=negative_of(template),
+            seed=template.value("RandomNoise", "noise_seed"),
+            **LTX_SIZE,
+            sampling=["sampling", 0],
+            keyframes=["both", 0],
+        ),
+    }
+
+
+def ltx_sampling(**values: Any) -> dict[str, Any]:
+    sigmas = "1.0, 0.99375, 0.9875, 0.98125, 0.975, 0.909375, 0.725, 0.421875, 0.0"
+    return node(
+        "LongtakeLtx2Sampling",
+        schedule="sigmas",
+        guidance="off",
+        sampler="euler",
+        **{"schedule.sigmas": sigmas},
+        **values,
+    )
+
+
+def negative_of(template: Template) -> str:
+    encoder, _ = template.value("LTXVConditioning", "negative")
+    return template.graph[encoder]["inputs"]["text"]
+
+
+CASES = (
+    Case("Wan 2.2 14B text to video", "video_wan2_2_14B_t2v", partial(wan_t2v, fast=False)),
+    Case("the same with its four-step LoRAs", "video_wan2_2_14B_t2v", partial(wan_t2v, fast=True)),
+    Case("Wan 2.2 14B image to video", "video_wan2_2_14B_i2v", partial(wan_i2v, fast=False)),
+    Case("the same with its four-step LoRAs", "video_wan2_2_14B_i2v", partial(wan_i2v, fast=True)),
+    Case("Wan 2.2 14B first and last frame", "video_wan2_2_14B_flf2v", wan_flf2v),
+    Case("Wan 2.2 5B from text", "video_wan2_2_5B_ti2v", partial(wan_5b, from_image=False)),
+    Case("the same from an image", "video_wan2_2_5B_ti2v", partial(wan_5b, from_image=True)),
+    Case("LTX-2.3 text to video", "video_ltx2_3_t2v", ltx_t2v, "VAEDecodeTiled", sound=True),
+    Case("LTX-2.3 image to video", "video_ltx2_3_i2v", ltx_i2v, "VAEDecodeTiled", sound=True),
+    Case("LTX-2.3 first and last frame", "video_ltx2_3_flf2v", ltx_flf2v, "VAEDecodeTiled", sound=True),
+    Case("LTX-2.3 image and audio to video", "video_ltx2_3_ia2v", ltx_ia2v, "VAEDecodeTiled", sound=True),
+)
