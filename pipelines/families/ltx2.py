@@ -143,7 +143,8 @@ class Ltx2:
             made = _first_pass(model, canvas, positive, negative, settings, seed, on_step, shot.checkpoint)
         if finished < 2 and passes == 2:
             made = _second_pass(model, shot, made, positive, negative, settings, seed, on_step)
-        return made
+        # The model is shown the nearest number of latents, as it was trained; the film hears all that reach its end.
+        return made if shot.sound is None else {**made, "audio": shot.sound}
 
     def canvas(self, model: VideoModel, shot: Shot, settings: Ltx2Sampling, strength: float) -> Canvas:
         """What is known of a clip before a pass at the shot's size.
@@ -155,6 +156,8 @@ class Ltx2:
         encoded = partial(_encoded, model, shot, settings.image_crf or 0)
         offset = Fraction(0) if tail is None else tail.sound_offset
         sound = 0 if model.audio_vae is None else sound_latents(shot.frames, model.fps, offset)
+        if shot.sound is not None:
+            sound = round(shot.frames / model.fps * SOUND_RATE)
         canvas = blank(shot.frames, shot.width, shot.height, model.fps, sound)
         if tail is not None:
             canvas = pin_head(canvas, _head(model, tail, shot))
@@ -215,15 +218,21 @@ class Ltx2:
         return frames.reshape(-1, *frames.shape[-3:])
 
     def encode_sound(self, model: VideoModel, waveform: torch.Tensor, sample_rate: int) -> torch.Tensor:
-        """As ComfyUI's LTXVAudioVAEEncode does; more than two channels are mixed to one."""
-        from comfy_extras.nodes_audio import VAEEncodeAudio
+        """As ComfyUI's LTXVAudioVAEEncode does, of the whole sound; more than two channels are mixed to one.
+
+        ComfyUI's VAE first crops a sound evenly on both sides to a multiple of 4096 samples, which moves it by up to
+        46 ms. Silence behind it leaves nothing to crop.
+        """
+        from torchaudio.functional import resample
 
         if model.audio_vae is None:
             raise Refusal(SILENT, field="audio_vae")
+        vae = model.audio_vae.get()
         if waveform.shape[0] > 2:
             waveform = waveform.mean(0, keepdim=True)
-        audio = {"waveform": waveform[None], "sample_rate": sample_rate}
-        return VAEEncodeAudio.execute(model.audio_vae.get(), audio)[0]["samples"]
+        waveform = resample(waveform, sample_rate, vae.audio_sample_rate)
+        silence = -waveform.shape[1] % vae.spacial_compression_encode()
+        return vae.encode(torch.nn.functional.pad(waveform, (0, silence))[None].movedim(1, -1))
 
     def decode_sound(self, model: VideoModel, audio: torch.Tensor) -> tuple[torch.Tensor, int]:
         if model.audio_vae is None:
@@ -316,11 +325,17 @@ def _head(model: VideoModel, tail: Tail, shot: Shot) -> torch.Tensor:
 
 
 def _encoded(model: VideoModel, shot: Shot, crf: int, image: torch.Tensor) -> torch.Tensor:
-    """The latent of an image `[1, H, W, 3]`, compressed like the video the model was trained on."""
+    """The latent of an image `[1, H, W, 3]` of the stage's size, compressed like the video the model was trained on.
+
+    A first pass of two has half the size: there bilinear is the mean of four pixels, as in LTXVImgToVideoInplace.
+    """
+    from comfy.utils import common_upscale
     from comfy_extras.nodes_lt import LTXVPreprocess
 
     image = LTXVPreprocess.execute(image, crf)[0]
-    return model.vae.get().encode(fit(image, shot.width, shot.height))
+    if image.shape[1:3] != (shot.height, shot.width):
+        image = common_upscale(image.movedim(-1, 1), shot.width, shot.height, "bilinear", "center").movedim(1, -1)
+    return model.vae.get().encode(image)
 
 
 LTX2 = Ltx2()

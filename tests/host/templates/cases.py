@@ -23,7 +23,8 @@ LTX_SIZE = {"width": 192, "height": 128}
 POSITIVE, NEGATIVE = "CLIP Text Encode (Positive Prompt)", "CLIP Text Encode (Negative Prompt)"
 PICTURES = {"first": "astronaut", "last": "chelsea"}
 IMAGE_INPUTS = {"first": "start_image", "last": "end_image"}
-SOUND = "template_sound.wav"
+SOUND, SOUND_RATE = "template_sound.wav", 44100
+UNCROPPED = 11 * 4096 / SOUND_RATE  # seconds of which ComfyUI's audio VAE, which takes whole blocks, drops nothing
 SEED = 42  # of the templates' second pass; this pack draws both passes from one
 
 
@@ -82,28 +83,24 @@ def put_case_inputs(folder: Path) -> None:
         for place, photo in PICTURES.items():
             small = Image.open(photos[photo]).convert("RGB").resize((size["width"], size["height"]))
             small.save(folder / picture(place, size))
-    put_even_sound(folder / SOUND)
+    put_sound(folder / SOUND)
 
 
 def picture(place: str, size: dict[str, int]) -> str:
     return f"template_{place}_{size['width']}x{size['height']}.png"
 
 
-def put_even_sound(path: Path) -> None:
-    """Two seconds that sound the same forwards and backwards from second 1 on, stereo, at the audio VAE's 16 kHz.
-
-    The template ends the sound at that second, where its spectrum is taken of the sound mirrored there; of this one
-    that is what the pack hears, which goes on to the end of the picture.
-    """
+def put_sound(path: Path) -> None:
+    """Two seconds, stereo, at the rate that ComfyUI's audio VAE takes: a tone that falls silent before second 0.9."""
     import wave
 
     import numpy as np
 
-    away = np.arange(-16000, 16001) / 16000
-    heard = 0.3 * np.cos(2 * np.pi * 220 * away) * np.cos(2 * np.pi * 1.5 * away)
+    seconds = np.arange(2 * SOUND_RATE) / SOUND_RATE
+    tone = 0.3 * np.sin(2 * np.pi * (220 + 440 * seconds) * seconds) * np.clip(9 - 10 * seconds, 0, 1)
     with wave.open(str(path), "wb") as file:
-        file.setparams((2, 2, 16000, 0, "NONE", ""))
-        file.writeframes(np.repeat((heard * 32767).round().astype("<i2"), 2).tobytes())
+        file.setparams((2, 2, SOUND_RATE, 0, "NONE", ""))
+        file.writeframes(np.repeat((tone * 32767).round().astype("<i2"), 2).tobytes())
 
 
 def wan_t2v(template: Template, fast: bool) -> Graph:
@@ -199,20 +196,23 @@ def ltx_i2v(template: Template) -> Graph:
     return ltx_two_passes(template, first=node("LoadImage", image=picture("first", LTX_SIZE)))
 
 
-def ltx_ia2v(template: Template) -> Graph:
+def ltx_ia2v(template: Template, seconds: float) -> Graph:
     template.set("LoadImage", image=picture("first", LTX_SIZE))
     template.set("LoadAudio", audio=SOUND)
     return ltx_two_passes(
         template,
-        duration="PrimitiveFloat",
+        duration=("PrimitiveFloat", seconds),
         first=node("LoadImage", image=picture("first", LTX_SIZE)),
         heard=node("LoadAudio", audio=SOUND),
     )
 
 
-def ltx_two_passes(template: Template, duration: str = "PrimitiveInt", **inputs: dict[str, Any]) -> Graph:
+def ltx_two_passes(
+    template: Template, duration: tuple[str, float] = ("PrimitiveInt", 1), **inputs: dict[str, Any]
+) -> Graph:
     """The dev model with the distilled LoRA at a half: eight steps at half the size, three at the whole."""
-    template.set(duration, "Duration", value=1)
+    kind, seconds = duration
+    template.set(kind, "Duration", value=seconds)
     template.set("PrimitiveInt", "Frame Rate", value=24)
     template.set("PrimitiveInt", "Width", value=LTX_SIZE["width"])
     template.set("PrimitiveInt", "Height", value=LTX_SIZE["height"])
@@ -305,5 +305,12 @@ CASES = (
     Case("LTX-2.3 text to video", "video_ltx2_3_t2v", ltx_t2v, "VAEDecodeTiled", sound=True),
     Case("LTX-2.3 image to video", "video_ltx2_3_i2v", ltx_i2v, "VAEDecodeTiled", sound=True),
     Case("LTX-2.3 first and last frame", "video_ltx2_3_flf2v", ltx_flf2v, "VAEDecodeTiled", sound=True),
-    Case("LTX-2.3 image and audio to video", "video_ltx2_3_ia2v", ltx_ia2v, "VAEDecodeTiled", sound=True),
+    Case(
+        "LTX-2.3 image and audio to video",
+        "video_ltx2_3_ia2v",
+        partial(ltx_ia2v, seconds=UNCROPPED),
+        "VAEDecodeTiled",
+        sound=True,
+    ),
+    Case("cropped", "video_ltx2_3_ia2v", partial(ltx_ia2v, seconds=1), "VAEDecodeTiled", sound=True),
 )

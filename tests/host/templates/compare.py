@@ -25,9 +25,9 @@ class Difference:
         latent: largest difference of the picture's latents, by their largest value.
         frames: largest difference of the frames, in 8-bit codes.
         mean_frames: the mean of it.
-        sound_latent: as `latent`, of the sound; None in a silent film.
+        sound_latent: as `latent`, of the sound that both have; None in a silent film.
         sound: largest difference of the samples that both have, in 16-bit codes.
-        lengths: samples of ours and of theirs.
+        sound_latents: how many ours has, and theirs.
     """
 
     latent: float
@@ -35,7 +35,7 @@ class Difference:
     mean_frames: float
     sound_latent: float | None = None
     sound: int | None = None
-    lengths: tuple[int, int] | None = None
+    sound_latents: tuple[int, int] | None = None
 
 
 def measure(server: Server, case: Case) -> Difference:
@@ -57,24 +57,26 @@ def measure(server: Server, case: Case) -> Difference:
         return READERS[SAVED_BY[name]](first), READERS[SAVED_BY[name]](second)
 
     frames = np.abs(np.subtract(*both("frames"), dtype=np.int64))
-    latent = relative(*both("latent"))
+    picture = (relative(*both("latent")), int(frames.max()), float(frames.mean()))
     if not case.sound:
-        return Difference(latent, int(frames.max()), float(frames.mean()))
-    ours, theirs = both("sound")
-    shared = min(ours.shape[1], theirs.shape[1])
+        return Difference(*picture)
+    ours, theirs = both("sound_latent")
+    latents = min(ours.shape[2], theirs.shape[2])
+    heard, there = both("sound")
+    samples = min(heard.shape[1], there.shape[1])
+    d=np.abs(heard[:, :samples] - there[:, :samples]).max(0); print("differs from", [(t, int(np.argmax(d>t)) if (d>t).any() else None, samples) for t in (1,2,10,100)])
     return Difference(
-        latent,
-        int(frames.max()),
-        float(frames.mean()),
-        relative(*both("sound_latent")),
-        int(np.abs(ours[:, :shared] - theirs[:, :shared]).max()),
-        (ours.shape[1], theirs.shape[1]),
+        *picture,
+        relative(ours[:, :, :latents], theirs[:, :, :latents]),
+        round(float(np.abs(heard[:, :samples] - there[:, :samples]).max())),
+        (ours.shape[2], theirs.shape[2]),
     )
 
 
 def relative(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """The largest difference by the largest value."""
     assert ours.shape == theirs.shape, f"{ours.shape} here, {theirs.shape} there"
-    assert ours.std() > 0.01
+    assert theirs.std() > 0.01
     return float(np.abs(ours - theirs).max() / np.abs(theirs).max())
 
 
