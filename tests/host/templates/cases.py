@@ -7,7 +7,7 @@ and are written out here once more for the pack.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,38 @@ SEED = 42  # of the templates' second pass; this pack draws both passes from one
 
 
 @dataclass(frozen=True)
+class Photo:
+    """How the photographs of a case come to both films.
+
+    Args:
+        sized: whether they have the stage's size.
+        scaled: the method of ComfyUI's Upscale Image that brings those of the pack's film to it first; "" is none, then
+            the pack scales them.
+    """
+
+    sized: bool = True
+    scaled: str = ""
+
+    def file(self, place: str, size: Mapping[str, int]) -> str:
+        return sized_picture(place, size) if self.sized else f"{PICTURES[place]}.png"
+
+    def nodes(self, size: Mapping[str, int], *places: str) -> Graph:
+        """The nodes of the pack's film that give its photographs, each called by its place."""
+        given = {}
+        for place in places:
+            given[place] = node("LoadImage", image=self.file(place, size))
+            if self.scaled:
+                given[f"{place}_file"] = given[place]
+                scaling = {"upscale_method": self.scaled, "crop": "center", **size}
+                given[place] = node("ImageScale", image=[f"{place}_file", 0], **scaling)
+        return given
+
+
+SIZED, OTHER = Photo(), Photo(sized=False)
+BILINEAR, NEAREST = Photo(sized=False, scaled="bilinear"), Photo(sized=False, scaled="nearest-exact")
+
+
+@dataclass(frozen=True)
 class Case:
     """One template, and what is compared.
 
@@ -36,15 +68,22 @@ class Case:
         title: as the table says it.
         template: as ComfyUI calls it.
         build: changes the template in place and returns the pack's graph, whose last stage is the node `stage`.
-        decoder: the node that decodes the picture.
-        sound: whether there is one.
+        same: whether both films must be the same; otherwise they cannot be, and by how much is written down.
     """
 
     title: str
     template: str
     build: Callable[[Template], Graph]
-    decoder: str = "VAEDecode"
-    sound: bool = False
+    same: bool = True
+
+    @property
+    def sound(self) -> bool:
+        return "ltx2" in self.template
+
+    @property
+    def decoder(self) -> str:
+        """The node of the template that decodes its picture."""
+        return "VAEDecodeTiled" if self.sound else "VAEDecode"
 
     def graph(self, object_info: ObjectInfo) -> Compared:
         """Both films as one prompt."""
@@ -82,11 +121,11 @@ def put_case_inputs(folder: Path) -> None:
     for size in (WAN_SIZE, LTX_SIZE):
         for place, photo in PICTURES.items():
             small = Image.open(photos[photo]).convert("RGB").resize((size["width"], size["height"]))
-            small.save(folder / picture(place, size))
+            small.save(folder / sized_picture(place, size))
     put_sound(folder / SOUND)
 
 
-def picture(place: str, size: dict[str, int]) -> str:
+def sized_picture(place: str, size: Mapping[str, int]) -> str:
     return f"template_{place}_{size['width']}x{size['height']}.png"
 
 
@@ -111,15 +150,15 @@ def wan_t2v(template: Template, fast: bool) -> Graph:
     return {**wan_t_or_i("t2v", lightning, fast), "stage": wan_stage(template)}
 
 
-def wan_i2v(template: Template, fast: bool) -> Graph:
+def wan_i2v(template: Template, fast: bool = False, photo: Photo = SIZED) -> Graph:
     template.set("WanImageToVideo", **WAN_SIZE)
     template.set("PrimitiveFloat", "Float (Duration)", value=1)
     template.set("PrimitiveBoolean", "Enable 4steps LoRA?", value=fast)
-    template.set("LoadImage", image=picture("first", WAN_SIZE))
+    template.set("LoadImage", image=photo.file("first", WAN_SIZE))
     lightning = "wan2.2_i2v_lightx2v_4steps_lora_v1_high_noise.safetensors"
     return {
         **wan_t_or_i("i2v", lightning, fast),
-        "first": node("LoadImage", image=picture("first", WAN_SIZE)),
+        **photo.nodes(WAN_SIZE, "first"),
         "stage": wan_stage(template, start_image=["first", 0]),
     }
 
@@ -138,27 +177,28 @@ def wan_t_or_i(kind: str, lightning: str, fast: bool) -> Graph:
     return {"files": graphs.load(kind), "model": lora, "sampling": wan_sampling(steps, split, cfg, shift=5.0)}
 
 
-def wan_flf2v(template: Template) -> Graph:
+def wan_flf2v(template: Template, photo: Photo = SIZED) -> Graph:
     template.set("WanFirstLastFrameToVideo", **WAN_SIZE, length=17)
     for place in PICTURES:
         image, _ = template.value("WanFirstLastFrameToVideo", IMAGE_INPUTS[place])
-        template.graph[image]["inputs"]["image"] = picture(place, WAN_SIZE)
+        template.graph[image]["inputs"]["image"] = photo.file(place, WAN_SIZE)
     return {
         "model": graphs.load("i2v"),
         "sampling": wan_sampling(20, 10, cfg=4.0, shift=8.0),
-        **{place: node("LoadImage", image=picture(place, WAN_SIZE)) for place in PICTURES},
+        **photo.nodes(WAN_SIZE, *PICTURES),
         "stage": wan_stage(template, **{IMAGE_INPUTS[place]: [place, 0] for place in PICTURES}),
     }
 
 
-def wan_5b(template: Template, from_image: bool) -> Graph:
+def wan_5b(template: Template, photo: Photo | None = None) -> Graph:
     template.set("Wan22ImageToVideoLatent", **WAN_SIZE, length=17)
-    images = {}
-    if from_image:  # as when its bypassed Load Image is switched on
-        images = {"start_image": ["first", 0]}
-        template.graph[template.one("Wan22ImageToVideoLatent")]["inputs"] |= images
-        template.graph["first"] = node("LoadImage", image=picture("first", WAN_SIZE))
+    images, nodes = {}, {}
+    if photo is not None:  # as when its bypassed Load Image is switched on
+        images, nodes = {"start_image": ["first", 0]}, photo.nodes(WAN_SIZE, "first")
+        template.graph["photo"] = node("LoadImage", image=photo.file("first", WAN_SIZE))
+        template.graph[template.one("Wan22ImageToVideoLatent")]["inputs"]["start_image"] = ["photo", 0]
     return {
+        **nodes,
         "model": graphs.load("ti2v"),
         "sampling": graphs.sampling(steps=20, cfg_high=5.0, shift=8.0, sampler="uni_pc", expert_split="single model"),
         "stage": wan_stage(template, **images),
@@ -186,30 +226,23 @@ def wan_stage(template: Template, **images: Any) -> dict[str, Any]:
     )
 
 
-def ltx_t2v(template: Template) -> Graph:
-    # The empty image that the template scales, and does not look at.
-    return ltx_two_passes(template)
-
-
-def ltx_i2v(template: Template) -> Graph:
-    template.set("LoadImage", image=picture("first", LTX_SIZE))
-    return ltx_two_passes(template, first=node("LoadImage", image=picture("first", LTX_SIZE)))
+def ltx_i2v(template: Template, photo: Photo = SIZED) -> Graph:
+    template.set("LoadImage", image=photo.file("first", LTX_SIZE))
+    return {**photo.nodes(LTX_SIZE, "first"), **ltx_two_passes(template, start_image=["first", 0])}
 
 
 def ltx_ia2v(template: Template, seconds: float) -> Graph:
-    template.set("LoadImage", image=picture("first", LTX_SIZE))
+    template.set("LoadImage", image=SIZED.file("first", LTX_SIZE))
     template.set("LoadAudio", audio=SOUND)
-    return ltx_two_passes(
-        template,
-        duration=("PrimitiveFloat", seconds),
-        first=node("LoadImage", image=picture("first", LTX_SIZE)),
-        heard=node("LoadAudio", audio=SOUND),
-    )
+    given = {"start_image": ["first", 0], "soundtrack": ["heard", 0]}
+    return {
+        **SIZED.nodes(LTX_SIZE, "first"),
+        "heard": node("LoadAudio", audio=SOUND),
+        **ltx_two_passes(template, duration=("PrimitiveFloat", seconds), **given),
+    }
 
 
-def ltx_two_passes(
-    template: Template, duration: tuple[str, float] = ("PrimitiveInt", 1), **inputs: dict[str, Any]
-) -> Graph:
+def ltx_two_passes(template: Template, duration: tuple[str, float] = ("PrimitiveInt", 1), **given: list[Any]) -> Graph:
     """The dev model with the distilled LoRA at a half: eight steps at half the size, three at the whole."""
     kind, seconds = duration
     template.set(kind, "Duration", value=seconds)
@@ -220,7 +253,6 @@ def ltx_two_passes(
     template.set("PrimitiveBoolean", "Boolean (Enable Prompt Enhance)", value=False)
     for one in template.all("RandomNoise"):
         template.graph[one]["inputs"]["noise_seed"] = SEED
-    given = {"first": "start_image", "heard": "soundtrack"}
     return {
         "files": graphs.load_ltx2(
             "ltx-2.3-22b-dev-fp8.safetensors", latent_upscaler="ltx-2.3-spatial-upscaler-x2-1.1.safetensors"
@@ -239,31 +271,32 @@ def ltx_two_passes(
             second_pass="sigmas",  # noqa: S106
             **{"second_pass.second_sigmas": "0.85, 0.7250, 0.4219, 0.0"},
         ),
-        **inputs,
         "stage": graphs.ltx2_stage(
             prompt=template.value("PrimitiveStringMultiline", "value", "Prompt"),
             negative_prompt=negative_of(template),
             seed=SEED,
             **LTX_SIZE,
             sampling=["sampling", 0],
-            **{given[name]: [name, 0] for name in inputs},
+            **given,
         ),
     }
 
 
-def ltx_flf2v(template: Template) -> Graph:
+def ltx_flf2v(template: Template, photo: Photo = SIZED) -> Graph:
     """The distilled model in one pass; both images are guides, which keyframes are in this pack."""
     template.set("PrimitiveInt", "Duration", value=1)
     template.set("PrimitiveInt", "Frame Rate(int)", value=24)
     template.set("PrimitiveInt", "Width", value=LTX_SIZE["width"])
     template.set("PrimitiveInt", "height", value=LTX_SIZE["height"])
-    template.set("LoadImage", "Load First Frame", image=picture("first", LTX_SIZE))
-    template.set("LoadImage", "Load Last Frame", image=picture("last", LTX_SIZE))
-    [prompt] = {template.graph[one]["inputs"]["text"] for one in template.all("CLIPTextEncode")} - {negative_of(template)}
+    template.set("LoadImage", "Load First Frame", image=photo.file("first", LTX_SIZE))
+    template.set("LoadImage", "Load Last Frame", image=photo.file("last", LTX_SIZE))
+    [prompt] = {template.graph[one]["inputs"]["text"] for one in template.all("CLIPTextEncode")} - {
+        negative_of(template)
+    }
     return {
         "model": graphs.load_ltx2("ltx-2.3-22b-distilled-fp8.safetensors"),
         "sampling": ltx_sampling(image_crf=25, image_strength=1.0, second_pass="off"),  # noqa: S106
-        **{place: node("LoadImage", image=picture(place, LTX_SIZE)) for place in PICTURES},
+        **photo.nodes(LTX_SIZE, *PICTURES),
         "start": node("LongtakeKeyframe", image=["first", 0], frame=0, strength=0.7),
         "both": node("LongtakeKeyframe", image=["last", 0], frame=-1, strength=0.7, keyframes=["start", 0]),
         "stage": graphs.ltx2_stage(
@@ -294,23 +327,36 @@ def negative_of(template: Template) -> str:
     return template.graph[encoder]["inputs"]["text"]
 
 
+T2V, I2V, FLF2V, TI2V = (f"video_wan2_2_{name}" for name in ("14B_t2v", "14B_i2v", "14B_flf2v", "5B_ti2v"))
+LTX_T2V, LTX_I2V, LTX_FLF2V, LTX_IA2V = (f"video_ltx2_3_{name}" for name in ("t2v", "i2v", "flf2v", "ia2v"))
+
 CASES = (
-    Case("Wan 2.2 14B text to video", "video_wan2_2_14B_t2v", partial(wan_t2v, fast=False)),
-    Case("the same with its four-step LoRAs", "video_wan2_2_14B_t2v", partial(wan_t2v, fast=True)),
-    Case("Wan 2.2 14B image to video", "video_wan2_2_14B_i2v", partial(wan_i2v, fast=False)),
-    Case("the same with its four-step LoRAs", "video_wan2_2_14B_i2v", partial(wan_i2v, fast=True)),
-    Case("Wan 2.2 14B first and last frame", "video_wan2_2_14B_flf2v", wan_flf2v),
-    Case("Wan 2.2 5B from text", "video_wan2_2_5B_ti2v", partial(wan_5b, from_image=False)),
-    Case("the same from an image", "video_wan2_2_5B_ti2v", partial(wan_5b, from_image=True)),
-    Case("LTX-2.3 text to video", "video_ltx2_3_t2v", ltx_t2v, "VAEDecodeTiled", sound=True),
-    Case("LTX-2.3 image to video", "video_ltx2_3_i2v", ltx_i2v, "VAEDecodeTiled", sound=True),
-    Case("LTX-2.3 first and last frame", "video_ltx2_3_flf2v", ltx_flf2v, "VAEDecodeTiled", sound=True),
+    Case("Wan 2.2 14B text to video", T2V, partial(wan_t2v, fast=False)),
+    Case("the same, its four-step LoRAs switched on", T2V, partial(wan_t2v, fast=True)),
+    Case("Wan 2.2 14B image to video", I2V, wan_i2v),
+    Case("the same, its four-step LoRAs switched on", I2V, partial(wan_i2v, fast=True)),
+    Case("Wan 2.2 14B first and last frame to video", FLF2V, wan_flf2v),
+    Case("Wan 2.2 5B text to video", TI2V, wan_5b),
+    Case("the same, its Load Image switched on", TI2V, partial(wan_5b, photo=SIZED)),
+    Case("LTX-2.3 text to video", LTX_T2V, ltx_two_passes),
+    Case("LTX-2.3 image to video", LTX_I2V, ltx_i2v),
+    Case("LTX-2.3 first and last frame to video", LTX_FLF2V, ltx_flf2v),
+    Case("LTX-2.3 image and audio to video", LTX_IA2V, partial(ltx_ia2v, seconds=UNCROPPED)),
     Case(
-        "LTX-2.3 image and audio to video",
-        "video_ltx2_3_ia2v",
-        partial(ltx_ia2v, seconds=UNCROPPED),
-        "VAEDecodeTiled",
-        sound=True,
+        "a photograph of another size, Upscale Image (bilinear) before the stage", I2V, partial(wan_i2v, photo=BILINEAR)
     ),
-    Case("cropped", "video_ltx2_3_ia2v", partial(ltx_ia2v, seconds=1), "VAEDecodeTiled", sound=True),
+    Case("two of another size, Upscale Image (bilinear) before the stage", FLF2V, partial(wan_flf2v, photo=BILINEAR)),
+    Case(
+        "a photograph of another size, Upscale Image (bilinear) before the stage", TI2V, partial(wan_5b, photo=BILINEAR)
+    ),
+    Case("a photograph of another size as it is", LTX_I2V, partial(ltx_i2v, photo=OTHER)),
+    Case(
+        "two of another size, Upscale Image (nearest-exact) before the stage",
+        LTX_FLF2V,
+        partial(ltx_flf2v, photo=NEAREST),
+    ),
+    Case("a photograph of another size as it is", I2V, partial(wan_i2v, photo=OTHER), same=False),
+    Case("a photograph of another size as it is", TI2V, partial(wan_5b, photo=OTHER), same=False),
+    Case("two photographs of another size as they are", LTX_FLF2V, partial(ltx_flf2v, photo=OTHER), same=False),
+    Case("a sound that ComfyUI crops", LTX_IA2V, partial(ltx_ia2v, seconds=1), same=False),
 )

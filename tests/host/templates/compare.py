@@ -12,7 +12,10 @@ from tests.host.server import Server
 from tests.host.stock import node
 
 from .cases import Case
+from .template import ObjectInfo
 
+# A decoder of sound looks ahead: what one film has a latent more of is heard in the last two latents of the other too.
+BLURRED = 3
 SAVED_BY = {"latent": "SaveLatent", "sound_latent": "SaveLatent", "frames": "SaveImage", "sound": "SaveAudio"}
 SAVED_AS = {"SaveLatent": ("samples", "latents"), "SaveImage": ("images", "images"), "SaveAudio": ("audio", "audio")}
 
@@ -38,9 +41,13 @@ class Difference:
     sound_latents: tuple[int, int] | None = None
 
 
-def measure(server: Server, case: Case) -> Difference:
-    """Render both films of a case and compare them."""
-    compared = case.graph(server.object_info())
+def measure(server: Server, case: Case, known: ObjectInfo) -> Difference:
+    """Render both films of a case and compare them.
+
+    Args:
+        known: the nodes of the server, as /object_info tells them.
+    """
+    compared = case.graph(known)
     graph = dict(compared.graph)
     for name, pair in compared.pairs.items():
         kind = SAVED_BY[name]
@@ -64,7 +71,8 @@ def measure(server: Server, case: Case) -> Difference:
     latents = min(ours.shape[2], theirs.shape[2])
     heard, there = both("sound")
     samples = min(heard.shape[1], there.shape[1])
-    d=np.abs(heard[:, :samples] - there[:, :samples]).max(0); print("differs from", [(t, int(np.argmax(d>t)) if (d>t).any() else None, samples) for t in (1,2,10,100)])
+    if ours.shape != theirs.shape:
+        samples -= BLURRED * samples // latents
     return Difference(
         *picture,
         relative(ours[:, :, :latents], theirs[:, :, :latents]),
