@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import io as streams
+import json
+import logging
 from collections.abc import Awaitable, Callable
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 from aiohttp import web
 from server import PromptServer
@@ -16,9 +19,37 @@ from ..pipelines.takes.disk import Damaged
 from ..pipelines.takes.take import KEY, Take
 from .planning import plan_of
 
+log = logging.getLogger(__name__)
+
 MAX_BODY = 2**20
-MAX_TAKES = 10_000
+MAX_DIGITS = 9
 Answer = Callable[[web.Request], Awaitable[web.Response]]
+T = TypeVar("T")
+
+# Threads of the pack's own: ComfyUI serves its page and its files on asyncio's, which long work would use up.
+_threads = ThreadPoolExecutor(4, thread_name_prefix="longtake-routes")
+
+
+class NotThere(Exception):
+    """What a request names does not exist."""
+
+
+class Conflict(Exception):
+    """What a request asks for cannot be done while something else is being done."""
+
+
+class WrongType(Exception):
+    """The body of a request is not declared as JSON."""
+
+
+# By class, the first that fits; everything else is a fault of the pack, 500.
+STATUSES: tuple[tuple[type[Exception], int], ...] = (
+    (Refusal, 400),
+    (NotThere, 404),
+    (Conflict, 409),
+    (Damaged, 410),
+    (WrongType, 415),
+)
 
 
 def add_routes() -> None:
@@ -27,23 +58,60 @@ def add_routes() -> None:
     if server is None:
         return
     for method, path, answer in ROUTES:
-        server.routes.route(method, path)(_said(answer))
+        server.routes.route(method, path)(_guarded(answer))
 
 
-def _said(answer: Answer) -> Answer:
-    """Turn refusals into 400, what is not there into 404, and damage into 410."""
+def _guarded(answer: Answer) -> Answer:
+    """Let a route answer JSON only to those who ask for it as such, and every error with its status and a sentence.
+
+    A page of another origin can send a POST without being asked first, but not one of type application/json.
+    """
 
     async def route(request: web.Request) -> web.Response:
         try:
+            if request.method == "POST" and request.content_type != "application/json":
+                raise WrongType(f"Content-Type is {request.content_type}; application/json is needed.")
             return await answer(request)
-        except LookupError as error:
-            return web.json_response({"error": str(error.args[0])}, status=404)
-        except Damaged as error:
-            return web.json_response({"error": f"damaged: {error}"}, status=410)
-        except Refusal as refusal:
-            return web.json_response({"error": str(refusal), "field": refusal.field}, status=400)
+        except web.HTTPException:
+            raise
+        except Exception as error:
+            status = next((status for kind, status in STATUSES if isinstance(error, kind)), 500)
+            if status == 500:
+                log.exception("Longtake: %s %s failed", request.method, request.path)
+                error = RuntimeError("this is a fault of Longtake; ComfyUI's log has the details.")
+            said = {"error": str(error)}
+            return web.json_response(said | {"field": getattr(error, "field", None)}, status=status)
 
     return route
+
+
+class Alone:
+    """Work that is done once at a time, on a thread of its own.
+
+    Args:
+        what: is done, for the refusal of a second one.
+    """
+
+    def __init__(self, what: str):
+        self._what = what
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="longtake-keeping")
+        self._busy = False
+
+    async def do(self, work: Callable[[], T]) -> T:
+        """Do it on the thread; raises `Conflict` while it is being done. Called on the server's loop alone."""
+        if self._busy:
+            raise Conflict(f"the store is being {self._what} already; ask again when that has ended.")
+        self._busy = True
+        done = asyncio.get_running_loop().run_in_executor(self._thread, work)
+        done.add_done_callback(self._ended)
+        return await asyncio.shield(done)  # a client that goes away does not end the work
+
+    def _ended(self, done: asyncio.Future[Any]) -> None:
+        self._busy = False
+        done.cancelled() or done.exception()
+
+
+_verifying, _pruning = Alone("verified"), Alone("pruned")
 
 
 async def get_chains(_: web.Request) -> web.Response:
@@ -52,16 +120,17 @@ async def get_chains(_: web.Request) -> web.Response:
 
 
 async def get_chain(request: web.Request) -> web.Response:
-    return web.json_response(_chain(request).as_json())
+    return web.json_response(await _apart(lambda: _chain(request).as_json()))
 
 
 async def name_chain(request: web.Request) -> web.Response:
     body = await _body(request, {"name": str})
-    return web.json_response(chains.rename(store.here(), _chain(request), body.get("name", "")).as_json())
+    named = await _apart(lambda: chains.rename(store.here(), _chain(request), body.get("name", "")).as_json())
+    return web.json_response(named)
 
 
 async def delete_chain(request: web.Request) -> web.Response:
-    chains.forget(store.here(), _chain(request))
+    await _apart(lambda: chains.forget(store.here(), _chain(request)))
     return web.json_response({})
 
 
@@ -81,18 +150,21 @@ async def get_takes(request: web.Request) -> web.Response:
 
 
 async def get_take(request: web.Request) -> web.Response:
-    take = _take(request)
-    return web.json_response(housekeeping.summary(take, take.record()))
+    return web.json_response(await _apart(lambda: _summary(_take(request))))
 
 
 async def note_take(request: web.Request) -> web.Response:
     body = await _body(request, {"name": str, "keep": bool})
-    take = _take(request)
-    take.record()
     if body.get("name") and not chains.NAME.fullmatch(body["name"]):
         raise Refusal("a name has 1 to 120 characters and no line breaks.", field="name")
-    take.note(**body)
-    return web.json_response(housekeeping.summary(take, take.record()))
+
+    def note() -> dict[str, Any]:
+        take = _take(request)
+        take.record()
+        take.note(**body)
+        return _summary(take)
+
+    return web.json_response(await _apart(note))
 
 
 async def delete_take(request: web.Request) -> web.Response:
@@ -106,7 +178,7 @@ async def get_thumbnail(request: web.Request) -> web.Response:
     def picture() -> bytes:
         tensors = _take(request).tensors()
         if "thumbnail" not in tensors:
-            raise LookupError("this take has no thumbnail")
+            raise NotThere("this take has no thumbnail")
         file = streams.BytesIO()
         Image.fromarray(tensors["thumbnail"].numpy()).save(file, "PNG")
         return file.getvalue()
@@ -122,26 +194,27 @@ async def plan(request: web.Request) -> web.Response:
 
 
 async def verify(_: web.Request) -> web.Response:
-    return web.json_response({"problems": await _apart(lambda: list(housekeeping.verify(store.here())))})
+    problems = await _verifying.do(lambda: list(housekeeping.verify(store.here())))
+    return web.json_response({"problems": problems})
 
 
 async def prune(request: web.Request) -> web.Response:
     body = await _body(request, {"bytes": int})
     if body.get("bytes", -1) < 0:
         raise Refusal("a number of bytes, 0 or more, is needed: what the takes may take together.", field="bytes")
-    done = await _apart(lambda: housekeeping.prune(store.here(), body["bytes"]))
+    done = await _pruning.do(lambda: housekeeping.prune(store.here(), body["bytes"]))
     return web.json_response({"removed": done.removed, "freed": done.freed, "bytes": done.size})
 
 
 async def get_limit(_: web.Request) -> web.Response:
-    return web.json_response({"bytes": housekeeping.limit(store.here())})
+    return web.json_response({"bytes": await _apart(lambda: housekeeping.limit(store.here()))})
 
 
 async def set_limit(request: web.Request) -> web.Response:
     body = await _body(request, {"bytes": (int, type(None))})
     if "bytes" not in body or (body["bytes"] is not None and body["bytes"] < 0):
         raise Refusal("a number of bytes, 0 or more, or null for no limit, is needed.", field="bytes")
-    housekeeping.set_limit(store.here(), body["bytes"])
+    await _apart(lambda: housekeeping.set_limit(store.here(), body["bytes"]))
     return web.json_response(body)
 
 
@@ -167,7 +240,7 @@ def _chain(request: web.Request) -> chains.StoredChain:
     wanted = request.match_info["id"]
     found = chains.find(store.here(), wanted) if chains.ID.fullmatch(wanted) else None
     if found is None:
-        raise LookupError("there is no such chain; an id is 16 hex digits")
+        raise NotThere("there is no such chain; an id is 16 hex digits")
     return found
 
 
@@ -175,24 +248,33 @@ def _take(request: web.Request) -> Take:
     wanted = request.match_info["key"]
     found = store.here().take(wanted) if KEY.fullmatch(wanted) else None
     if found is None:
-        raise LookupError("there is no such take; a key is 64 hex digits")
+        raise NotThere("there is no such take; a key is 64 hex digits")
     return found
+
+
+def _summary(take: Take) -> dict[str, Any]:
+    return housekeeping.summary(take, take.record())
 
 
 def _number(request: web.Request, name: str, default: int) -> int:
     text = request.query.get(name, str(default))
-    if not text.isascii() or not text.isdigit() or int(text[:9]) > MAX_TAKES * 100:
-        raise Refusal(f"{text[:20]!r} is given; a whole number, 0 or more, is needed.", field=name)
+    if not text.isascii() or not text.isdigit() or len(text) > MAX_DIGITS:
+        raise Refusal(
+            f"{text[:20]!r} is given; a whole number of at most {MAX_DIGITS} digits, 0 or more, is needed.", field=name
+        )
     return int(text)
 
 
 async def _body(request: web.Request, fields: dict[str, Any]) -> dict[str, Any]:
     """The JSON object of a request, its fields known and of their types."""
-    if (request.content_length or 0) > MAX_BODY:
-        raise Refusal(f"more than {MAX_BODY} bytes.")
+    raw = bytearray()
+    async for chunk in request.content.iter_chunked(2**16):
+        raw += chunk
+        if len(raw) > MAX_BODY:
+            raise Refusal(f"a body of at most {MAX_BODY} bytes is read.")
     try:
-        body = await request.json()
-    except ValueError:
+        body = json.loads(raw)
+    except (ValueError, RecursionError):
         body = None
     if not isinstance(body, dict):
         raise Refusal("a JSON object is needed.")
@@ -204,6 +286,6 @@ async def _body(request: web.Request, fields: dict[str, Any]) -> dict[str, Any]:
     return body
 
 
-async def _apart(work: Callable[[], Any]) -> Any:
-    """Do what reads many files beside the server's own loop."""
-    return await asyncio.get_running_loop().run_in_executor(None, work)
+async def _apart(work: Callable[[], T]) -> T:
+    """Do what touches files beside the server's own loop."""
+    return await asyncio.get_running_loop().run_in_executor(_threads, work)

@@ -7,6 +7,7 @@ import errno
 import hashlib
 import json
 import os
+import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -17,6 +18,10 @@ from ..errors import Refusal
 FULL = (errno.ENOSPC, errno.EDQUOT) if hasattr(errno, "EDQUOT") else (errno.ENOSPC,)
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 SEAL = "check"
+
+# Held by who reads something of a store, changes it and writes it back: ComfyUI renders in one thread and answers HTTP
+# in others.
+CHANGING = threading.RLock()
 
 
 class Damaged(Exception):
