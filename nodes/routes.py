@@ -6,6 +6,7 @@ import asyncio
 import io as streams
 import json
 import logging
+import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -15,7 +16,7 @@ from server import PromptServer
 
 from ..pipelines.errors import Refusal
 from ..pipelines.takes import chains, housekeeping, store
-from ..pipelines.takes.disk import Damaged
+from ..pipelines.takes.disk import Damaged, Unreadable
 from ..pipelines.takes.take import KEY, Take
 from .planning import plan_of
 
@@ -28,6 +29,7 @@ T = TypeVar("T")
 
 # Threads of the pack's own: ComfyUI serves its page and its files on asyncio's, which long work would use up.
 _threads = ThreadPoolExecutor(4, thread_name_prefix="longtake-routes")
+_changing = threading.Lock()  # held while something is read, changed and written back
 
 
 class NotThere(Exception):
@@ -44,6 +46,7 @@ class WrongType(Exception):
 
 # By class, the first that fits; everything else is a fault of the pack, 500.
 STATUSES: tuple[tuple[type[Exception], int], ...] = (
+    (Unreadable, 503),
     (Refusal, 400),
     (NotThere, 404),
     (Conflict, 409),
@@ -125,12 +128,20 @@ async def get_chain(request: web.Request) -> web.Response:
 
 async def name_chain(request: web.Request) -> web.Response:
     body = await _body(request, {"name": str})
-    named = await _apart(lambda: chains.rename(store.here(), _chain(request), body.get("name", "")).as_json())
-    return web.json_response(named)
+
+    def rename() -> dict[str, Any]:
+        with _changing:
+            return chains.rename(store.here(), _chain(request), body.get("name", "")).as_json()
+
+    return web.json_response(await _apart(rename))
 
 
 async def delete_chain(request: web.Request) -> web.Response:
-    await _apart(lambda: chains.forget(store.here(), _chain(request)))
+    def forget() -> None:
+        with _changing:
+            chains.forget(store.here(), _chain(request))
+
+    await _apart(forget)
     return web.json_response({})
 
 
@@ -159,16 +170,21 @@ async def note_take(request: web.Request) -> web.Response:
         raise Refusal("a name has 1 to 120 characters and no line breaks.", field="name")
 
     def note() -> dict[str, Any]:
-        take = _take(request)
-        take.record()
-        take.note(**body)
-        return _summary(take)
+        with _changing:
+            take = _take(request)
+            take.record()
+            take.note(**body)
+            return _summary(take)
 
     return web.json_response(await _apart(note))
 
 
 async def delete_take(request: web.Request) -> web.Response:
-    await _apart(lambda: housekeeping.delete(store.here(), _take(request)))
+    def delete() -> None:
+        with _changing:
+            housekeeping.delete(store.here(), _take(request))
+
+    await _apart(delete)
     return web.json_response({})
 
 

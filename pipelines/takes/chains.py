@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..chain import Chain, Clip, Join, Link, Transition, starts
 from ..errors import Refusal
-from .disk import CHANGING, READ_ONLY, Damaged, sealed, unsealed, write_whole
+from .disk import READ_ONLY, Damaged, sealed, unsealed, write_whole
 from .store import Store
 from .take import Take
 
@@ -133,13 +133,12 @@ def id_of(chain: Chain) -> str:
 def remember(store: Store, chain: Chain) -> None:
     """Keep a rendered chain, in place of the same chain without its last stages."""
     now = stored(chain)
-    with CHANGING:
-        if find(store, now.id) is None:
-            _write(store, now)
-        for count in range(1, len(now.entries)):
-            found = find(store, replace(now, entries=now.entries[:count]).id)
-            if found is not None and not found.name:
-                forget(store, found)
+    if find(store, now.id) is None:
+        _write(store, now)
+    for count in range(1, len(now.entries)):
+        found = find(store, replace(now, entries=now.entries[:count]).id)
+        if found is not None and not found.name:
+            forget(store, found)
 
 
 def rename(store: Store, chain: StoredChain, name: str) -> StoredChain:
@@ -150,12 +149,11 @@ def rename(store: Store, chain: StoredChain, name: str) -> StoredChain:
     """
     if name and not NAME.fullmatch(name):
         raise Refusal("a name has 1 to 120 characters and no line breaks.", field="name")
-    with CHANGING:
-        other = next((one for one in list_chains(store) if name and one.name == name and one.id != chain.id), None)
-        if other is not None:
-            raise Refusal(f"chain {other.id} has this name already.", field="name")
-        named = replace(chain, name=name)
-        _write(store, named)
+    other = next((one for one in list_chains(store) if name and one.name == name and one.id != chain.id), None)
+    if other is not None:
+        raise Refusal(f"chain {other.id} has this name already.", field="name")
+    named = replace(chain, name=name)
+    _write(store, named)
     return named
 
 

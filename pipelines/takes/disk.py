@@ -7,7 +7,6 @@ import errno
 import hashlib
 import json
 import os
-import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -19,13 +18,13 @@ FULL = (errno.ENOSPC, errno.EDQUOT) if hasattr(errno, "EDQUOT") else (errno.ENOS
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 SEAL = "check"
 
-# Held by who reads something of a store, changes it and writes it back: ComfyUI renders in one thread and answers HTTP
-# in others.
-CHANGING = threading.RLock()
-
 
 class Damaged(Exception):
     """What lies on disk is not what was written there; the message says what is wrong with it."""
+
+
+class Unreadable(Refusal):
+    """What lies on disk may be good and cannot be read now: a share that is away, a right that is missing."""
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:

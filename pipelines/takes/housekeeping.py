@@ -12,7 +12,7 @@ from typing import Any
 
 from ..errors import Refusal
 from . import chains
-from .disk import CHANGING, Damaged, forget_oldest, write_whole
+from .disk import Damaged, forget_oldest, write_whole
 from .store import Store
 from .take import Take
 
@@ -57,11 +57,6 @@ def prune(store: Store, limit: int) -> Pruned:
 
     Never removed: what a named chain needs, what is marked to be kept, and what was used since ComfyUI started.
     """
-    with CHANGING:
-        return _prune(store, limit)
-
-
-def _prune(store: Store, limit: int) -> Pruned:
     _sweep(store)
     needed = {entry.key for chain in chains.list_chains(store) if chain.name for entry in chain.entries}
     sizes = {take: take.size() for take in store.takes()}
@@ -84,15 +79,12 @@ def delete(store: Store, take: Take) -> None:
     Raises:
         Refusal: it is marked to be kept, or a named chain needs it.
     """
-    with CHANGING:
-        if take.notes()["keep"]:
-            raise Refusal("the take is marked to be kept; take the mark off first.", field="take")
-        for chain in chains.list_chains(store):
-            if chain.name and any(entry.key == take.key for entry in chain.entries):
-                raise Refusal(
-                    f"the chain {chain.name!r} needs this take; unname or delete the chain first.", field="take"
-                )
-        store.delete(take)
+    if take.notes()["keep"]:
+        raise Refusal("the take is marked to be kept; take the mark off first.", field="take")
+    for chain in chains.list_chains(store):
+        if chain.name and any(entry.key == take.key for entry in chain.entries):
+            raise Refusal(f"the chain {chain.name!r} needs this take; unname or delete the chain first.", field="take")
+    store.delete(take)
 
 
 def limit(store: Store) -> int | None:

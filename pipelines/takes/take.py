@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import Refusal
 from . import decoded
-from .disk import CHANGING, Damaged, sealed, unsealed, write_whole
+from .disk import Damaged, sealed, unsealed, write_whole
 
 if TYPE_CHECKING:
     import torch
@@ -123,9 +123,8 @@ class Take:
 
     def note(self, **changes: Any) -> None:
         """Change its name or keep mark."""
-        with CHANGING:
-            notes = {**self.notes(), **changes, "format": NOTES_FORMAT}
-            write_whole(self.path / NOTES, lambda partial: partial.write_bytes(sealed(notes)))
+        notes = {**self.notes(), **changes, "format": NOTES_FORMAT}
+        write_whole(self.path / NOTES, lambda partial: partial.write_bytes(sealed(notes)))
 
     def size(self) -> int:
         """Bytes on disk."""

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from longtake.pipelines.takes.store import Store
 from PIL import Image
 
 from tests.host import graphs
@@ -268,6 +270,22 @@ def test_the_store_is_verified_once_at_a_time_and_others_are_answered_meanwhile(
             assert "verified already" in answers[0][1]["error"]
         assert sorted(one.result()[0] for one in asked) == [200] + [409] * 11
     assert ask(server, "POST", "/longtake/verify", {})[0] == 200
+
+
+def test_a_name_and_a_keep_mark_given_at_once_are_both_kept(own_folder_server: Server) -> None:
+    key = "d" * 64
+    Store(own_folder_server.output / "longtake").write(key, {"latent": torch.zeros(4)}, {})
+    path = f"/longtake/takes/{key}"
+    with ThreadPoolExecutor(2) as pool:
+        for round in range(20):
+            ask(own_folder_server, "POST", path, {"name": "", "keep": False})
+            notes = [{"name": f"name {round}"}, {"keep": True}]
+            statuses = [
+                status for status, _ in pool.map(lambda note: ask(own_folder_server, "POST", path, note), notes)
+            ]
+            assert statuses == [200, 200]
+            _, take = ask(own_folder_server, "GET", path)
+            assert (take["name"], take["keep"]) == (f"name {round}", True)
 
 
 @pytest.fixture(scope="module")

@@ -30,14 +30,14 @@ def answer(raised: Exception) -> tuple[int, dict[str, Any]]:
 
 
 def test_each_kind_of_error_has_its_status(comfyui: Path) -> None:
-    from longtake.nodes.routes import Conflict, NotThere
+    from longtake.nodes.routes import Conflict, NotThere, WrongType
     from longtake.pipelines.errors import Refusal
-    from longtake.pipelines.takes.disk import Damaged
+    from longtake.pipelines.takes.disk import Damaged, Unreadable
 
     assert answer(Refusal("no.", field="name")) == (400, {"error": "name: no.", "field": "name"})
-    kinds = [NotThere, Conflict, Damaged]
+    kinds = [NotThere, Conflict, Damaged, WrongType, Unreadable]
     assert [answer(kind("said")) for kind in kinds] == [
-        (status, {"error": "said", "field": None}) for status in (404, 409, 410)
+        (status, {"error": "said", "field": None}) for status in (404, 409, 410, 415, 503)
     ]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from fractions import Fraction
 from pathlib import Path
@@ -128,17 +127,3 @@ def test_a_chain_of_another_format_is_left_alone(store: Store) -> None:
     path.write_bytes(sealed({**chain.as_json(), "format": "longtake.chain.v9"}))
     assert chains.find(store, chain.id) is None
     assert "longtake.chain.v9" in next(iter(housekeeping.verify(store)))["problem"]
-
-
-def test_a_name_and_a_keep_mark_given_at_once_are_both_kept(store: Store) -> None:
-    take = store.take(f"{0:064x}")
-    for round in range(20):
-        name = f"name {round}"
-        take.note(name="", keep=False)
-        notes = [{"name": name}, {"keep": True}]
-        writers = [threading.Thread(target=take.note, kwargs=note) for note in notes]
-        for writer in writers:
-            writer.start()
-        for writer in writers:
-            writer.join()
-        assert take.notes() | {"format": ""} == {"name": name, "keep": True, "format": ""}
