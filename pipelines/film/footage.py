@@ -242,8 +242,11 @@ def _open(source: Source) -> Iterator[InputContainer]:
 
     # picture and sound are read side by side, and a BytesIO has one position
     file = _Reader(source.getbuffer()) if isinstance(source, io.BytesIO) else os.fspath(source)
-    with av.open(file) as container:
-        yield container
+    try:
+        with av.open(file) as container:
+            yield container
+    except av.error.FFmpegError as error:
+        raise Refusal(f"{_name(source)} cannot be read as a video ({error.strerror})", field="video") from error
 
 
 class _Reader(io.RawIOBase):
