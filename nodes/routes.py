@@ -8,7 +8,7 @@ import json
 import logging
 import threading
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from aiohttp import web
@@ -89,41 +89,46 @@ def _guarded(answer: Answer) -> Answer:
 
 
 class Alone:
-    """Work that is done once at a time, on a thread of its own.
+    """Work that is done once at a time, on a thread of its own that does not keep ComfyUI from ending.
 
     Args:
-        what: is done, for the refusal of a second one.
+        what: is done to the store, for the refusal of a second one.
     """
 
     def __init__(self, what: str):
         self._what = what
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="longtake-keeping")
-        self._busy = False
+        self._doing = threading.Lock()
 
     async def do(self, work: Callable[[], T]) -> T:
-        """Do it on the thread; raises `Conflict` while it is being done. Called on the server's loop alone."""
-        if self._busy:
+        """Do it; a client that goes away does not end it. Raises `Conflict` while it is being done."""
+        if not self._doing.acquire(blocking=False):
             raise Conflict(f"the store is being {self._what} already; ask again when that has ended.")
-        self._busy = True
-        done = asyncio.get_running_loop().run_in_executor(self._thread, work)
-        done.add_done_callback(self._ended)
-        return await asyncio.shield(done)  # a client that goes away does not end the work
+        done: Future[T] = Future()
+        done.set_running_or_notify_cancel()  # from here on nothing cancels it
 
-    def _ended(self, done: asyncio.Future[Any]) -> None:
-        self._busy = False
-        done.cancelled() or done.exception()
+        def run() -> None:
+            try:
+                outcome = work()
+            except Exception as error:
+                self._doing.release()
+                done.set_exception(error)
+            else:
+                self._doing.release()
+                done.set_result(outcome)
+
+        threading.Thread(target=run, name=f"longtake-{self._what}", daemon=True).start()
+        return await asyncio.wrap_future(done)
 
 
 _verifying, _pruning = Alone("verified"), Alone("pruned")
 
 
 async def get_chains(_: web.Request) -> web.Response:
-    found = await _apart(lambda: [chain.as_json() for chain in chains.list_chains(store.here())])
-    return web.json_response({"chains": found})
+    return await _json(lambda: {"chains": [chain.as_json() for chain in chains.list_chains(store.here())]})
 
 
 async def get_chain(request: web.Request) -> web.Response:
-    return web.json_response(await _apart(lambda: _chain(request).as_json()))
+    return await _json(lambda: _chain(request).as_json())
 
 
 async def name_chain(request: web.Request) -> web.Response:
@@ -133,35 +138,34 @@ async def name_chain(request: web.Request) -> web.Response:
         with _changing:
             return chains.rename(store.here(), _chain(request), body.get("name", "")).as_json()
 
-    return web.json_response(await _apart(rename))
+    return await _json(rename)
 
 
 async def delete_chain(request: web.Request) -> web.Response:
-    def forget() -> None:
+    def forget() -> dict[str, Any]:
         with _changing:
             chains.forget(store.here(), _chain(request))
+        return {}
 
-    await _apart(forget)
-    return web.json_response({})
+    return await _json(forget)
 
 
 async def get_takes(request: web.Request) -> web.Response:
     first, count = _number(request, "offset", 0), _number(request, "limit", 100)
     place = request.query.get("place")
 
-    def read() -> list[dict[str, Any]]:
+    def read() -> dict[str, Any]:
         shelf = store.here()
         records = [(t, r) for t, r in shelf.records() if place is None or r["facts"].get("place") == place]
         records.sort(key=lambda pair: pair[1]["created"], reverse=True)
-        page = records[first : first + count]
-        return [{"total": len(records)}, *(housekeeping.summary(take, record) for take, record in page)]
+        takes = [housekeeping.summary(take, record) for take, record in records[first : first + count]]
+        return {"total": len(records), "offset": first, "takes": takes}
 
-    head, *takes = await _apart(read)
-    return web.json_response({**head, "offset": first, "takes": takes})
+    return await _json(read)
 
 
 async def get_take(request: web.Request) -> web.Response:
-    return web.json_response(await _apart(lambda: _summary(_take(request))))
+    return await _json(lambda: _summary(_take(request)))
 
 
 async def note_take(request: web.Request) -> web.Response:
@@ -176,23 +180,24 @@ async def note_take(request: web.Request) -> web.Response:
             take.note(**body)
             return _summary(take)
 
-    return web.json_response(await _apart(note))
+    return await _json(note)
 
 
 async def delete_take(request: web.Request) -> web.Response:
-    def delete() -> None:
+    def delete() -> dict[str, Any]:
         with _changing:
             housekeeping.delete(store.here(), _take(request))
+        return {}
 
-    await _apart(delete)
-    return web.json_response({})
+    return await _json(delete)
 
 
 async def get_thumbnail(request: web.Request) -> web.Response:
     from PIL import Image
+    from safetensors.torch import load
 
     def picture() -> bytes:
-        tensors = _take(request).tensors()
+        tensors = load(_take(request).checked())
         if "thumbnail" not in tensors:
             raise NotThere("this take has no thumbnail")
         file = streams.BytesIO()
@@ -206,7 +211,7 @@ async def plan(request: web.Request) -> web.Response:
     body = await _body(request, {"prompt": dict})
     if "prompt" not in body:
         raise Refusal("an API prompt with a Render Storyboard node is needed, as for /prompt.", field="prompt")
-    return web.json_response(await _apart(lambda: plan_of(body["prompt"])))
+    return await _json(lambda: plan_of(body["prompt"]))
 
 
 async def verify(_: web.Request) -> web.Response:
@@ -223,15 +228,19 @@ async def prune(request: web.Request) -> web.Response:
 
 
 async def get_limit(_: web.Request) -> web.Response:
-    return web.json_response({"bytes": await _apart(lambda: housekeeping.limit(store.here()))})
+    return await _json(lambda: {"bytes": housekeeping.limit(store.here())})
 
 
 async def set_limit(request: web.Request) -> web.Response:
     body = await _body(request, {"bytes": (int, type(None))})
     if "bytes" not in body or (body["bytes"] is not None and body["bytes"] < 0):
         raise Refusal("a number of bytes, 0 or more, or null for no limit, is needed.", field="bytes")
-    await _apart(lambda: housekeeping.set_limit(store.here(), body["bytes"]))
-    return web.json_response(body)
+
+    def keep() -> dict[str, Any]:
+        housekeeping.set_limit(store.here(), body["bytes"])
+        return body
+
+    return await _json(keep)
 
 
 ROUTES: tuple[tuple[str, str, Answer], ...] = (
@@ -300,6 +309,12 @@ async def _body(request: web.Request, fields: dict[str, Any]) -> dict[str, Any]:
         if not isinstance(value, fields[name]) or (isinstance(value, bool) and fields[name] is not bool):
             raise Refusal("its type is not the one needed.", field=name)
     return body
+
+
+async def _json(work: Callable[[], Any]) -> web.Response:
+    """What `work` gives, as JSON; both are made beside the server's own loop."""
+    text = await _apart(lambda: json.dumps(work()))
+    return web.Response(text=text, content_type="application/json")
 
 
 async def _apart(work: Callable[[], T]) -> T:

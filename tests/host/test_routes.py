@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import time
 import urllib.error
 import urllib.request
@@ -286,6 +287,21 @@ def test_a_name_and_a_keep_mark_given_at_once_are_both_kept(own_folder_server: S
             assert statuses == [200, 200]
             _, take = ask(own_folder_server, "GET", path)
             assert (take["name"], take["keep"]) == (f"name {round}", True)
+
+
+def test_damage_is_gone_and_what_is_not_there_is_not_found(own_folder_server: Server) -> None:
+    root = own_folder_server.output / "longtake"
+    for key, file in (("a" * 64, "tensors.safetensors"), ("b" * 64, "take.json")):
+        path = f"/longtake/takes/{key}"
+        assert ask(own_folder_server, "GET", path)[0] == 404
+        take = Store(root).write(key, {"latent": torch.zeros(4)}, {})
+        status, answer = ask(own_folder_server, "GET", path + "/thumbnail")
+        assert (status, answer["error"]) == (404, "this take has no thumbnail")
+        (take.path / file).write_bytes(b"{}")
+        status, answer = ask(own_folder_server, "GET", path + "/thumbnail")
+        assert status == 410
+        assert answer["error"]
+        shutil.rmtree(take.path)
 
 
 @pytest.fixture(scope="module")
