@@ -72,7 +72,7 @@ def check(name: str, kind: str, value: Any) -> None:
     if not fits(value):
         shape = f" of shape {list(value.shape)}" if isinstance(value, torch.Tensor) else ""
         given = "nothing" if value is None else f"a {type(value).__name__}{shape}"
-        raise Refusal(f"{given} came over the link; {needed} is needed.", field=name)
+        raise Refusal(f"{given} came over the link; what is needed: {needed}.", field=name)
 
 
 @cache
