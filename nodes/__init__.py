@@ -3,6 +3,7 @@
 from comfy_api.latest import ComfyExtension, io
 
 from . import (
+    border,
     bridge,
     chain,
     chains,
@@ -46,4 +47,4 @@ class Longtake(ComfyExtension):
             encode,
             seams,
         )
-        return [node for module in modules for node in module.NODES]
+        return [border.guarded(node) for module in modules for node in module.NODES]

@@ -41,7 +41,8 @@ def input_image(name: str) -> torch.Tensor:
         image = node_helpers.pillow(Image.open, path)
         image = node_helpers.pillow(ImageOps.exif_transpose, image)
         pixels = np.array(image.convert("RGB")).astype(np.float32) / 255.0
-    except OSError as error:
+    # Pillow names a file that is torn or no image in many ways.
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         raise Refusal(f"{name!r} cannot be read as an image ({error}).") from error
     return torch.from_numpy(pixels)[None,]
 

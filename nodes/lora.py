@@ -27,7 +27,8 @@ def lora_names() -> list[str]:
 
 
 def lora_path(name: str) -> str:
-    """Where a LoRA file is; only files that ComfyUI lists are found."""
+    """Where a LoRA file is, named with either slash; only files that ComfyUI lists are found."""
+    name = name.replace("\\", os.sep).replace("/", os.sep)
     path = folder_paths.get_full_path(FOLDER, name) if name in lora_names() else None
     if path is None:
         raise Refusal(f"there is no {name} in ComfyUI's loras folder.")

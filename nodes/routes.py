@@ -4,21 +4,55 @@ from __future__ import annotations
 
 import asyncio
 import io as streams
+import json
+import logging
+import threading
 from collections.abc import Awaitable, Callable
-from typing import Any
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
 
 from aiohttp import web
 from server import PromptServer
 
 from ..pipelines.errors import Refusal
 from ..pipelines.takes import chains, housekeeping, store
-from ..pipelines.takes.disk import Damaged
+from ..pipelines.takes.disk import Damaged, Unreadable
 from ..pipelines.takes.take import KEY, Take
 from .planning import plan_of
 
+log = logging.getLogger(__name__)
+
 MAX_BODY = 2**20
-MAX_TAKES = 10_000
+MAX_DIGITS = 9
 Answer = Callable[[web.Request], Awaitable[web.Response]]
+T = TypeVar("T")
+
+# Threads of the pack's own: ComfyUI serves its page and its files on asyncio's, which long work would use up.
+_threads = ThreadPoolExecutor(4, thread_name_prefix="longtake-routes")
+_changing = threading.Lock()  # held while something is read, changed and written back
+
+
+class NotThere(Exception):
+    """What a request names does not exist."""
+
+
+class Conflict(Exception):
+    """What a request asks for cannot be done while something else is being done."""
+
+
+class WrongType(Exception):
+    """The body of a request is not declared as JSON."""
+
+
+# By class, the first that fits; everything else is a fault of the pack, 500.
+STATUSES: tuple[tuple[type[Exception], int], ...] = (
+    (Unreadable, 503),
+    (Refusal, 400),
+    (NotThere, 404),
+    (Conflict, 409),
+    (Damaged, 410),
+    (WrongType, 415),
+)
 
 
 def add_routes() -> None:
@@ -27,86 +61,145 @@ def add_routes() -> None:
     if server is None:
         return
     for method, path, answer in ROUTES:
-        server.routes.route(method, path)(_said(answer))
+        server.routes.route(method, path)(_guarded(answer))
 
 
-def _said(answer: Answer) -> Answer:
-    """Turn refusals into 400, what is not there into 404, and damage into 410."""
+def _guarded(answer: Answer) -> Answer:
+    """Let a route answer JSON only to those who ask for it as such, and every error with its status and a sentence.
+
+    A page of another origin can send a POST without being asked first, but not one of type application/json.
+    """
 
     async def route(request: web.Request) -> web.Response:
         try:
+            if request.method == "POST" and request.content_type != "application/json":
+                raise WrongType(f"Content-Type is {request.content_type}; application/json is needed.")
             return await answer(request)
-        except LookupError as error:
-            return web.json_response({"error": str(error.args[0])}, status=404)
-        except Damaged as error:
-            return web.json_response({"error": f"damaged: {error}"}, status=410)
-        except Refusal as refusal:
-            return web.json_response({"error": str(refusal), "field": refusal.field}, status=400)
+        except web.HTTPException:
+            raise
+        except Exception as error:
+            status = next((status for kind, status in STATUSES if isinstance(error, kind)), 500)
+            if status == 500:
+                log.exception("Longtake: %s %s failed", request.method, request.path)
+                error = RuntimeError("this is a fault of Longtake; ComfyUI's log has the details.")
+            said = {"error": str(error)}
+            return web.json_response(said | {"field": getattr(error, "field", None)}, status=status)
 
     return route
 
 
+class Alone:
+    """Work that is done once at a time, on a thread of its own that does not keep ComfyUI from ending.
+
+    Args:
+        what: is done to the store, for the refusal of a second one.
+    """
+
+    def __init__(self, what: str):
+        self._what = what
+        self._doing = threading.Lock()
+
+    async def do(self, work: Callable[[], T]) -> T:
+        """Do it; a client that goes away does not end it. Raises `Conflict` while it is being done."""
+        if not self._doing.acquire(blocking=False):
+            raise Conflict(f"the store is being {self._what} already; ask again when that has ended.")
+        done: Future[T] = Future()
+        done.set_running_or_notify_cancel()  # from here on nothing cancels it
+
+        def run() -> None:
+            try:
+                outcome = work()
+            except Exception as error:
+                self._doing.release()
+                done.set_exception(error)
+            else:
+                self._doing.release()
+                done.set_result(outcome)
+
+        threading.Thread(target=run, name=f"longtake-{self._what}", daemon=True).start()
+        return await asyncio.wrap_future(done)
+
+
+_verifying, _pruning = Alone("verified"), Alone("pruned")
+
+
 async def get_chains(_: web.Request) -> web.Response:
-    found = await _apart(lambda: [chain.as_json() for chain in chains.list_chains(store.here())])
-    return web.json_response({"chains": found})
+    return await _json(lambda: {"chains": [chain.as_json() for chain in chains.list_chains(store.here())]})
 
 
 async def get_chain(request: web.Request) -> web.Response:
-    return web.json_response(_chain(request).as_json())
+    return await _json(lambda: _chain(request).as_json())
 
 
 async def name_chain(request: web.Request) -> web.Response:
     body = await _body(request, {"name": str})
-    return web.json_response(chains.rename(store.here(), _chain(request), body.get("name", "")).as_json())
+
+    def rename() -> dict[str, Any]:
+        with _changing:
+            return chains.rename(store.here(), _chain(request), body.get("name", "")).as_json()
+
+    return await _json(rename)
 
 
 async def delete_chain(request: web.Request) -> web.Response:
-    chains.forget(store.here(), _chain(request))
-    return web.json_response({})
+    def forget() -> dict[str, Any]:
+        with _changing:
+            chains.forget(store.here(), _chain(request))
+        return {}
+
+    return await _json(forget)
 
 
 async def get_takes(request: web.Request) -> web.Response:
     first, count = _number(request, "offset", 0), _number(request, "limit", 100)
     place = request.query.get("place")
 
-    def read() -> list[dict[str, Any]]:
+    def read() -> dict[str, Any]:
         shelf = store.here()
         records = [(t, r) for t, r in shelf.records() if place is None or r["facts"].get("place") == place]
         records.sort(key=lambda pair: pair[1]["created"], reverse=True)
-        page = records[first : first + count]
-        return [{"total": len(records)}, *(housekeeping.summary(take, record) for take, record in page)]
+        takes = [housekeeping.summary(take, record) for take, record in records[first : first + count]]
+        return {"total": len(records), "offset": first, "takes": takes}
 
-    head, *takes = await _apart(read)
-    return web.json_response({**head, "offset": first, "takes": takes})
+    return await _json(read)
 
 
 async def get_take(request: web.Request) -> web.Response:
-    take = _take(request)
-    return web.json_response(housekeeping.summary(take, take.record()))
+    return await _json(lambda: _summary(_take(request)))
 
 
 async def note_take(request: web.Request) -> web.Response:
     body = await _body(request, {"name": str, "keep": bool})
-    take = _take(request)
-    take.record()
     if body.get("name") and not chains.NAME.fullmatch(body["name"]):
         raise Refusal("a name has 1 to 120 characters and no line breaks.", field="name")
-    take.note(**body)
-    return web.json_response(housekeeping.summary(take, take.record()))
+
+    def note() -> dict[str, Any]:
+        with _changing:
+            take = _take(request)
+            take.record()
+            take.note(**body)
+            return _summary(take)
+
+    return await _json(note)
 
 
 async def delete_take(request: web.Request) -> web.Response:
-    await _apart(lambda: housekeeping.delete(store.here(), _take(request)))
-    return web.json_response({})
+    def delete() -> dict[str, Any]:
+        with _changing:
+            housekeeping.delete(store.here(), _take(request))
+        return {}
+
+    return await _json(delete)
 
 
 async def get_thumbnail(request: web.Request) -> web.Response:
     from PIL import Image
+    from safetensors.torch import load
 
     def picture() -> bytes:
-        tensors = _take(request).tensors()
+        tensors = load(_take(request).checked())
         if "thumbnail" not in tensors:
-            raise LookupError("this take has no thumbnail")
+            raise NotThere("this take has no thumbnail")
         file = streams.BytesIO()
         Image.fromarray(tensors["thumbnail"].numpy()).save(file, "PNG")
         return file.getvalue()
@@ -118,31 +211,36 @@ async def plan(request: web.Request) -> web.Response:
     body = await _body(request, {"prompt": dict})
     if "prompt" not in body:
         raise Refusal("an API prompt with a Render Storyboard node is needed, as for /prompt.", field="prompt")
-    return web.json_response(await _apart(lambda: plan_of(body["prompt"])))
+    return await _json(lambda: plan_of(body["prompt"]))
 
 
 async def verify(_: web.Request) -> web.Response:
-    return web.json_response({"problems": await _apart(lambda: list(housekeeping.verify(store.here())))})
+    problems = await _verifying.do(lambda: list(housekeeping.verify(store.here())))
+    return web.json_response({"problems": problems})
 
 
 async def prune(request: web.Request) -> web.Response:
     body = await _body(request, {"bytes": int})
     if body.get("bytes", -1) < 0:
         raise Refusal("a number of bytes, 0 or more, is needed: what the takes may take together.", field="bytes")
-    done = await _apart(lambda: housekeeping.prune(store.here(), body["bytes"]))
+    done = await _pruning.do(lambda: housekeeping.prune(store.here(), body["bytes"]))
     return web.json_response({"removed": done.removed, "freed": done.freed, "bytes": done.size})
 
 
 async def get_limit(_: web.Request) -> web.Response:
-    return web.json_response({"bytes": housekeeping.limit(store.here())})
+    return await _json(lambda: {"bytes": housekeeping.limit(store.here())})
 
 
 async def set_limit(request: web.Request) -> web.Response:
     body = await _body(request, {"bytes": (int, type(None))})
     if "bytes" not in body or (body["bytes"] is not None and body["bytes"] < 0):
         raise Refusal("a number of bytes, 0 or more, or null for no limit, is needed.", field="bytes")
-    housekeeping.set_limit(store.here(), body["bytes"])
-    return web.json_response(body)
+
+    def keep() -> dict[str, Any]:
+        housekeeping.set_limit(store.here(), body["bytes"])
+        return body
+
+    return await _json(keep)
 
 
 ROUTES: tuple[tuple[str, str, Answer], ...] = (
@@ -167,7 +265,7 @@ def _chain(request: web.Request) -> chains.StoredChain:
     wanted = request.match_info["id"]
     found = chains.find(store.here(), wanted) if chains.ID.fullmatch(wanted) else None
     if found is None:
-        raise LookupError("there is no such chain; an id is 16 hex digits")
+        raise NotThere("there is no such chain; an id is 16 hex digits")
     return found
 
 
@@ -175,24 +273,33 @@ def _take(request: web.Request) -> Take:
     wanted = request.match_info["key"]
     found = store.here().take(wanted) if KEY.fullmatch(wanted) else None
     if found is None:
-        raise LookupError("there is no such take; a key is 64 hex digits")
+        raise NotThere("there is no such take; a key is 64 hex digits")
     return found
+
+
+def _summary(take: Take) -> dict[str, Any]:
+    return housekeeping.summary(take, take.record())
 
 
 def _number(request: web.Request, name: str, default: int) -> int:
     text = request.query.get(name, str(default))
-    if not text.isascii() or not text.isdigit() or int(text[:9]) > MAX_TAKES * 100:
-        raise Refusal(f"{text[:20]!r} is given; a whole number, 0 or more, is needed.", field=name)
+    if not text.isascii() or not text.isdigit() or len(text) > MAX_DIGITS:
+        raise Refusal(
+            f"{text[:20]!r} is given; a whole number of at most {MAX_DIGITS} digits, 0 or more, is needed.", field=name
+        )
     return int(text)
 
 
 async def _body(request: web.Request, fields: dict[str, Any]) -> dict[str, Any]:
     """The JSON object of a request, its fields known and of their types."""
-    if (request.content_length or 0) > MAX_BODY:
-        raise Refusal(f"more than {MAX_BODY} bytes.")
+    raw = bytearray()
+    async for chunk in request.content.iter_chunked(2**16):
+        raw += chunk
+        if len(raw) > MAX_BODY:
+            raise Refusal(f"a body of at most {MAX_BODY} bytes is read.")
     try:
-        body = await request.json()
-    except ValueError:
+        body = json.loads(raw)
+    except (ValueError, RecursionError):
         body = None
     if not isinstance(body, dict):
         raise Refusal("a JSON object is needed.")
@@ -204,6 +311,12 @@ async def _body(request: web.Request, fields: dict[str, Any]) -> dict[str, Any]:
     return body
 
 
-async def _apart(work: Callable[[], Any]) -> Any:
-    """Do what reads many files beside the server's own loop."""
-    return await asyncio.get_running_loop().run_in_executor(None, work)
+async def _json(work: Callable[[], Any]) -> web.Response:
+    """What `work` gives, as JSON; both are made beside the server's own loop."""
+    text = await _apart(lambda: json.dumps(work()))
+    return web.Response(text=text, content_type="application/json")
+
+
+async def _apart(work: Callable[[], T]) -> T:
+    """Do what touches files beside the server's own loop."""
+    return await asyncio.get_running_loop().run_in_executor(_threads, work)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from typing import overload
 
 import numpy as np
@@ -17,6 +17,7 @@ from .film.frames import Excerpt, FrameSource
 from .film.retime import Fitted, at_rate
 from .film.sound import Sound, SoundExcerpt
 from .pictures import best_size, check_size
+from .takes.identity import Unidentified, digest
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Footage:
     Args:
         source: the frames, at the film's rate and size.
         sound: what is heard with them at its own sample rate, or None.
+
+    Both have an `identity` that tells them from others, as `takes.identity.canonical` reads it.
     """
 
     source: FrameSource
@@ -34,17 +37,18 @@ class Footage:
     def frames(self) -> FootageFrames:
         return FootageFrames(self.source)
 
+    @cached_property
     def key(self) -> str:
-        """A hash of every frame and sample: two videos that look and sound the same are the same. Reads all of it."""
-        digest = hashlib.sha256()
-        for frame in self.source.frames():
-            digest.update(np.ascontiguousarray(frame).data)
-        if self.sound is not None:
-            digest.update(f"{self.sound.sample_rate} Hz, {self.sound.channels} channels".encode())
-            for block in self.sound.blocks():
-                # Sample by sample: how the sound is cut into blocks is not what is heard.
-                digest.update(np.ascontiguousarray(block.T).data)
-        return digest.hexdigest()
+        """What the video is called: by the content of its file and how that is shown, or by every frame and sample
+        where no file stands behind it.
+
+        Raises:
+            Refusal: the file is gone, or cannot be read.
+        """
+        try:
+            return digest([self.source, self.sound])
+        except Unidentified as error:
+            raise Refusal(f"{error}.", field="video") from error
 
 
 class FootageFrames:

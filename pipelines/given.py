@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from .bundle.model import VideoModel
     from .stage import Stage
+    from .tail import Heard
 
 
 def check_given(stage: Stage, model: VideoModel, clip: Clip) -> None:
@@ -49,6 +50,16 @@ def given_sound(stage: Stage, model: VideoModel, clip: Clip, start: int) -> torc
     return encoded_sound(
         model, rate, Waveform(dict(stage.soundtrack)), Fraction(start) / model.fps, clip.frames / model.fps
     )
+
+
+def heard_soundtrack(stage: Stage, model: VideoModel, clip: Clip, start: int) -> Heard | None:
+    """All that a stage hears of its soundtrack; arguments as of `given_sound`."""
+    from .tail import heard_of
+
+    rate = model.family.sound_rate
+    if stage.soundtrack is None or rate is None:
+        return None
+    return heard_of(Waveform(dict(stage.soundtrack)), rate, Fraction(start) / model.fps, clip.frames / model.fps)
 
 
 def check_able(model: VideoModel, mode: Mode, field: str) -> None:

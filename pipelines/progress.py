@@ -27,3 +27,10 @@ class Progress(Protocol):
     def finished(self, number: int, key: str) -> None:
         """Stage `number` is rendered, and stored as take `key`."""
         ...
+
+
+def stop_if_cancelled() -> None:
+    """Raise ComfyUI's own exception where the person has cancelled what runs."""
+    from comfy.model_management import throw_exception_if_processing_interrupted
+
+    throw_exception_if_processing_interrupted()

@@ -40,6 +40,8 @@ def render_stages(ready: Sequence[Ready], progress: Progress, chain: Chain | Non
     Raises:
         StageFailed: naming the stage; those before it are stored, and their chain opens with Load Chain.
     """
+    if chain is not None and chain.links[-1].footage is not None:
+        progress.doing("reading the video")
     planned = look_up(ready, chain)
     missing = [one.ready for one in planned if one.take is None]
     prompts = iter(encode_prompts(missing, progress) if missing else ())

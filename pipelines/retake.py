@@ -86,6 +86,7 @@ def render_retake(retake: Retake, model: VideoModel, video: Chain, settings: Set
         video: from `plan_retake`.
     """
     shelf = store.here()
+    progress.doing("reading the video")
     called = retake_identity(retake, model, video, settings)
     take = None if called.unidentified else shelf.find(called.key)
     if take is not None:
@@ -103,7 +104,7 @@ def render_retake(retake: Retake, model: VideoModel, video: Chain, settings: Set
 def retake_identity(retake: Retake, model: VideoModel, video: Chain, settings: Settings) -> Identity:
     """What the take of a retake is called: two of the same seconds of the same video are takes of one place."""
     shared = {
-        "retake_of": _footage(video).key(),
+        "retake_of": _footage(video).key,
         "seconds": [retake.start, retake.end],
         "sound": retake.sound,
         "width": video.width,

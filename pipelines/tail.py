@@ -89,6 +89,36 @@ def _sound_of_footage(link: Link, rate: Fraction, overlap: int) -> torch.Tensor 
     return encoded_sound(link.model, rate, sound, start, overlap / link.model.fps)
 
 
+@dataclass(frozen=True)
+class Heard:
+    """A part of a sound as an encoder is given it, with what is heard just before.
+
+    Args:
+        waveform: `[channels, samples]`; what the sound lacks of the part is silence.
+        context: latents at its head that come before the part.
+    """
+
+    waveform: torch.Tensor
+    sample_rate: int
+    context: int
+
+
+def heard_of(sound: Sound, rate: Fraction, start: Fraction, seconds: Fraction) -> Heard | None:
+    """A part of a sound; None where it has ended before.
+
+    Args:
+        rate: latents a second.
+        start, seconds: where the part begins and how long it is.
+    """
+    context = min(CONTEXT, math.floor(start * rate))
+    first, stop = (round(time * sound.sample_rate) for time in (start - context / rate, start + seconds))
+    blocks = [torch.from_numpy(block) for block in SoundExcerpt(sound, first, stop).blocks()]
+    if not blocks:
+        return None
+    waveform = torch.nn.functional.pad(together := torch.cat(blocks, dim=1), (0, stop - first - together.shape[1]))
+    return Heard(waveform, sound.sample_rate, context)
+
+
 def encoded_sound(
     model: VideoModel, rate: Fraction, sound: Sound, start: Fraction, seconds: Fraction
 ) -> torch.Tensor | None:
@@ -98,11 +128,8 @@ def encoded_sound(
         rate: latents a second.
         start, seconds: where the part begins and how long it is; what the sound lacks of it is silence.
     """
-    context = min(CONTEXT, math.floor(start * rate))
-    first, stop = (round(time * sound.sample_rate) for time in (start - context / rate, start + seconds))
-    heard = [torch.from_numpy(block) for block in SoundExcerpt(sound, first, stop).blocks()]
-    if not heard:
+    heard = heard_of(sound, rate, start, seconds)
+    if heard is None:
         return None
-    waveform = torch.nn.functional.pad(together := torch.cat(heard, dim=1), (0, stop - first - together.shape[1]))
-    latents = model.family.encode_sound(model, waveform, sound.sample_rate)
-    return latents[:, :, context : context + math.ceil(seconds * rate)]
+    latents = model.family.encode_sound(model, heard.waveform, heard.sample_rate)
+    return latents[:, :, heard.context : heard.context + math.ceil(seconds * rate)]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,7 +62,38 @@ def outline(path: str | os.PathLike[str]) -> Outline:
         raise Refusal(
             f"{path.name} cannot be read as a safetensors file ({error}). Download or copy it again."
         ) from error
+    if _is_mlx(tensors, metadata):
+        raise Refusal(
+            f"{path.name} holds weights for MLX, whose layout ComfyUI does not compute with; use the safetensors file "
+            "that was published for PyTorch, diffusers or ComfyUI."
+        )
     return Outline(path.name, tensors, metadata)
+
+
+def _is_mlx(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> bool:
+    """MLX says so in the metadata; its quantised weights lie beside their scales and biases."""
+    if metadata.get("format") == "mlx":
+        return True
+    quantised = (key.removesuffix(".scales") for key in tensors if key.endswith(".scales"))
+    return any(f"{name}.biases" in tensors and f"{name}.weight" in tensors for name in quantised)
+
+
+def misfit(name: str, error: RuntimeError) -> Refusal | None:
+    """What torch says of weights that a model cannot take, in a sentence that names the first of them; None for any
+    other error.
+
+    Args:
+        name: what the weights come from.
+    """
+    head, *lines = [line.strip() for line in str(error).splitlines()] or [""]
+    if not head.startswith("Error(s) in loading state_dict"):
+        return None
+    first = lines[0] if lines else head
+    shapes = re.match(r"size mismatch for (\S+): .*Size\((.*?)\).*Size\((.*?)\)", first)
+    if shapes:
+        first = f"{shapes[1]} is {shapes[2]} in the file and {shapes[3]} in the model"
+    more = f", and {len(lines) - 1} more" if len(lines) > 1 else ""
+    return Refusal(f"{name} does not fit the model that it was taken for: {first.rstrip('.')[:200]}{more}.")
 
 
 def _hollow(part: Any) -> torch.Tensor:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import Refusal
 from ..takes.identity import Source, Unidentified, canonical
-from .checkpoint import Outline, outline
+from .checkpoint import Outline, misfit, outline
 from .safetensors_file import StoredWeights, stored_in
 
 if TYPE_CHECKING:
@@ -85,12 +85,23 @@ class Part:
         return self._identity
 
     def get(self) -> Any:
+        """The model, loaded where it is not yet.
+
+        Raises:
+            Refusal: its weights do not fit the model that ComfyUI builds for them.
+        """
         with self._lock:
             if self._loaded is None:
                 # A file that is replaced later is not what these weights came from.
                 with suppress(Unidentified):
                     _ = self.identity
-                self._loaded = self._load()
+                try:
+                    self._loaded = self._load()
+                except RuntimeError as error:
+                    refusal = misfit(self.name, error)
+                    if refusal is None:
+                        raise
+                    raise refusal from error
             return self._loaded
 
     def patched(self, key: Hashable, patch: Callable[[Any], Any]) -> Part:

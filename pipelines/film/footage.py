@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from ..errors import Refusal
+from ..takes.identity import content_digest
 from . import swscale
 from .frames import bounds
 from .sound import BLOCK
@@ -41,6 +42,7 @@ class VideoFile:
 
     def __init__(self, source: Source, start_time: float = 0.0, duration: float = 0.0):
         self.source = source
+        self._window = (float(start_time), float(duration))
         with _open(source) as container:
             stream = _video_stream(container, source)
             self.frame_rate = Fraction(stream.average_rate or 1)
@@ -53,6 +55,10 @@ class VideoFile:
         if first is None:
             raise Refusal(f"{_name(source)} holds no frame that can be decoded", field="video")
         self.height, self.width = first.shape[:2]
+
+    @property
+    def identity(self) -> list[Any]:
+        return [content_digest(self.source), *self._window]
 
     @property
     def times(self) -> list[Fraction]:
@@ -110,6 +116,10 @@ class SoundTrack:
             # some containers know rate and layout only from the first decoded frame
             first = next(container.decode(stream), None) if stream else None
         return cls(source, start_time, duration, first) if first else None
+
+    @property
+    def identity(self) -> list[Any]:
+        return [content_digest(self.source), float(self.start_time), float(self.duration)]
 
     def blocks(self) -> Iterator[np.ndarray]:
         end = round(self.duration * self.sample_rate) if self.duration else None
@@ -232,8 +242,11 @@ def _open(source: Source) -> Iterator[InputContainer]:
 
     # picture and sound are read side by side, and a BytesIO has one position
     file = _Reader(source.getbuffer()) if isinstance(source, io.BytesIO) else os.fspath(source)
-    with av.open(file) as container:
-        yield container
+    try:
+        with av.open(file) as container:
+            yield container
+    except av.error.FFmpegError as error:
+        raise Refusal(f"{_name(source)} cannot be read as a video ({error.strerror})", field="video") from error
 
 
 class _Reader(io.RawIOBase):

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cache
-from typing import TYPE_CHECKING, Protocol
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -61,6 +61,10 @@ class Film:
         self.frame_rate = chain.fps
         self.frame_count = chain.frames
 
+    @cached_property
+    def identity(self) -> str:
+        return frames_digest(self)
+
     def frames(self, start: int = 0, stop: int | None = None) -> Iterator[np.ndarray]:
         start, stop = bounds(start, stop, self.frame_count)
         clips: dict[int, np.ndarray | FootageFrames] = {}
@@ -104,6 +108,10 @@ class Images:
         self.frame_rate = frame_rate
         self.frame_count, self.height, self.width, _ = images.shape
 
+    @cached_property
+    def identity(self) -> str:
+        return frames_digest(self)
+
     def frames(self, start: int = 0, stop: int | None = None) -> Iterator[np.ndarray]:
         for index in range(*bounds(start, stop, self.frame_count)):
             image = self.images[index].detach().cpu().float().numpy()
@@ -123,9 +131,29 @@ class Excerpt:
         self.frame_rate = source.frame_rate
         self.frame_count = self.stop - self.start
 
+    @property
+    def identity(self) -> list[Any]:
+        return [self.source, self.start, self.stop]
+
     def frames(self, start: int = 0, stop: int | None = None) -> Iterator[np.ndarray]:
         start, stop = bounds(start, stop, self.frame_count)
         return self.source.frames(self.start + start, self.start + stop)
+
+
+def frames_digest(source: FrameSource) -> str:
+    """Hash of every frame, for those that no file stands behind. It reads all of them, with a bar on the node that
+    runs, until that is cancelled.
+    """
+    from blake3 import blake3
+
+    from .video import canvas_progress
+
+    progress = canvas_progress(source.frame_count)
+    key = blake3(f"{source.width}x{source.height}, {source.frame_rate} a second".encode(), max_threads=blake3.AUTO)
+    for number, frame in enumerate(source.frames(), start=1):
+        key.update(np.ascontiguousarray(frame).view(np.uint8).data)
+        progress(number, source.frame_count)
+    return key.hexdigest()
 
 
 def to_uint8(frame: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 
@@ -38,6 +38,10 @@ class Retimed:
             max(0, bisect_left(times, (number + Fraction(1, 2)) / frame_rate) - 1) for number in range(self.frame_count)
         ]
 
+    @property
+    def identity(self) -> list[Any]:
+        return [self.source, self.frame_rate]
+
     def frames(self, start: int = 0, stop: int | None = None) -> Iterator[np.ndarray]:
         start, stop = bounds(start, stop, self.frame_count)
         if start == stop:
@@ -61,6 +65,10 @@ class Steady:
         self.frames = source.frames
 
     @property
+    def identity(self) -> list[Any]:
+        return [self.source]
+
+    @property
     def times(self) -> list[Fraction]:
         return [number / self.frame_rate for number in range(self.frame_count)]
 
@@ -78,6 +86,10 @@ class Fitted:
         self.source = source
         self.width, self.height = width, height
         self.frame_rate, self.frame_count = source.frame_rate, source.frame_count
+
+    @property
+    def identity(self) -> list[Any]:
+        return [self.source, self.width, self.height]
 
     def frames(self, start: int = 0, stop: int | None = None) -> Iterator[np.ndarray]:
         if (self.source.width, self.source.height) == (self.width, self.height):

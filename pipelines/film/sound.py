@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol
+from functools import cached_property
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -39,6 +40,10 @@ class Waveform:
             )
         self.channels = int(self.waveform.shape[1])
 
+    @cached_property
+    def identity(self) -> str:
+        return sound_digest(self)
+
     def blocks(self) -> Iterator[np.ndarray]:
         for first in range(0, self.waveform.shape[2], BLOCK):
             block = self.waveform[0, :, first : first + BLOCK]
@@ -57,6 +62,10 @@ class SoundExcerpt:
         self.sample_rate = sound.sample_rate
         self.channels = sound.channels
 
+    @property
+    def identity(self) -> list[Any]:
+        return [self.sound, self.start, self.stop]
+
     def blocks(self) -> Iterator[np.ndarray]:
         at = 0
         for block in self.sound.blocks():
@@ -66,3 +75,17 @@ class SoundExcerpt:
             at += block.shape[1]
             if piece.shape[1]:
                 yield piece
+
+
+def sound_digest(sound: Sound) -> str:
+    """Hash of every sample, for a sound that no file stands behind. It reads all of it, until that is cancelled."""
+    from blake3 import blake3
+
+    from ..progress import stop_if_cancelled
+
+    key = blake3(f"{sound.sample_rate} Hz, {sound.channels} channels".encode(), max_threads=blake3.AUTO)
+    for block in sound.blocks():
+        stop_if_cancelled()
+        # Sample by sample: how the sound is cut into blocks is not what is heard.
+        key.update(np.ascontiguousarray(block.T).view(np.uint8).data)
+    return key.hexdigest()

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..decode import decoded_sound
+from .sound import Sound, Waveform
 from .sound_clock import FilmSound
 
 if TYPE_CHECKING:
     from ..chain import Chain, Link
-    from .sound import Sound
 
 
 def soundtrack(chain: Chain) -> FilmSound | None:
@@ -21,7 +21,7 @@ def soundtrack(chain: Chain) -> FilmSound | None:
         form = _format(link)
         if form is not None:
             rate, channels = form
-            return FilmSound(chain, partial(_as, rate=rate, channels=channels), rate, channels)
+            return FilmSound(chain, partial(_heard, rate=rate, channels=channels), rate, channels)
     return None
 
 
@@ -34,19 +34,14 @@ def _format(link: Link) -> tuple[int, int] | None:
     return None if heard is None else (heard[1], heard[0].shape[0])
 
 
-def _heard(link: Link) -> tuple[np.ndarray, int] | None:
-    if link.footage is None:
-        return decoded_sound(link)
-    sound: Sound | None = link.footage.sound
-    if sound is None:
-        return None
-    blocks = list(sound.blocks())
-    return np.concatenate(blocks or [np.zeros((sound.channels, 0), np.float32)], axis=1), sound.sample_rate
+def _heard(link: Link, rate: int, channels: int) -> Sound | None:
+    """The sound of a link at a rate; one channel is heard from all, more are mixed to one.
 
-
-def _as(link: Link, rate: int, channels: int) -> np.ndarray | None:
-    """The sound of a link `[channels, samples]` at a rate; one channel is heard from all, more are mixed to one."""
-    heard = _heard(link)
+    A video's is streamed as it is: a chain begins with it, so the rate and the channels are its own.
+    """
+    if link.footage is not None:
+        return link.footage.sound
+    heard = decoded_sound(link)
     if heard is None:
         return None
     sound, own_rate = heard
@@ -57,4 +52,4 @@ def _as(link: Link, rate: int, channels: int) -> np.ndarray | None:
         sound = resample(torch.from_numpy(np.ascontiguousarray(sound)), own_rate, rate).numpy()
     if sound.shape[0] != channels:
         sound = np.repeat(sound.mean(0, keepdims=True), channels, axis=0)
-    return sound
+    return Waveform({"waveform": sound[None], "sample_rate": rate})

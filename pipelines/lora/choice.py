@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -67,7 +68,8 @@ def _choice(table: Any, place: str) -> LoraChoice:
 
 
 def _lora_name(value: Any) -> str:
-    return doc.file_name(value, "a LoRA", "loras folder")
+    # As ComfyUI lists it on this system.
+    return doc.file_name(value, "a LoRA", "loras folder").replace("/", os.sep)
 
 
 _FIELDS: dict[str, doc.Check] = {

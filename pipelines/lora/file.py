@@ -15,7 +15,7 @@ import torch
 from ..bundle.checkpoint import SAFE_SUFFIXES, outline
 from ..errors import Refusal
 from ..families.traits import Shape
-from .names import bare, split
+from .names import bare, is_factor, split
 
 SMALL = 64  # elements; alphas and the like, whose values the matcher asks for
 
@@ -82,8 +82,22 @@ def open_lora(name: str, path: str | os.PathLike[str]) -> LoraFile:
     header = outline(path)
     if not any(split(key) for key in header.tensors):
         raise Refusal(f"{name} holds no LoRA: {_what_it_holds(header.tensors)}")
+    _check_shapes(name, header.tensors)
     tensors = _with_small_values(path, header.tensors)
     return LoraFile(name, str(path), tensors, header.metadata, (stat.st_size, stat.st_mtime_ns))
+
+
+def _check_shapes(name: str, tensors: dict[str, torch.Tensor]) -> None:
+    """Refuse what ComfyUI's matcher would stumble over: it takes for granted what such tensors look like."""
+    for key, tensor in tensors.items():
+        suffix = (split(key) or ("", ""))[1]
+        shape = list(tensor.shape)
+        if is_factor(suffix) and (len(shape) < 2 or not tensor.numel()):
+            raise Refusal(
+                f"{name} is no LoRA that can be applied: {key} has the shape {shape}, and a matrix is needed."
+            )
+        if suffix == ".alpha" and tensor.numel() != 1:
+            raise Refusal(f"{name} is no LoRA that can be applied: {key} has the shape {shape}, and it is one number.")
 
 
 def _with_small_values(path: Path, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

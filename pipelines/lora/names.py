@@ -28,6 +28,15 @@ _SUFFIX = re.compile(
     re.VERBOSE,
 )
 
+# Of those, the ones that hold matrices.
+_FACTOR = re.compile(
+    r"""(?: lora_(?:up|down|mid)(?:\.weight)? | lora_[AB](?:\.\w+)?\.weight | lora_[AB]
+          | lora\.(?:up|down)\.weight | lora_linear_layer\.(?:up|down)\.weight
+          | hada_[wt]\w* | lokr_\w+ | oft_\w+ | [ab][12]\.weight
+        )$""",
+    re.VERBOSE,
+)
+
 _DOTTED = (
     "text_encoders.",
     "base_model.model.",
@@ -64,6 +73,11 @@ def split(key: str) -> tuple[str, str] | None:
     """Module and suffix of a LoRA key, or None where it is no LoRA's."""
     found = _SUFFIX.search(key)
     return (key[: found.start()], found.group()) if found else None
+
+
+def is_factor(suffix: str) -> bool:
+    """Whether a key with this end holds a matrix, or a kernel, that a change is multiplied from."""
+    return _FACTOR.search(suffix) is not None
 
 
 def bare(module: str) -> str:

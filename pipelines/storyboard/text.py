@@ -66,8 +66,16 @@ def parse(text: str) -> Storyboard:
 
     Raises:
         Refusal: a malformed document, with line and column; an unknown schema; an unknown, missing or impossible field,
-            with its stage.
+            with its stage. Always one line.
     """
+    try:
+        doc.check_size(text)
+        return _parse(text)
+    except Refusal as refusal:
+        raise doc.brief(refusal) from None
+
+
+def _parse(text: str) -> Storyboard:
     text = text.lstrip("\ufeff")
     if text.lstrip().startswith("{"):
         return _read(doc.read_json(text))
@@ -103,7 +111,7 @@ def _read(document: Any) -> Storyboard:
     if schema == mold_script.SCHEMA:
         return _board(*mold_script.to_storyboard(document))
     if schema != SCHEMA:
-        raise Refusal(f"{schema!r} is not known; use {SCHEMA} or {mold_script.SCHEMA}", field="schema")
+        raise Refusal(f"{doc.quoted(schema)} is not known; use {SCHEMA} or {mold_script.SCHEMA}", field="schema")
     return _board(document, ())
 
 

@@ -23,6 +23,10 @@ class Damaged(Exception):
     """What lies on disk is not what was written there; the message says what is wrong with it."""
 
 
+class Unreadable(Refusal):
+    """What lies on disk may be good and cannot be read now: a share that is away, a right that is missing."""
+
+
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Write a file under another name, flush it to the disk and rename it.
 

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
+import io
 import json
 import os
 import secrets
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-# Raised by hand whenever the same ingredients would render something else than before.
-STAGE_FORMAT = 2
+from blake3 import blake3
+
+from ..progress import stop_if_cancelled
+
+# Raised by hand whenever the same ingredients would render something else than before, or are hashed in another way.
+STAGE_FORMAT = 3
 
 WHOLE = 64 * 2**20  # files up to this many bytes are hashed whole
 BLOCK = 4096
+CHUNK = 16 * 2**20  # bytes read at a time, enough for several threads to hash
 BLOCKS = 512  # evenly spaced over a larger file, beside one in the middle of every tensor
 MAX_HEADER = 100 * 2**20  # as the safetensors library allows
 
@@ -32,7 +37,7 @@ class Source:
     """Where the weights of a part come from: equal sources load equal weights.
 
     Args:
-        files: their content counts, not their names.
+        files: their content counts, not their names, nor the order these put them in.
         options: how they are read.
         upstream: hash of the nodes of the queued graph that made the part.
     """
@@ -63,14 +68,22 @@ def identity(ingredients: Mapping[str, Any], place: Mapping[str, Any]) -> Identi
 
     Args:
         ingredients: any values that `canonical` knows.
-        place: those of them that the takes of one stage share.
+        place: those of them that the takes of one stage share; an object that is in both is read once.
     """
+    read: dict[int, Any] = {}
+
+    def canonical_once(values: Mapping[str, Any]) -> dict[str, Any]:
+        for value in values.values():
+            if id(value) not in read:
+                read[id(value)] = canonical(value)
+        return {name: read[id(value)] for name, value in values.items()}
+
     try:
-        where = digest({"format": STAGE_FORMAT, **place})
+        where = _hash({"format": STAGE_FORMAT, **canonical_once(place)})
     except Unidentified:
         where = secrets.token_hex(32)
     try:
-        return Identity(digest({"format": STAGE_FORMAT, **ingredients}), where)
+        return Identity(_hash({"format": STAGE_FORMAT, **canonical_once(ingredients)}), where)
     except Unidentified as error:
         return Identity(secrets.token_hex(32), where, str(error))
 
@@ -81,8 +94,11 @@ def digest(value: Any) -> str:
     Raises:
         Unidentified: it holds something that has no identity.
     """
-    text = json.dumps(canonical(value), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+    return _hash(canonical(value))
+
+
+def _hash(value: Any) -> str:
+    return blake3(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def canonical(value: Any) -> Any:
@@ -99,10 +115,11 @@ def canonical(value: Any) -> Any:
         return {"enum": f"{type(value).__name__}.{value.name}"}
     if isinstance(value, Fraction):
         return {"fraction": str(value)}
-    if not isinstance(value, type) and hasattr(value, "identity"):
-        return {"class": type(value).__name__, "identity": canonical(value.identity)}
+    own = None if isinstance(value, type) else getattr(value, "identity", None)
+    if own is not None:
+        return {"class": type(value).__name__, "identity": canonical(own)}
     if isinstance(value, Source):
-        return {"files": [file_digest(path) for path in value.files], **_fields(value, leave_out=("files",))}
+        return {"files": sorted(file_digest(path) for path in value.files), **_fields(value, leave_out=("files",))}
     if is_dataclass(value) and not isinstance(value, type):
         return {"class": type(value).__name__, **_fields(value)}
     if isinstance(value, Mapping):
@@ -120,27 +137,52 @@ def file_digest(path: str | os.PathLike[str]) -> str:
 
     It is remembered by path, size and times, so that a file is read again only after somebody wrote to it.
     """
+    return _remembered(path, _sampled)
+
+
+def content_digest(source: str | os.PathLike[str] | io.BytesIO) -> str:
+    """Hash of all of a file, or of what a buffer holds; of a file it is remembered like `file_digest`.
+
+    For what runs as part of a prompt: a cancel of it ends the reading.
+    """
+    if isinstance(source, io.BytesIO):
+        return blake3(source.getbuffer(), max_threads=blake3.AUTO).hexdigest()
+    return _remembered(source, _whole_unless_cancelled)
+
+
+def _remembered(path: str | os.PathLike[str], read: Callable[[str, int], str]) -> str:
     place = os.path.realpath(path)
     try:
         status = os.stat(place)
-        known = (place, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        known = (read.__name__, place, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
         if known not in _digests:
-            _digests[known] = _read_digest(place, status.st_size)
+            _digests[known] = read(place, status.st_size)
         return _digests[known]
     except OSError as error:
         raise Unidentified(f"{Path(path).name} cannot be read ({error})") from error
 
 
-_digests: dict[tuple[str, int, int, int], str] = {}
+_digests: dict[tuple[str, str, int, int, int], str] = {}
 
 
-def _read_digest(path: str, size: int) -> str:
-    key = hashlib.sha256(struct.pack("<Q", size))
+def _whole_unless_cancelled(path: str, size: int) -> str:
+    return _whole(path, size, stop_if_cancelled)
+
+
+def _whole(path: str, size: int, between: Callable[[], None] = lambda: None) -> str:
+    key = blake3(struct.pack("<Q", size), max_threads=blake3.AUTO)
     with open(path, "rb") as file:
-        if size <= WHOLE:
-            while chunk := file.read(2**20):
-                key.update(chunk)
-            return key.hexdigest()
+        while chunk := file.read(CHUNK):
+            between()
+            key.update(chunk)
+    return key.hexdigest()
+
+
+def _sampled(path: str, size: int) -> str:
+    if size <= WHOLE:
+        return _whole(path, size)
+    key = blake3(struct.pack("<Q", size))
+    with open(path, "rb") as file:
         header, middles = _safetensors_middles(file)
         key.update(header)
         evenly = [index * (size - BLOCK) // (BLOCKS - 1) for index in range(BLOCKS)]
@@ -175,5 +217,6 @@ def _heavy(value: Any) -> Any:
         import torch
 
         data = value.detach().cpu().contiguous().flatten().view(torch.uint8)
-        return {"tensor": [str(value.dtype), list(value.shape), hashlib.sha256(data.numpy()).hexdigest()]}
+        content = blake3(data.numpy(), max_threads=blake3.AUTO).hexdigest()
+        return {"tensor": [str(value.dtype), list(value.shape), content]}
     raise Unidentified(f"{getattr(value, 'name', None) or type(value).__name__} cannot be identified")

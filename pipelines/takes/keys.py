@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from ..chain import Chain, Link, Transition
 from ..errors import Refusal
+from ..given import heard_soundtrack
 from . import store
 from .identity import Identity, Source, identity
 from .numbers import numbered
@@ -17,8 +19,9 @@ if TYPE_CHECKING:
     from ..bundle.model import Part, VideoModel
     from ..stage import Ready
 
-# How long a stage is and how it joins count as the frames and the pinned tail they come to.
-_RESOLVED = frozenset({"length", "width", "height", "join", "carry", "sampling", "take"})
+# How long a stage is and how it joins count as the frames and the pinned tail they come to, a soundtrack as what is
+# heard of it with the stage: a longer film finds its stored takes.
+_RESOLVED = frozenset({"length", "width", "height", "join", "carry", "sampling", "take", "soundtrack"})
 _REROLLED = frozenset({"prompt", "negative_prompt", "seed", "until"})
 
 
@@ -62,7 +65,7 @@ def look_up(ready: Sequence[Ready], chain: Chain | None = None) -> list[Planned]
 
 def before_of(link: Link) -> Before:
     """A stage of a chain, or the video it begins with, as what the next one follows."""
-    key = link.footage.key() if link.footage is not None else link.rendered.key
+    key = link.footage.key if link.footage is not None else link.rendered.key
     return _before(key, link.model)
 
 
@@ -80,8 +83,7 @@ def stage_identity(ready: Ready, model: VideoModel, before: Before | None) -> Id
     shared: dict[str, Any] = {field.name: getattr(stage, field.name) for field in fields(stage) if _shared(field.name)}
     shared |= {"frames": ready.clip.frames, "width": ready.width, "height": ready.height}
     shared |= {"family": model.family.name, "fps": model.fps}
-    # The same soundtrack sounds otherwise elsewhere in the film.
-    shared |= {"soundtrack_from": None if stage.soundtrack is None else ready.start}
+    shared |= {"soundtrack": heard_soundtrack(stage, model, ready.clip, ready.start)}
     if stage.join.transition is Transition.SMOOTH and before is not None:
         shared |= {"tail_of": before, "overlap": stage.join.overlap, "carry": stage.carry}
     made = {
@@ -111,7 +113,10 @@ def embeddings_in(text: str) -> Mapping[str, Any]:
     import folder_paths
 
     names = folder_paths.get_filename_list("embeddings")
-    return {name: Source((folder_paths.get_full_path_or_raise("embeddings", name),)) for name in names}
+    # Under the names of one system, for a store that several kinds share.
+    return {
+        name.replace(os.sep, "/"): Source((folder_paths.get_full_path_or_raise("embeddings", name),)) for name in names
+    }
 
 
 def _stored(shelf: store.Store, called: Identity, ready: Ready) -> Take | None:

@@ -329,3 +329,20 @@ def test_two_stages_of_a_checkpoint_that_does_every_step_are_not_refused(server:
     del graph["sampling"]["inputs"]["expert_split.split_step"]
     result = server.run(graph)
     assert result.ok, result.why()
+
+
+WRONG = {
+    "model": "model: a str came over the link; what is needed: a model bundle of a Longtake loader.",
+    "sampling": "sampling: a str came over the link; what is needed: what Sampling Settings or LTX-2 Sampling gives.",
+    "start_image": "start_image: a str came over the link; what is needed: images [frames, height, width, channels].",
+}
+
+
+@pytest.mark.parametrize(("field", "says"), WRONG.items(), ids=WRONG.keys())
+def test_what_a_link_of_any_type_brings_is_refused_where_it_does_not_fit(fresh: Server, field: str, says: str) -> None:
+    graph = {
+        **changed(film(), "first", **{field: ["any", 0]}),
+        "text": node("PrimitiveString", value="a fox"),
+        "any": node("ComfySwitchNode", switch=True, on_true=["text", 0], on_false=["text", 0]),
+    }
+    assert message(fresh, graph) == says

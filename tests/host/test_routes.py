@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import shutil
+import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from longtake.pipelines.takes.store import Store
 from PIL import Image
 
 from tests.host import graphs
+from tests.host.place import Place
 from tests.host.server import NO_PROXY, Server
 
 BOARD = {
@@ -20,9 +30,12 @@ BOARD = {
 }
 
 
-def ask(server: Server, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+def ask(
+    server: Server, method: str, path: str, body: Any = None, kind: str | None = "application/json"
+) -> tuple[int, Any]:
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(server.url + path, data, {"Content-Type": "application/json"}, method=method)
+    headers = {} if kind is None else {"Content-Type": kind}
+    request = urllib.request.Request(server.url + path, data, headers, method=method)
     try:
         with NO_PROXY.open(request, timeout=30) as answer:
             raw, status = answer.read(), answer.status
@@ -161,3 +174,138 @@ def test_verify_finds_damage_and_pruning_leaves_what_was_used_in_this_session(
     assert ask(server, "GET", "/longtake/limit")[1] == {"bytes": 10**12}
     ask(server, "POST", "/longtake/limit", {"bytes": None})
     assert ask(server, "GET", "/longtake/limit")[1] == {"bytes": None}
+
+
+POSTS = ("chains/" + "0" * 16, "takes/" + "0" * 64, "plan", "verify", "prune", "limit")
+
+
+@pytest.mark.parametrize("path", POSTS)
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", None])
+def test_what_a_page_of_another_origin_can_send_unasked_is_refused(server: Server, path: str, kind: str | None) -> None:
+    body = None if path == "verify" and kind is None else {"bytes": 0}
+    status, answer = ask(server, "POST", f"/longtake/{path}", body, kind)
+    assert status == 415
+    assert "application/json is needed" in answer["error"]
+
+
+def test_a_post_may_name_its_charset(server: Server) -> None:
+    assert ask(server, "POST", "/longtake/limit", {"bytes": None}, "application/json; charset=utf-8")[0] == 200
+
+
+@pytest.mark.parametrize("text", ["-1", "x", "0" * 5000 + "1", "9" * 10])
+def test_a_number_that_is_none_is_refused(server: Server, text: str) -> None:
+    status, answer = ask(server, "GET", f"/longtake/takes?limit={text}")
+    assert (status, answer["field"]) == (400, "limit")
+
+
+@pytest.mark.parametrize("body", ["[" * 100_000, '{"bytes": ' + "9" * 5000 + "}", '{"bytes": 0', '{"bytes": NaN}', ""])
+def test_a_body_that_is_no_json_object_is_refused(server: Server, body: str) -> None:
+    request = urllib.request.Request(
+        server.url + "/longtake/prune", body.encode(), {"Content-Type": "application/json"}, method="POST"
+    )
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        NO_PROXY.open(request, timeout=30)
+    assert caught.value.code == 400
+    assert len(json.loads(caught.value.read())["error"]) < 300
+
+
+@contextmanager
+def held_up(path: Path) -> Iterator[None]:
+    """A file that nobody finishes reading before the end of this: a pipe that is written to only then."""
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("this system has no pipes with a name")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(path)
+    try:
+        yield
+    finally:
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            try:
+                os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
+                break
+            except OSError:  # nobody reads it yet
+                time.sleep(0.01)
+        path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("file", "method", "path", "body"),
+    [
+        ("limit.json", "GET", "limit", None),
+        (f"chains/{'e' * 16}.json", "GET", "chains/" + "e" * 16, None),
+        (f"chains/{'e' * 16}.json", "POST", "chains/" + "e" * 16, {"name": "x"}),
+        (f"chains/{'e' * 16}.json", "DELETE", "chains/" + "e" * 16, None),
+        (f"takes/{'e' * 64}/take.json", "GET", "takes/" + "e" * 64, None),
+        (f"takes/{'e' * 64}/take.json", "POST", "takes/" + "e" * 64, {"keep": True}),
+    ],
+)
+def test_the_server_answers_others_while_a_file_is_slow(
+    own_folder_server: Server, file: str, method: str, path: str, body: Any
+) -> None:
+    with (
+        ThreadPoolExecutor(1) as pool,
+        held_up(own_folder_server.output / "longtake" / file),
+    ):
+        slow = pool.submit(ask, own_folder_server, method, f"/longtake/{path}", body)
+        time.sleep(0.2)
+        assert not slow.done()
+        with NO_PROXY.open(own_folder_server.url + "/", timeout=5) as page:
+            assert page.status == 200
+        assert not slow.done()
+
+
+def test_the_store_is_verified_once_at_a_time_and_others_are_answered_meanwhile(own_folder_server: Server) -> None:
+    server = own_folder_server
+    with ThreadPoolExecutor(12) as pool:
+        with held_up(server.output / "longtake" / "takes" / ("e" * 64) / "take.json"):
+            asked = [pool.submit(ask, server, "POST", "/longtake/verify", {}) for _ in range(12)]
+            deadline = time.monotonic() + 20
+            while sum(one.done() for one in asked) < 11 and time.monotonic() < deadline:
+                time.sleep(0.05)
+            with NO_PROXY.open(server.url + "/", timeout=5) as page:
+                assert page.status == 200
+            assert ask(server, "GET", "/longtake/limit")[0] == 200
+            answers = [one.result() for one in asked if one.done()]
+            assert [status for status, _ in answers] == [409] * 11
+            assert "verified already" in answers[0][1]["error"]
+        assert sorted(one.result()[0] for one in asked) == [200] + [409] * 11
+    assert ask(server, "POST", "/longtake/verify", {})[0] == 200
+
+
+def test_a_name_and_a_keep_mark_given_at_once_are_both_kept(own_folder_server: Server) -> None:
+    key = "d" * 64
+    Store(own_folder_server.output / "longtake").write(key, {"latent": torch.zeros(4)}, {})
+    path = f"/longtake/takes/{key}"
+    with ThreadPoolExecutor(2) as pool:
+        for round in range(20):
+            ask(own_folder_server, "POST", path, {"name": "", "keep": False})
+            notes = [{"name": f"name {round}"}, {"keep": True}]
+            statuses = [
+                status for status, _ in pool.map(lambda note: ask(own_folder_server, "POST", path, note), notes)
+            ]
+            assert statuses == [200, 200]
+            _, take = ask(own_folder_server, "GET", path)
+            assert (take["name"], take["keep"]) == (f"name {round}", True)
+
+
+def test_damage_is_gone_and_what_is_not_there_is_not_found(own_folder_server: Server) -> None:
+    root = own_folder_server.output / "longtake"
+    for key, file in (("a" * 64, "tensors.safetensors"), ("b" * 64, "take.json")):
+        path = f"/longtake/takes/{key}"
+        assert ask(own_folder_server, "GET", path)[0] == 404
+        take = Store(root).write(key, {"latent": torch.zeros(4)}, {})
+        status, answer = ask(own_folder_server, "GET", path + "/thumbnail")
+        assert (status, answer["error"]) == (404, "this take has no thumbnail")
+        (take.path / file).write_bytes(b"{}")
+        status, answer = ask(own_folder_server, "GET", path + "/thumbnail")
+        assert status == 410
+        assert answer["error"]
+        shutil.rmtree(take.path)
+
+
+@pytest.fixture(scope="module")
+def own_folder_server(place: Place, tiny_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server whose store nobody else uses."""
+    with Server(place, tmp_path_factory.mktemp("routes"), tiny_models) as running:
+        yield running

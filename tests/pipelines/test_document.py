@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 
 import pytest
 from longtake.pipelines.errors import Refusal
@@ -110,3 +112,66 @@ def test_a_picture_outside_the_input_folder_is_refused(field, name):
 
 def test_a_picture_without_a_name_is_refused():
     assert refused({"start_image": ""}).startswith("stage 1, start_image: it is empty")
+
+
+TOML = 'schema = "longtake.storyboard.v1"\n'
+NESTED = '{"a": ' * 900 + "1" + "}" * 900
+HOSTILE = {
+    "blank lines": TOML + "\n" * 90_000,
+    "half a million lines": TOML + "\n" * 500_000,
+    "a hundred thousand keys": "{" + ", ".join(f'"k{number}": 1' for number in range(100_000)) + "}",
+    "a key that comes twice": "{" + '"a": 1, ' * 100_000 + ", ".join(f'"k{n}": 1' for n in range(50_000)) + "}",
+    "a name of 10 MB": '{"' + "n" * 10_000_000 + '": 1}',
+    "a name of 1 MB": '{"' + "n" * 1_000_000 + '": 1}',
+    "a name of 1 MB in TOML": TOML + "n" * 1_000_000 + " = 1",
+    "a name of many parts": TOML + ".".join("n" * 400_000) + " = 1",
+    "a name of many parts apart": TOML + " . ".join("n" * 200_000) + " = 1",
+    "a name twice in TOML": TOML + ("n" * 400_000 + " = 1\n") * 2,
+    "a name with line breaks": json.dumps({"a\nb\tc" * 100: 1}),
+    "a million digits": '{"total_frames": ' + "9" * 1_000_000 + "}",
+    "a million digits in TOML": TOML + "total_frames = " + "9" * 1_000_000,
+    "a million hexadecimal digits": TOML + "total_frames = 0x" + "f" * 1_000_000,
+    "many huge numbers": '{"stages": [' + ", ".join(["9" * 4000] * 400) + "]}",
+    "deep nesting": '{"title": ' + NESTED + "}",
+    "deep nesting in TOML": TOML + "title = " + "[" * 100_000,
+    "a schema of 1 MB": json.dumps({"schema": "s" * 1_000_000}),
+    "a schema that is a table": '{"schema": ' + NESTED + "}",
+    "a picture with a name of 1 MB": json.dumps({"stages": [{"prompt": "a", "start_image": "p" * 1_000_000}]}),
+    "a hundred thousand stages": json.dumps({"stages": [{"prompt": "a"}] * 100_000}),
+    "a hundred thousand prompts": "a boat\n" * 99_000,
+    "a hundred thousand LoRAs": json.dumps({"stages": [{"prompt": "a", "loras": [{"high": "x"}] * 100_000}]}),
+    "a word of 1 MB": TOML + "'" + "a" * 1_000_000,
+}
+
+
+@pytest.mark.parametrize("document", HOSTILE.values(), ids=HOSTILE.keys())
+def test_a_document_that_is_far_too_much_is_refused_at_once_in_a_line(document: str) -> None:
+    started = time.perf_counter()
+    said = answer(document)
+    # The slowest takes 0.5 s; what grew with the square of a document's length took minutes.
+    assert time.perf_counter() - started < 5
+    assert len(said) <= 300
+    assert said.isprintable()
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        TOML + "\n" * 50_000 + '[[stages]]\nprompt = "a boat"\n',
+        ("\n" + " " * 20) * 50_000 + "a boat",
+        ("\n" + " " * 20) * 50_000 + "[stages",
+    ],
+)
+def test_blank_lines_cost_nothing(document: str) -> None:
+    started = time.perf_counter()
+    read = parse(document)
+    assert time.perf_counter() - started < 2
+    assert len(read.stages) == 1
+
+
+def test_a_name_may_be_written_with_either_slash() -> None:
+    for name in ("boats/one.png", "boats\\one.png"):
+        stage = {"prompt": "a", "start_image": name, "loras": [{"high": name}], "soundtrack": name}
+        [entry] = parse(json.dumps({"stages": [stage]})).stages
+        assert (entry.start_image, entry.soundtrack) == ("boats/one.png", "boats/one.png")
+        assert entry.loras[0].high == os.path.join("boats", "one.png")

@@ -158,6 +158,30 @@ def test_a_damaged_frame_is_refused(film, tmp_path):
         levels(VideoFile(tmp_path / "damaged.mp4"))
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"no video",
+        bytes(range(256)) * 64,
+        b"\x1aE\xdf\xa3" + b"\0" * 500,
+        b"RIFF\xff\xff\0\0AVI LIST" + b"\0" * 500,
+    ],
+    ids=["empty", "text", "noise", "a torn matroska", "a torn avi"],
+)
+def test_a_file_that_is_no_video_is_refused_in_a_sentence(tmp_path, content):
+    (tmp_path / "film.mkv").write_bytes(content)
+
+    for read in (VideoFile, SoundTrack.of):
+        with pytest.raises(Refusal, match=r"video: film\.mkv cannot be read as a video \(.+\)$"):
+            read(tmp_path / "film.mkv")
+
+
+def test_a_video_that_is_gone_is_refused_in_a_sentence(tmp_path):
+    with pytest.raises(Refusal, match=r"gone\.mp4 cannot be read as a video \(No such file or directory\)"):
+        VideoFile(tmp_path / "gone.mp4")
+
+
 def test_a_film_without_sound_has_no_track(tmp_path):
     encode(Gray([1, 2]), tmp_path / "silent.mp4")
 

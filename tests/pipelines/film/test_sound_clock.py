@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from longtake.pipelines.chain import Chain, Grid, Join, Length, Link, Transition, starts
 from longtake.pipelines.errors import Refusal
+from longtake.pipelines.film.sound import BLOCK, Waveform
 from longtake.pipelines.film.sound_clock import FilmSound, join
 from longtake.pipelines.plan import plan_clip
 
@@ -23,6 +25,18 @@ def chain_of(joins: list[tuple[Join, Length]], fps: Fraction) -> Chain:
         clip = plan_clip(chain.clips, length, wanted if chain.links else Join(), GRID, fps)
         chain = chain.append(Link(clip, None, None))  # type: ignore[arg-type]
     return chain
+
+
+def film_sound(
+    chain: Chain, decoded: Callable[[Link], np.ndarray | None], sample_rate: int, channels: int
+) -> FilmSound:
+    """The sound of a chain whose links sound like these samples `[C, N]`."""
+
+    def heard(link: Link) -> Waveform | None:
+        sound = decoded(link)
+        return None if sound is None else Waveform({"waveform": sound[None], "sample_rate": sample_rate})
+
+    return FilmSound(chain, heard, sample_rate, channels)
 
 
 def samples(chain: Chain, sound: FilmSound) -> np.ndarray:
@@ -53,7 +67,7 @@ def test_a_film_has_exactly_the_samples_of_its_frames(
         chain = chain_of(stages, fps)
     except Refusal:
         return
-    sound = FilmSound(chain, lambda link: np.ones((2, link.clip.frames * rate), np.float32), rate, 2)
+    sound = film_sound(chain, lambda link: np.ones((2, link.clip.frames * rate), np.float32), rate, 2)
     assert samples(chain, sound).shape == (2, round(chain.frames / fps * rate))
 
 
@@ -69,7 +83,7 @@ def test_clips_cut_from_one_sound_give_that_sound_back(fps: int) -> None:
         return whole[:, begin : begin + round(link.clip.frames / fps * RATE)]
 
     # 1e-6 is a few float32 roundings of samples near 0.4
-    assert np.abs(samples(chain, FilmSound(chain, decoded, RATE, 2)) - whole).max() < 1e-6
+    assert np.abs(samples(chain, film_sound(chain, decoded, RATE, 2)) - whole).max() < 1e-6
 
 
 def test_a_quieter_stage_is_brought_to_the_level_before_it_and_eases_back() -> None:
@@ -79,7 +93,7 @@ def test_a_quieter_stage_is_brought_to_the_level_before_it_and_eases_back() -> N
     begin = round(80 / 24 * RATE)
     clips = {0: tone, 1: 0.5 * tone[:, begin:]}
     order = {id(link): index for index, link in enumerate(chain.links)}
-    heard = samples(chain, FilmSound(chain, lambda link: clips[order[id(link)]], RATE, 1))
+    heard = samples(chain, film_sound(chain, lambda link: clips[order[id(link)]], RATE, 1))
 
     def level(second: float) -> float:
         middle = round(second * RATE)
@@ -94,7 +108,7 @@ def test_a_quieter_stage_is_brought_to_the_level_before_it_and_eases_back() -> N
 def test_a_cut_cuts_on_its_sample() -> None:
     chain = chain_of([(Join(Transition.CUT), Length(25))] * 2, Fraction(25))
     order = {id(link): value for link, value in zip(chain.links, (0.25, -0.5), strict=True)}
-    heard = samples(chain, FilmSound(chain, lambda link: np.full((1, RATE), order[id(link)]), RATE, 1))
+    heard = samples(chain, film_sound(chain, lambda link: np.full((1, RATE), order[id(link)]), RATE, 1))
     assert set(heard[0, :RATE]) == {0.25}
     assert set(heard[0, RATE:]) == {-0.5}
 
@@ -115,6 +129,50 @@ def test_a_fade_of_like_sounds_does_not_swell() -> None:
 def test_a_stage_without_sound_is_silent() -> None:
     chain = chain_of([(Join(Transition.CUT), Length(25))] * 2, Fraction(25))
     first = chain.links[0]
-    heard = samples(chain, FilmSound(chain, lambda link: np.ones((2, RATE)) if link is first else None, RATE, 2))
+    heard = samples(chain, film_sound(chain, lambda link: np.ones((2, RATE)) if link is first else None, RATE, 2))
     assert heard[:, :RATE].min() == 1
     assert not heard[:, RATE:].any()
+
+
+def test_a_long_video_is_heard_block_by_block() -> None:
+    read: list[int] = []
+
+    class Hour:
+        sample_rate, channels = RATE, 1
+
+        def blocks(self) -> Iterator[np.ndarray]:
+            for number in range(3600 * RATE // BLOCK):
+                read.append(number)
+                yield np.full((1, BLOCK), number, np.float32)
+
+    chain = chain_of([(Join(), Length(None, 3600.0))], Fraction(24))
+    blocks = FilmSound(chain, lambda _: Hour(), RATE, 1).blocks()
+    heard = 0
+    for block in blocks:
+        heard += block.shape[1]
+        assert len(read) <= heard // BLOCK + 1
+        assert block.shape[1] <= BLOCK
+    assert heard == 3600 * RATE
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.tuples(joins, lengths), min_size=2, max_size=6), st.integers(50, 3000))
+def test_how_a_sound_is_cut_into_blocks_is_not_heard_in_a_film(stages: list[tuple[Join, Length]], block: int) -> None:
+    try:
+        chain = chain_of(stages, Fraction(24))
+    except Refusal:
+        return
+    noise = np.random.default_rng(3).normal(0, 0.1, (1, 40 * RATE)).astype(np.float32)
+    order = {id(link): number for number, link in enumerate(chain.links)}
+
+    class Cut(Waveform):
+        def blocks(self) -> Iterator[np.ndarray]:
+            for first in range(0, self.waveform.shape[2], block):
+                yield self.waveform[0, :, first : first + block]
+
+    def wave(link: Link) -> dict:
+        return {"waveform": noise[None, :, order[id(link)] * 100 :], "sample_rate": RATE}
+
+    whole = samples(chain, FilmSound(chain, lambda link: Waveform(wave(link)), RATE, 1))
+    cut = samples(chain, FilmSound(chain, lambda link: Cut(wave(link)), RATE, 1))
+    assert np.array_equal(whole, cut)

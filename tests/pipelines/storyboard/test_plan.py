@@ -148,7 +148,7 @@ def test_a_storyboard_of_no_stages_has_no_plan():
 
 
 def test_a_storyboard_of_too_many_stages_has_no_plan():
-    assert answer("a boat\n" * 1001, WAN) == "stage 1001: a chain can have 1000 stages"
+    assert answer("a boat\n" * 1001, WAN) == "stages: 1001 are given; at most 1000 are read"
 
 
 def test_the_soundtrack_of_a_total_is_every_stages() -> None:

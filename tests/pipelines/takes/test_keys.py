@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,18 @@ def bundle(models: Path, weight_dtype: str = "default", **paths: str) -> Any:
 
     files = {part: ModelFile(Path(name).name, paths.get(part, str(models / name))) for part, name in FILES.items()}
     return bundle_from_files(WAN22, **files, weight_dtype=weight_dtype)
+
+
+def ltx2(models: Path) -> Any:
+    from longtake.pipelines.bundle.files import ModelFile
+    from longtake.pipelines.bundle.ltx2 import Ltx2Files, ltx2_bundle
+
+    def file(name: str) -> ModelFile:
+        return ModelFile(Path(name).name, str(models / name))
+
+    checkpoint = file("checkpoints/ltx-2-19b-distilled.safetensors")
+    encoder = file("text_encoders/gemma_3_12B_it_fp4_mixed.safetensors")
+    return ltx2_bundle(Ltx2Files.of_checkpoint(checkpoint), encoder, "distilled", None, Fraction(24))
 
 
 def stage(**changes: Any) -> Any:
@@ -240,3 +253,73 @@ def test_files_that_prompts_name_count(tiny_models: Path, tmp_path: Path, monkey
     (tmp_path / "style.safetensors").write_bytes(b"1")
     folder_paths.filename_list_cache.clear()
     assert key_of(model, asked) != without
+
+
+def song(seconds: float, pitch: float = 440.0) -> dict[str, Any]:
+    """A soundtrack that is at every moment another; longer ones go on where shorter ones end."""
+    time = torch.arange(round(seconds * 24000)) / 24000
+    return {"waveform": torch.sin(pitch * time + time**2)[None, None], "sample_rate": 24000}
+
+
+def soundtrack_keys(model: Any, music: dict[str, Any], count: int) -> list[str]:
+    """Keys of cut stages of 17 frames that share a soundtrack."""
+    from longtake.pipelines.chain import Length
+    from longtake.pipelines.stage import check_stages
+    from longtake.pipelines.takes.keys import stage_identity
+
+    asked = [stage(soundtrack=music, length=Length(frames=17), width=64, height=64, start_image=None)] * count
+    return [stage_identity(ready, model, None).key for ready in check_stages(asked, [model] * count)]
+
+
+def test_of_a_soundtrack_a_stage_is_called_by_what_it_hears_of_it(tiny_models: Path) -> None:
+    model = ltx2(tiny_models)
+    # At 24 frames a second the third begins at 1.42 s; each hears 0.4 s from before it begins, and its own 0.71 s.
+    plain = soundtrack_keys(model, song(2.5), 3)
+    assert len(set(plain)) == 3
+    assert soundtrack_keys(model, song(60), 3) == plain
+    changed = song(2.5)
+    changed["waveform"][..., round(1.0 * 24000)] += 0.5
+    later = soundtrack_keys(model, changed, 3)
+    assert later[0] == plain[0]
+    assert later[1] != plain[1]
+    assert later[2] == plain[2]
+    assert soundtrack_keys(model, song(2.5) | {"sample_rate": 22050}, 3)[0] != plain[0]
+
+
+def test_a_soundtrack_of_ten_minutes_costs_a_stage_no_more_than_one_of_a_minute(
+    tiny_models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from longtake.pipelines.takes import identity as ids
+
+    read = 0
+    real = ids._heavy
+
+    def counted(value: Any) -> Any:
+        nonlocal read
+        read += value.numel()
+        return real(value)
+
+    monkeypatch.setattr(ids, "_heavy", counted)
+    soundtrack_keys(ltx2(tiny_models), song(600), 3)
+    assert read < 3 * 24000 * (17 / 24 + 0.4 + 0.01)
+
+
+def test_an_image_that_names_key_and_place_is_read_once(tiny_models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from longtake.pipelines.takes import identity as ids
+
+    read = []
+    real = ids._heavy
+    monkeypatch.setattr(ids, "_heavy", lambda value: read.append(value) or real(value))
+    identity_of(bundle(tiny_models), stage(end_image=IMAGE / 2))
+    assert len(read) == 2
+
+
+def test_where_the_files_of_a_part_lie_does_not_change_the_key(tmp_path: Path) -> None:
+    from longtake.pipelines.takes.identity import Source, digest
+
+    for names in (("a", "b"), ("y", "x")):
+        for name, content in zip(names, (b"one", b"two"), strict=True):
+            (tmp_path / name).write_bytes(content)
+    here, there = ("a", "b"), ("x", "y")
+    first, second = (digest(Source(tuple(str(tmp_path / name) for name in names))) for names in (here, there))
+    assert first == second

@@ -1,0 +1,82 @@
+"""What comes over a link is what its socket says, or is refused in a sentence.
+
+ComfyUI compares the types of sockets and never what goes over them, and a wildcard output fits every socket.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache, wraps
+from typing import Any
+
+import torch
+from comfy_api.latest import io
+
+from ..pipelines.bundle.model import VideoModel
+from ..pipelines.chain import Chain as ChainValue
+from ..pipelines.errors import Refusal
+from ..pipelines.families import Keyframe
+from .types import Chain, Keyframes, ModelBundle, Sampling
+
+
+def _has(*names: str) -> Callable[[Any], bool]:
+    # Other packs' models need not be ComfyUI's own classes.
+    return lambda value: all(hasattr(value, name) for name in names)
+
+
+def _are_keyframes(value: Any) -> bool:
+    return isinstance(value, tuple) and all(isinstance(entry, Keyframe) for entry in value)
+
+
+def _is_sound(value: Any) -> bool:
+    return isinstance(value, Mapping) and {"waveform", "sample_rate"} <= set(value)
+
+
+def _is_image(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.ndim == 4
+
+
+# By type of socket: what is needed, in words, and whether a value is one.
+SOCKETS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    ModelBundle.io_type: ("a model bundle of a Longtake loader", lambda value: isinstance(value, VideoModel)),
+    Chain.io_type: ("a chain", lambda value: isinstance(value, ChainValue)),
+    Sampling.io_type: ("what Sampling Settings or LTX-2 Sampling gives", _has("steps", "check", "filled", "facts")),
+    Keyframes.io_type: ("what Keyframe gives", _are_keyframes),
+    io.Image.io_type: ("images [frames, height, width, channels]", _is_image),
+    io.Audio.io_type: ("audio", _is_sound),
+    io.Video.io_type: ("a video", _has("get_components", "get_stream_source")),
+    io.Model.io_type: ("a diffusion model", _has("model", "model_options")),
+    io.Clip.io_type: ("a text encoder (CLIP)", _has("tokenize", "encode_from_tokens_scheduled")),
+    io.Vae.io_type: ("a VAE", _has("encode", "decode")),
+}
+
+
+def guarded(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
+    """The node, refusing what its sockets do not mean before it runs."""
+    execute = node.execute.__func__
+
+    @wraps(execute)
+    def checked(cls: type[io.ComfyNode], *args: Any, **values: Any) -> Any:
+        for name, (kind, optional) in _sockets(node).items():
+            if name in values and not (optional and values[name] is None):
+                check(name, kind, values[name])
+        return execute(cls, *args, **values)
+
+    node.execute = classmethod(checked)
+    return node
+
+
+def check(name: str, kind: str, value: Any) -> None:
+    """Raise `Refusal` where a value is not what sockets of type `kind` carry."""
+    needed, fits = SOCKETS[kind]
+    if not fits(value):
+        shape = f" of shape {list(value.shape)}" if isinstance(value, torch.Tensor) else ""
+        given = "nothing" if value is None else f"a {type(value).__name__}{shape}"
+        raise Refusal(f"{given} came over the link; what is needed: {needed}.", field=name)
+
+
+@cache
+def _sockets(node: type[io.ComfyNode]) -> dict[str, tuple[str, bool]]:
+    """Type, and whether it may be empty, of each socket that is known here."""
+    inputs = node.define_schema().inputs
+    return {one.id: (one.io_type, bool(one.optional)) for one in inputs if one.io_type in SOCKETS}
