@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..stage import Ready
 
 # How long a stage is and how it joins count as the frames and the pinned tail they come to.
-_RESOLVED = frozenset({"length", "width", "height", "join", "carry", "sampling", "take"})
+_RESOLVED = frozenset({"length", "width", "height", "join", "carry", "sampling", "take", "image_strength"})
 _REROLLED = frozenset({"prompt", "negative_prompt", "seed", "until"})
 
 
@@ -80,6 +80,9 @@ def stage_identity(ready: Ready, model: VideoModel, before: Before | None) -> Id
     shared: dict[str, Any] = {field.name: getattr(stage, field.name) for field in fields(stage) if _shared(field.name)}
     shared |= {"frames": ready.clip.frames, "width": ready.width, "height": ready.height}
     shared |= {"family": model.family.name, "fps": model.fps}
+    # Images that count from the end of the stage, which need not be that of the clip.
+    counted = stage.end_image is not None or stage.keyframes
+    shared |= {"shown": ready.shown if counted else None}
     # The same soundtrack sounds otherwise elsewhere in the film.
     shared |= {"soundtrack_from": None if stage.soundtrack is None else ready.start}
     if stage.join.transition is Transition.SMOOTH and before is not None:
