@@ -105,11 +105,11 @@ def join_of(transition: dict, model: VideoModel, chain: ChainValue | None) -> Jo
     """The join that a transition input asks for; the first stage of a chain is a cut whatever it says."""
     if chain is None:
         return Join(Transition.CUT)
-    return Join.of(
-        Transition(transition["transition"]),
-        overlap_of(transition.get("overlap", AUTOMATIC), model),
-        transition.get("fade_frames", 0),
-    )
+    try:
+        overlap = overlap_of(transition.get("overlap", AUTOMATIC), model)
+    except Refusal as refusal:
+        raise refusal.at(stage=len(chain.links) + 1) from None
+    return Join.of(Transition(transition["transition"]), overlap, transition.get("fade_frames", 0))
 
 
 def length_of(length: dict) -> Length:
