@@ -69,7 +69,7 @@ def fit_film(frames: torch.Tensor, width: int, height: int) -> torch.Tensor:
         for channel in range(3):
             plane = Image.fromarray(frame[..., channel].numpy())
             scaled = plane.resize((width, height), Image.Resampling.LANCZOS)
-            target[..., channel] = torch.from_numpy(np.asarray(scaled, np.float32))
+            target[..., channel] = torch.from_numpy(np.array(scaled))
     return fitted.clamp_(0, 1).to(frames)
 
 
