@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -141,6 +143,72 @@ def test_a_keyframe_counts_from_where_its_stage_ends() -> None:
     assert [key.frame for key in _pictures(asked, None, ready.shown, 8, 8).keyframes] == [17]
     with pytest.raises(Refusal, match="keyframes: frame 18 given; the stage has frames 0 to 17"):
         check_stage(stage(Length(seconds=0.75), keyframes=(Keyframe(IMAGE, 18),)), bundle(LTX), None)
+
+
+@pytest.fixture
+def takes(comfyui: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import folder_paths
+
+    monkeypatch.setattr(folder_paths, "output_directory", str(tmp_path))
+
+
+def stored(ready: list[Ready]) -> Chain:
+    """The chain of checked stages as if they were rendered."""
+    from longtake.pipelines.takes import store
+
+    chain: Chain | None = None
+    for one in ready:
+        take = store.here().write(secrets.token_hex(32), {"latent": torch.zeros(1)}, {})
+        chain = one.behind(chain, one.model, take)
+    assert chain is not None
+    return chain
+
+
+@pytest.mark.usefixtures("takes")
+@pytest.mark.parametrize("model", [bundle(WAN_14B), bundle(WAN_5B), bundle(LTX), bundle(LTX, Fraction(30))])
+@pytest.mark.parametrize("seconds", [0.7, 1.0, 1.1, 2.3])
+def test_the_far_end_of_a_bridge_is_the_last_frame_shown(model: VideoModel, seconds: float) -> None:
+    """A smooth stage after it shows all of its clip, whatever was asked in seconds; a cut shows it to its own end."""
+    from longtake.pipelines.bridge import check_bridge
+
+    length, step = Length(seconds=seconds), model.family.grid.step
+    joins = (CUT, Join(Transition.SMOOTH, step + 1), Join(Transition.SMOOTH, step + 1), CUT)
+    chain = stored(check_stages([stage(length, join) for join in joins], [model] * 4))
+    for number, ends in ((1, True), (2, True), (3, False)):
+        asked = stage(length, start_image=IMAGE if number == 1 else None)
+        ready, _ = check_bridge(chain, number, asked, model)
+        assert ready.clip == chain.clips[number - 1]
+        assert (ready.stage.until is not None) is ends
+        assert ready.shown == spans(chain.clips)[number - 1].stop
+        if ends:
+            assert ready.shown == ready.clip.frames
+
+
+@pytest.mark.usefixtures("takes")
+def test_a_keyframe_of_a_bridge_counts_from_where_the_old_stage_ends() -> None:
+    from longtake.pipelines.bridge import check_bridge
+    from longtake.pipelines.families import Keyframe
+
+    model = bundle(LTX)
+    chain = stored(check_stages([stage(Length(seconds=0.75))] * 2, [model] * 2))
+    asked = stage(Length(frames=1), keyframes=(Keyframe(IMAGE, 18),))
+    with pytest.raises(Refusal, match="stage 1, keyframes: frame 18 given; the stage has frames 0 to 17"):
+        check_bridge(chain, 1, asked, model)
+    ready, _ = check_bridge(chain, 1, replace(asked, keyframes=(Keyframe(IMAGE, -1),)), model)
+    assert ready.shown == 18
+
+
+@pytest.mark.usefixtures("takes")
+def test_a_stored_chain_knows_what_was_shown_beyond_the_time_asked() -> None:
+    from longtake.pipelines.takes import chains, store
+
+    model = bundle(WAN_14B)
+    chain = stored(check_stages([stage(Length(seconds=5), ends=True)], [model]))
+    chains.remember(store.here(), chain)
+    found = chains.find(store.here(), chains.id_of(chain))
+    assert found is not None and found.entries[0].clip == chain.clips[0] and found.entries[0].clip.surplus == 1
+    opened = chains.opened(store.here(), found, model, 1, 1)
+    assert check_stage(stage(Length(seconds=5)), model, opened).clip.asked_end == 160
 
 
 # ---- stages longer than a model does well
