@@ -15,9 +15,9 @@ from ..pipelines.bundle.model import VideoModel
 from ..pipelines.chain import Chain, Join, Length, Link, Transition
 from ..pipelines.errors import Refusal
 from ..pipelines.families import Carry
-from ..pipelines.plan import plan_clip
-from ..pipelines.stage import Stage, check_stage
+from ..pipelines.stage import Stage, check_stage, plan_stage
 from .foresight import Known, bundle_at, known_from
+from .overlap import AUTOMATIC, overlap_of
 
 STAGE = "LongtakeChainStage"
 Inputs = Mapping[str, Any]
@@ -60,9 +60,9 @@ def _check_behind(graph: Graph, node_id: str, chain: Chain, model: VideoModel, k
     for other, inputs in next_stages(graph, node_id):
         try:
             own = bundle_at(graph, inputs.get("model"), known)
+            stage = _stage(inputs, own or model)
         except Refusal as refusal:
             raise refusal.at(stage=len(chain.links) + 1) from None
-        stage = _stage(inputs, own or model)
         if stage is None:
             continue
         if own is None:
@@ -73,11 +73,7 @@ def _check_behind(graph: Graph, node_id: str, chain: Chain, model: VideoModel, k
 
 
 def _planned(stage: Stage, chain: Chain, model: VideoModel) -> Chain:
-    try:
-        clip = plan_clip(chain.clips, stage.length, stage.join, model.family.grid, chain.fps)
-    except Refusal as refusal:
-        raise refusal.at(stage=len(chain.links) + 1) from None
-    return chain.append(Link(clip, None, model))
+    return chain.append(Link(plan_stage(stage, model, chain), None, model))
 
 
 def _stage(inputs: Inputs, model: VideoModel) -> Stage | None:
@@ -88,7 +84,7 @@ def _stage(inputs: Inputs, model: VideoModel) -> Stage | None:
     unit = inputs.get("length")
     amount = inputs.get(f"length.{unit}")
     transition = inputs.get("transition")
-    overlap, fade = inputs.get("transition.overlap", 0), inputs.get("transition.fade_frames", 0)
+    overlap, fade = inputs.get("transition.overlap", AUTOMATIC), inputs.get("transition.fade_frames", 0)
     if amount is None or transition is None or any(map(_linked, (unit, amount, transition, overlap, fade))):
         return None
     carry = inputs.get("transition.carry_over", Carry.PIXELS)
@@ -99,7 +95,7 @@ def _stage(inputs: Inputs, model: VideoModel) -> Stage | None:
         negative_prompt="",
         length=Length(seconds=amount) if unit == "seconds" else Length(frames=amount),
         seed=0,
-        join=Join.of(Transition(transition), overlap or model.variant.overlap, fade),
+        join=Join.of(Transition(transition), overlap_of(overlap, model), fade),
         carry=Carry.PIXELS if _linked(carry) else Carry(carry),
         width=_number(inputs.get("width")),
         height=_number(inputs.get("height")),

@@ -171,7 +171,7 @@ class KeyframeNode(io.ComfyNode):
                     default=-1,
                     min=-16384,
                     max=16384,
-                    tooltip="Frame of the clip as it is rendered, overlap included, counted from 0. -1: the last.",
+                    tooltip="Frame of the stage's clip, overlap included, counted from 0. -1: the one it ends on.",
                 ),
                 io.Float.Input(
                     "strength", default=1.0, min=0.01, max=1.0, step=0.01, tooltip="How much the image counts."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import comfy.utils
@@ -40,10 +41,12 @@ class NodeProgress:
     Args:
         stages: stages of the whole chain, as far as the node can know; its own number if that is higher.
         steps: denoising steps over all stages this node renders.
+        notes: shown below whatever is said, until the node has run.
     """
 
-    def __init__(self, node_id: str | None, stages: int, steps: int):
+    def __init__(self, node_id: str | None, stages: int, steps: int, notes: Sequence[str] = ()):
         self._node_id = node_id
+        self._notes = "".join(f"\n{note}" for note in notes)
         self._stages = stages
         self._bar = comfy.utils.ProgressBar(steps, node_id=node_id)
         self._before = 0
@@ -90,4 +93,5 @@ class NodeProgress:
 
     def _show(self, text: str) -> None:
         where = f"Stage {self._stage} of {max(self._stages, self._stage)}, " if self._stage else ""
-        say(self._node_id, where + text if where else text[:1].upper() + text[1:])
+        text = where + text if where else text[:1].upper() + text[1:]
+        say(self._node_id, text + self._notes)

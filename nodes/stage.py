@@ -14,12 +14,16 @@ from ..pipelines.chain import Join, Length, Transition
 from ..pipelines.errors import Refusal
 from ..pipelines.families import Carry, Keyframe, Settings
 from ..pipelines.render import render_stages
-from ..pipelines.stage import MAX_SEED, Stage, check_stage
+from ..pipelines.stage import MAX_SEED, Stage, behind, check_stages, split_stage
 from ..pipelines.takes import store
 from .lookahead import check_later_stages, count_later_stages
+from .muted import muted_before
+from .overlap import AUTOMATIC, overlap_of
 from .previews import preview_of
 from .progress import NodeProgress
 from .types import CATEGORY, Chain, Keyframes, ModelBundle, Sampling
+
+ONE_CLIP, AS_CHAIN = "one clip", "chain"
 
 
 def length_input() -> io.DynamicCombo.Input:
@@ -36,8 +40,8 @@ def length_input() -> io.DynamicCombo.Input:
                         max=3600.0,
                         step=0.01,
                         tooltip="What the stage adds to the film. A little more is rendered where the model's "
-                        "grid needs it, "
-                        "and the film still ends exactly where asked.",
+                        "grid needs it, and the film still ends exactly where asked; a Wan 14B stage with an end "
+                        "image may end up to 3 frames later, and the next stage in seconds adds as many less.",
                     )
                 ],
             ),
@@ -66,14 +70,12 @@ def transition_input() -> io.DynamicCombo.Input:
             io.DynamicCombo.Option(
                 Transition.SMOOTH.value,
                 [
-                    io.Int.Input(
+                    io.String.Input(
                         "overlap",
-                        default=0,
-                        min=0,
-                        max=1024,
+                        default=AUTOMATIC,
                         tooltip="Frames of the stage before that this one is pinned to; they are shown once. 1, "
-                        "5, 9, 13 ... "
-                        "for Wan, 9, 17, 25 ... for LTX-2. 0: the model's usual overlap (Wan 5, LTX-2 17).",
+                        "5, 9, 13 ... for Wan, 1, 9, 17, 25 ... for LTX-2; automatic: the model's usual overlap (Wan "
+                        "5, LTX-2 17). 0: a plain join, nothing is carried over.",
                     ),
                     io.Combo.Input(
                         "carry_over",
@@ -103,11 +105,11 @@ def join_of(transition: dict, model: VideoModel, chain: ChainValue | None) -> Jo
     """The join that a transition input asks for; the first stage of a chain is a cut whatever it says."""
     if chain is None:
         return Join(Transition.CUT)
-    return Join.of(
-        Transition(transition["transition"]),
-        transition.get("overlap") or model.variant.overlap,
-        transition.get("fade_frames", 0),
-    )
+    try:
+        overlap = overlap_of(transition.get("overlap", AUTOMATIC), model)
+    except Refusal as refusal:
+        raise refusal.at(stage=len(chain.links) + 1) from None
+    return Join.of(Transition(transition["transition"]), overlap, transition.get("fade_frames", 0))
 
 
 def length_of(length: dict) -> Length:
@@ -186,7 +188,10 @@ class ChainStage(io.ComfyNode):
                     "then cropped evenly.",
                 ),
                 io.Image.Input(
-                    "end_image", optional=True, tooltip="Last frame, scaled and cropped by the same rule as the first."
+                    "end_image",
+                    optional=True,
+                    tooltip="Last frame that the film shows of the stage, scaled and cropped by the same rule as the "
+                    "first.",
                 ),
                 io.Image.Input(
                     "anchor_image",
@@ -217,9 +222,17 @@ class ChainStage(io.ComfyNode):
                     tooltip="Sound of the whole film that the picture follows (LTX-2); this stage takes its part of "
                     "it. To save the film with it connect it to Encode Video too.",
                 ),
+                io.Combo.Input(
+                    "long_stages",
+                    options=[ONE_CLIP, AS_CHAIN],
+                    default=ONE_CLIP,
+                    optional=True,
+                    tooltip="A stage longer than the model does well (Wan 7.5 s, LTX-2 20 s): as one clip all the "
+                    "same, or as a chain of smooth stages that it does well, together exactly as long.",
+                ),
             ],
             outputs=[Chain.Output(display_name="chain")],
-            hidden=[io.Hidden.unique_id, io.Hidden.prompt],
+            hidden=[io.Hidden.unique_id, io.Hidden.prompt, io.Hidden.extra_pnginfo],
         )
 
     @classmethod
@@ -247,6 +260,7 @@ class ChainStage(io.ComfyNode):
         anchor_strength: float = 0.0,
         keyframes: tuple[Keyframe, ...] = (),
         soundtrack: dict | None = None,
+        long_stages: str = ONE_CLIP,
     ) -> io.NodeOutput:
         stage = Stage(
             prompt=prompt,
@@ -268,10 +282,17 @@ class ChainStage(io.ComfyNode):
         )
         node_id, graph = cls.hidden.unique_id, cls.hidden.prompt or {}
         check_sound(graph, node_id, soundtrack)
-        ready = check_stage(stage, model, chain)
-        check_later_stages(graph, node_id, ready.behind(chain, model), model)
-        progress = NodeProgress(node_id, ready.number + count_later_stages(graph, node_id), ready.sampling.steps)
-        made = render_stages([ready], progress, chain)
+        stages = split_stage(stage, model, chain) if long_stages == AS_CHAIN else [stage]
+        ready = check_stages(stages, [model] * len(stages), chain)
+        check_later_stages(graph, node_id, behind(ready, chain), model)
+        notes = [f"Stage {one.number}: {note}" for one in ready for note in one.notes]
+        progress = NodeProgress(
+            node_id,
+            ready[-1].number + count_later_stages(graph, node_id),
+            sum(one.sampling.steps for one in ready),
+            [*muted_before(cls.hidden.extra_pnginfo, node_id), *notes],
+        )
+        made = render_stages(ready, progress, chain)
         return io.NodeOutput(made, ui=preview_of(made, progress))
 
 

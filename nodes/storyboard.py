@@ -14,14 +14,14 @@ from comfy_api.latest import io, ui
 from comfy_execution.graph_utils import ExecutionBlocker
 
 from ..pipelines.bundle.model import VideoModel
-from ..pipelines.chain import Format, Length
+from ..pipelines.chain import Length
 from ..pipelines.errors import Refusal
 from ..pipelines.families import Carry, Keyframe, Settings
 from ..pipelines.lora.apply import apply_lora
 from ..pipelines.lora.choice import LoraChoice
 from ..pipelines.outlook import forecast
 from ..pipelines.render import render_stages
-from ..pipelines.stage import Stage, check_stages
+from ..pipelines.stage import Stage, check_stages, format_of
 from ..pipelines.storyboard.plan import Plan, PlannedStage, plan
 from ..pipelines.storyboard.storyboard import IMAGES, Storyboard
 from ..pipelines.storyboard.text import parse
@@ -42,11 +42,6 @@ EXAMPLE = """{
 }"""
 
 
-def format_of(model: VideoModel) -> Format:
-    variant = model.variant
-    return Format(model.family.grid, model.fps, variant.clip_frames, variant.overlap)
-
-
 def stages_of(
     board: Storyboard, planned: Plan, start_image: torch.Tensor | None, sampling: Settings | None
 ) -> list[Stage]:
@@ -56,7 +51,8 @@ def stages_of(
         start_image: for the first stage, in place of a file named in the document.
     """
     image, sound = cache(input_image), cache(input_sound)
-    stages = []
+    stages: list[Stage] = []
+    latest: torch.Tensor | None = None  # start image
     for number, one in enumerate(planned.stages, start=1):
         entry = one.entry
         images: dict[str, torch.Tensor | None] = {}
@@ -71,12 +67,26 @@ def stages_of(
                     field="start_image",
                 )
             images["start_image"] = start_image
+        if images["start_image"] is not None:
+            latest = images["start_image"]
+        if entry.anchor is not None:
+            images["anchor_image"] = _anchor(latest, number)
         with _named(number, "keyframes"):
             keyframes = tuple(Keyframe(image(key.image), key.frame, key.strength) for key in entry.keyframes)
         with _named(number, "soundtrack"):
             soundtrack = None if entry.soundtrack is None else sound(entry.soundtrack)
         stages.append(replace(_stage(board, one, sampling), keyframes=keyframes, soundtrack=soundtrack, **images))
     return stages
+
+
+def _anchor(latest: torch.Tensor | None, number: int) -> torch.Tensor:
+    if latest is None:
+        raise Refusal(
+            "start_image is given, and no stage before it has one; name a start image, or an anchor_image.",
+            stage=number,
+            field="anchor",
+        )
+    return latest
 
 
 def _stage(board: Storyboard, one: PlannedStage, sampling: Settings | None) -> Stage:
@@ -94,6 +104,7 @@ def _stage(board: Storyboard, one: PlannedStage, sampling: Settings | None) -> S
         sampling=sampling,
         take=entry.take or 0,
         anchor_strength=entry.anchor_strength or 0.0,
+        image_strength=entry.image_strength,
     )
 
 

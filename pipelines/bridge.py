@@ -12,6 +12,7 @@ from .chain import Chain, Length, Link, Transition
 from .decode import decoded
 from .errors import Refusal
 from .families import Carry
+from .given import check_given
 from .head import head_of
 from .render import render_stages
 from .stage import Ready, Stage, check_stage
@@ -83,7 +84,12 @@ def check_bridge(chain: Chain, number: int, stage: Stage, model: VideoModel) -> 
     )
     before = replace(chain, links=chain.links[: number - 1]) if number > 1 else None
     # The film's clock stays as it was: what was asked in seconds is over-produced as before.
-    return replace(check_stage(asked, model, before), clip=old.clip), before
+    ready = replace(check_stage(asked, model, before), clip=old.clip, notes=())
+    try:
+        check_given(asked, model, old.clip, ready.shown)
+    except Refusal as refusal:
+        raise refusal.at(stage=number) from None
+    return ready, before
 
 
 def bridge(

@@ -10,6 +10,9 @@ frame is its over-production:
   smooth stage, if asked in seconds, has that much less to add;
 - a cut, a fade or the end of the film drops it, always at the end of the clip, because the head carries the
   user's image.
+
+A stage that ends on an image shows it last. Most models can put the image on any frame; for one that can only put it on
+the last frame it renders, the stage ends there, a few frames late, and the next one asked in seconds adds as many less.
 """
 
 from __future__ import annotations
@@ -73,6 +76,8 @@ class Format:
         clip_frames: the clip length it was published with, on the grid; the default length of a stage.
         overlap: default overlap of a smooth stage, in frames, on the grid.
         fade_frames: default length of a fade, in frames.
+        ends_anywhere: whether an end image can stand on any frame, or only on the last that is rendered.
+        longest: seconds that a stage can add before it counts as long; None knows no bound.
     """
 
     grid: Grid
@@ -80,6 +85,8 @@ class Format:
     clip_frames: int
     overlap: int
     fade_frames: int = 8
+    ends_anywhere: bool = True
+    longest: Fraction | None = None
 
 
 @dataclass(frozen=True)
@@ -105,8 +112,13 @@ class Join:
 
     @classmethod
     def of(cls, transition: Transition, overlap: int, fade_frames: int) -> Join:
-        """The join made of what its transition uses, the other number left out."""
+        """The join made of what its transition uses, the other number left out.
+
+        Nothing is carried over an overlap of 0 frames, so such a join is a cut.
+        """
         transition = Transition(transition)
+        if transition is Transition.SMOOTH and overlap == 0:
+            transition = Transition.CUT
         return cls(
             transition,
             overlap if transition is Transition.SMOOTH else 0,
@@ -131,12 +143,15 @@ class Clip:
     Attributes:
         frames: length as the model renders it, on the grid, overlap included.
         join: how it joins the clip before it; the first clip's join is a cut.
-        asked_end: frame of the film at which the stage was asked to end, exclusive.
+        asked_end: frame of the film at which the stage was asked to end, exclusive; where it ends on an image that can
+            only be the last frame rendered, the end of the clip.
+        surplus: frames by which that lies behind the end asked for in seconds.
     """
 
     frames: int
     join: Join
     asked_end: int
+    surplus: int = 0
 
 
 @dataclass(frozen=True)

@@ -164,6 +164,15 @@ def count(value: Any) -> int:
     return value
 
 
+def overlap(value: Any) -> int | None:
+    """A whole number of frames, 0 for a plain join; None for the word that leaves it to the model."""
+    if value == "automatic":
+        return None
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_COUNT:
+        raise Refusal(f'{_quoted(value)} is given; a number of frames is needed, 0 for a plain join, or "automatic"')
+    return value
+
+
 def seed(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_SEED:
         raise Refusal(f"{quoted(value)} is given; a whole number from 0 to {MAX_SEED} is needed")

@@ -20,11 +20,15 @@ if TYPE_CHECKING:
     from .tail import Heard
 
 
-def check_given(stage: Stage, model: VideoModel, clip: Clip) -> None:
-    """Raise `Refusal` for keyframes or a soundtrack that the stage cannot keep to."""
+def check_given(stage: Stage, model: VideoModel, clip: Clip, shown: int) -> None:
+    """Raise `Refusal` for keyframes or a soundtrack that the stage cannot keep to.
+
+    Args:
+        shown: frames of the clip up to where the stage ends in the film.
+    """
     if stage.keyframes:
         check_able(model, Mode.KEYFRAMES, "keyframes")
-        _check_keyframes(stage, clip)
+        _check_keyframes(stage, shown)
     if stage.soundtrack is not None:
         check_able(model, Mode.SOUNDTRACK, "soundtrack")
         _check_soundtrack(stage, model, clip)
@@ -72,13 +76,12 @@ def check_able(model: VideoModel, mode: Mode, field: str) -> None:
         )
 
 
-def _check_keyframes(stage: Stage, clip: Clip) -> None:
-    frames = clip.frames
+def _check_keyframes(stage: Stage, frames: int) -> None:
     for one in stage.keyframes:
         check_single(one.image, "keyframes")
         if not -frames <= one.frame < frames:
             raise Refusal(
-                f"frame {one.frame} given; the clip has frames 0 to {frames - 1} (or -1, the last, to -{frames}).",
+                f"frame {one.frame} given; the stage has frames 0 to {frames - 1} (or -1, the last, to -{frames}).",
                 field="keyframes",
             )
         if not 0 < one.strength <= 1:

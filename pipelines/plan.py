@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import accumulate
+from typing import Any
 
-from .chain import Clip, Grid, Join, Length, Transition, joined_at, spans, starts
+from .chain import Clip, Format, Grid, Join, Length, Transition, joined_at, spans, starts
 from .errors import Refusal
 
 MAX_STAGES = 1000  # well over an hour of film at the usual five seconds; more is a slip of the keyboard
@@ -17,7 +20,9 @@ def frames_in(seconds: float, fps: Fraction) -> int:
     return math.floor(Fraction(str(seconds)) * fps + Fraction(1, 2))
 
 
-def plan_clip(before: Sequence[Clip], length: Length, join: Join, grid: Grid, fps: Fraction) -> Clip:
+def plan_clip(
+    before: Sequence[Clip], length: Length, join: Join, grid: Grid, fps: Fraction, to_grid: bool = False
+) -> Clip:
     """Plan the clip that follows `before`, or say why there cannot be one.
 
     Args:
@@ -26,6 +31,7 @@ def plan_clip(before: Sequence[Clip], length: Length, join: Join, grid: Grid, fp
         join: how it joins the clip before it; the first stage's is a cut.
         grid: the lengths the model can render.
         fps: frames a second of the film.
+        to_grid: whether every frame rendered is shown, because an image stands on the last of them.
 
     Raises:
         Refusal: naming the stage and one of frames, seconds, overlap, fade_frames, transition.
@@ -37,8 +43,8 @@ def plan_clip(before: Sequence[Clip], length: Length, join: Join, grid: Grid, fp
         if stage > MAX_STAGES:
             raise Refusal(f"a chain can have {MAX_STAGES} stages")
         if not before:
-            return _first_clip(length, join, grid, fps)
-        return _next_clip(before, length, join, grid, fps)
+            return _first_clip(length, join, grid, fps, to_grid)
+        return _next_clip(before, length, join, grid, fps, to_grid)
     except Refusal as refusal:
         raise refusal.at(stage=stage) from None
 
@@ -59,7 +65,8 @@ def cover(total: int, clip: int, overlap: int, grid: Grid) -> tuple[int, ...]:
     _check_on_grid(clip, grid, "frames")
     if total <= clip:
         return (grid.ceil(total),)
-    _check_on_grid(overlap, grid, "overlap")
+    if overlap:
+        _check_on_grid(overlap, grid, "overlap")
     if overlap >= clip:
         raise Refusal(_overlap_too_long(overlap, clip, grid), field="overlap")
 
@@ -76,16 +83,120 @@ def cover(total: int, clip: int, overlap: int, grid: Grid) -> tuple[int, ...]:
     return (clip,) * full + ((steps - last) * grid.step + 1, last * grid.step + 1)
 
 
-def _first_clip(length: Length, join: Join, grid: Grid, fps: Fraction) -> Clip:
+@dataclass(frozen=True)
+class Piece:
+    """One of the stages that a long one is rendered as.
+
+    Attributes:
+        length: what it is asked for; the last in seconds, so that all together end where the long one does.
+        join: how it joins the one before it; the first joins as the long one does.
+        first: frame of the long clip under its frame 0.
+        frames: length of its clip.
+    """
+
+    length: Length
+    join: Join
+    first: int
+    frames: int
+
+
+def is_long(before: Sequence[Clip], clip: Clip, format: Format) -> bool:
+    """Whether a clip planned behind `before` adds more than its model does well in one go."""
+    return format.longest is not None and _adds(before, clip) > format.longest * format.fps
+
+
+def pieces(before: Sequence[Clip], clip: Clip, format: Format, overlap: int) -> tuple[Piece, ...]:
+    """The stages that render a long clip well, each smooth behind the one before it; they show what it would show.
+
+    Args:
+        before: the clips before it.
+        clip: the long one, as `plan_clip` made it.
+        overlap: between the pieces, in frames.
+
+    Raises:
+        Refusal: an overlap that the model or the length of its clips does not allow.
+    """
+    start = starts((*before, clip))[-1]
+    end = clip.asked_end - clip.surplus
+    lengths = cover(end - start, format.clip_frames, overlap, format.grid)
+    firsts = [0, *accumulate(frames - overlap for frames in lengths[:-1])]
+    found = [
+        Piece(
+            Length(frames=frames), Join.of(Transition.SMOOTH, overlap, 0) if index else clip.join, firsts[index], frames
+        )
+        for index, frames in enumerate(lengths)
+    ]
+    shown = start + firsts[-1] + overlap if len(found) > 1 else _asked_of(before)
+    found[-1] = replace(found[-1], length=Length(seconds=float((end - shown) / format.fps)))
+    return tuple(found)
+
+
+def piece_of(whole: Any, parts: Sequence[Piece], index: int) -> dict[str, Any]:
+    """What piece `index` of a long stage asks for otherwise than the whole: fields by name.
+
+    Args:
+        whole: the long stage, with fields seed, start_image, image_strength, end_image and keyframes; the frames of its
+            keyframes count from 0.
+    """
+    part, last = parts[index], len(parts) - 1
+    keyframes = tuple(
+        replace(key, frame=key.frame - part.first)
+        for key in whole.keyframes
+        if part.first + (part.join.overlap if index else 0) <= key.frame < part.first + part.frames
+    )
+    return {
+        "length": part.length,
+        # Far enough apart to meet no seed of the stages beside it, which count up by one.
+        "seed": (whole.seed + index * MAX_STAGES) % 2**64,
+        "start_image": None if index else whole.start_image,
+        "image_strength": None if index else whole.image_strength,
+        "end_image": whole.end_image if index == last else None,
+        "keyframes": keyframes,
+    }
+
+
+def remarks(before: Sequence[Clip], clip: Clip, format: Format) -> list[str]:
+    """What a person should know of a clip that is planned otherwise than they may think."""
+    said = []
+    if clip.surplus:
+        frames = "1 frame" if clip.surplus == 1 else f"{clip.surplus} frames"
+        said.append(
+            f"it ends on its image, {frames} later than asked: the model can put it only on the last frame it renders. "
+            "A stage in seconds after it adds as many less."
+        )
+    if format.longest is not None and is_long(before, clip, format):
+        said.append(
+            f"it adds {float(_adds(before, clip) / format.fps):.4g} s, and the model does not do more than "
+            f"{float(format.longest):g} s well in one clip; long_stages: chain renders it as stages that it does well."
+        )
+    return said
+
+
+def _adds(before: Sequence[Clip], clip: Clip) -> int:
+    return clip.asked_end - (before[-1].asked_end if before else 0)
+
+
+def _asked_of(clips: Sequence[Clip]) -> int:
+    """Frame of the film at which clips were asked to end, whatever their images made of it."""
+    return clips[-1].asked_end - clips[-1].surplus if clips else 0
+
+
+def _first_clip(length: Length, join: Join, grid: Grid, fps: Fraction, to_grid: bool) -> Clip:
     if join.transition is not Transition.CUT:
         raise Refusal(
             f"the first stage has nothing before it; {join.transition.value} needs a stage", field="transition"
         )
     adds = length.frames if length.frames is not None else _frames_added(length, fps)
-    return Clip(grid.ceil(adds), join, adds)
+    return _ending(grid.ceil(adds), join, 0, adds, to_grid)
 
 
-def _next_clip(before: Sequence[Clip], length: Length, join: Join, grid: Grid, fps: Fraction) -> Clip:
+def _ending(frames: int, join: Join, start: int, asked_end: int, to_grid: bool) -> Clip:
+    if not to_grid:
+        return Clip(frames, join, asked_end)
+    return Clip(frames, join, start + frames, start + frames - asked_end)
+
+
+def _next_clip(before: Sequence[Clip], length: Length, join: Join, grid: Grid, fps: Fraction, to_grid: bool) -> Clip:
     _check_join(before, join, grid)
     previous = before[-1]
     start = joined_at(previous, starts(before)[-1], join)
@@ -93,16 +204,17 @@ def _next_clip(before: Sequence[Clip], length: Length, join: Join, grid: Grid, f
         _check_fits(length.frames, join, grid)
         return Clip(length.frames, join, start + length.frames)
 
-    asked_end = previous.asked_end + _frames_added(length, fps)
-    shown_already = start + join.hidden
+    asked = _asked_of(before)
+    asked_end = asked + _frames_added(length, fps)
+    shown_already = max(start + join.hidden, previous.asked_end)
     if asked_end <= shown_already:
-        surplus = shown_already - previous.asked_end
+        surplus = shown_already - asked
         raise Refusal(
             f"{length.seconds} s would add no frame: on its grid the stage before renders {surplus} frames more than "
-            f"asked, which a smooth stage keeps; ask for at least {float((surplus + 1) / fps):.3f} s",
+            f"asked, which the film shows; ask for at least {float((surplus + 1) / fps):.3f} s",
             field="seconds",
         )
-    return Clip(grid.ceil(asked_end - start), join, asked_end)
+    return _ending(grid.ceil(asked_end - start), join, start, asked_end, to_grid)
 
 
 def _frames_added(length: Length, fps: Fraction) -> int:

@@ -76,7 +76,9 @@ def plan_retake(
     published: Any = model.variant.sampling
     settings = (sampling or published).filled(published)
     settings.check()
-    return video, model.family.retake_settings(settings)
+    settings = model.family.retake_settings(settings)
+    model.family.check_settings(model, settings)
+    return video, settings
 
 
 def render_retake(retake: Retake, model: VideoModel, video: Chain, settings: Settings, progress: Progress) -> Chain:
@@ -145,6 +147,7 @@ def _render(
         "width": video.width,
         "height": video.height,
         "frames": model.family.grid.ceil(video.frames),
+        "shown": video.frames,
         "fps": str(model.fps),
         "retake": [retake.start, retake.end],
         "loras": [lora.facts() for lora in model.loras],

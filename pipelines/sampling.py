@@ -85,6 +85,15 @@ class SamplingSettings:
             )
         return replace(self, boundary=self.boundary if self.boundary is not None else published.boundary)
 
+    def with_image_strength(self, strength: float) -> SamplingSettings:
+        if strength != 1:
+            raise Refusal(
+                f"{strength:g} given; this model keeps a start image as it is, and LTX-2 alone can let go of it. Leave "
+                "it out.",
+                field="image_strength",
+            )
+        return self
+
     def facts(self) -> dict[str, Any]:
         """What a take made with them remembers, as JSON values."""
         return {

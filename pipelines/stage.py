@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from .chain import Chain, Clip, Join, Length, Link, Transition, starts
+from .chain import Chain, Clip, Format, Join, Length, Link, Transition, starts
 from .errors import Refusal
 from .families import Carry, Keyframe, Mode, Pictures, Settings, Shot
 from .given import check_given, given_sound
 from .pictures import check_single, check_size, fit
-from .plan import plan_clip
+from .plan import is_long, piece_of, pieces, plan_clip, remarks
 
 if TYPE_CHECKING:
     import torch
@@ -35,6 +35,7 @@ class Stage:
         carry: what a smooth stage is pinned to.
         width, height: pixels; 0 follows the chain, or the variant's published size for a first stage.
         start_image, end_image, anchor_image: `[1, H, W, C]` in 0..1 at any size.
+        image_strength: how firmly the start image is kept, 0..1; None leaves it to the settings.
         sampling: None takes the values the variant was published with.
         take: number of a stored take of this stage that is used whatever the words, seed and sampling; 0 is none.
         until: the beginning of the stage after it, which stays as it is, for this one to end on.
@@ -60,6 +61,7 @@ class Stage:
     keyframes: tuple[Keyframe, ...] = ()
     soundtrack: Mapping[str, Any] | None = None
     until: Head | None = None
+    image_strength: float | None = None
 
     @property
     def ends_somewhere(self) -> bool:
@@ -69,7 +71,12 @@ class Stage:
 
 @dataclass(frozen=True)
 class Ready:
-    """A stage that has passed every check that needs no weights, and the bundle it was checked with."""
+    """A stage that has passed every check that needs no weights, and the bundle it was checked with.
+
+    Args:
+        start: film frame under the clip's frame 0.
+        notes: what a person should know of how it was planned.
+    """
 
     stage: Stage
     model: VideoModel
@@ -79,6 +86,12 @@ class Ready:
     sampling: Settings
     number: int
     start: int
+    notes: tuple[str, ...] = ()
+
+    @property
+    def shown(self) -> int:
+        """Frames of the clip, overlap included, up to where the stage ends in the film."""
+        return self.clip.frames if self.stage.until is not None else self.clip.asked_end - self.start
 
     def behind(self, chain: Chain | None, model: VideoModel, take: Take | None = None) -> Chain:
         """The chain with this stage at its end; without a take it is only planned."""
@@ -107,11 +120,54 @@ def check_stage(stage: Stage, model: VideoModel, chain: Chain | None, sampling_k
         if not 0 <= stage.seed <= MAX_SEED:
             raise Refusal(f"{stage.seed} given; a whole number from 0 to {MAX_SEED} is needed.", field="seed")
         before = () if chain is None else chain.clips
-        clip = plan_clip(before, stage.length, stage.join, model.family.grid, model.fps)
-        check_given(stage, model, clip)
+        clip = plan_stage(stage, model, chain)
+        ready = Ready(stage, model, clip, width, height, sampling, number, starts((*before, clip))[-1])
+        _check_room(ready)
+        check_given(stage, model, clip, ready.shown)
     except Refusal as refusal:
         raise refusal.at(stage=number) from None
-    return Ready(stage, model, clip, width, height, sampling, number, starts((*before, clip))[-1])
+    return replace(ready, notes=tuple(remarks(before, clip, format_of(model))))
+
+
+def plan_stage(stage: Stage, model: VideoModel, chain: Chain | None) -> Clip:
+    """The clip of a stage behind a chain; raises `Refusal` as `plan_clip` does."""
+    before = () if chain is None else chain.clips
+    to_grid = stage.end_image is not None and not model.variant.ends_anywhere
+    return plan_clip(before, stage.length, stage.join, model.family.grid, model.fps, to_grid)
+
+
+def format_of(model: VideoModel) -> Format:
+    variant = model.variant
+    return Format(
+        model.family.grid,
+        model.fps,
+        variant.clip_frames,
+        variant.overlap,
+        ends_anywhere=variant.ends_anywhere,
+        longest=variant.longest,
+    )
+
+
+def split_stage(stage: Stage, model: VideoModel, chain: Chain | None) -> list[Stage]:
+    """A stage that is longer than its model does well as stages that it does; any other as it is.
+
+    Raises:
+        Refusal: naming the stage and the field.
+    """
+    before = () if chain is None else chain.clips
+    clip = plan_stage(stage, model, chain)
+    if not is_long(before, clip, format_of(model)):
+        return [stage]
+    try:
+        if stage.take:
+            raise Refusal("a long stage becomes many, and a take is of one; leave it at 0.", field="take")
+        # A cut or a fade says nothing of an overlap.
+        parts = pieces(before, clip, format_of(model), stage.join.overlap or model.variant.overlap)
+    except Refusal as refusal:
+        raise refusal.at(stage=len(before) + 1) from None
+    shown = clip.asked_end - starts((*before, clip))[-1]
+    whole = replace(stage, keyframes=tuple(replace(key, frame=key.frame % shown) for key in stage.keyframes))
+    return [replace(whole, join=part.join, **piece_of(whole, parts, index)) for index, part in enumerate(parts)]
 
 
 def render_latents(
@@ -126,7 +182,7 @@ def render_latents(
     """Denoise a checked stage: `latent` `[1, C, T, h, w]` in VAE space and, where there is sound, `audio`."""
     stage = ready.stage
     ending = None if stage.until is None else stage.until.ending(model)
-    pictures = _pictures(stage, ending, ready.clip.frames, ready.width, ready.height)
+    pictures = _pictures(stage, ending, ready.shown, ready.width, ready.height)
     sound = given_sound(stage, model, ready.clip, ready.start)
     shot = Shot(ready.clip.frames, ready.width, ready.height, tail, pictures, sound, checkpoint, ending)
 
@@ -147,6 +203,13 @@ def check_stages(stages: Sequence[Stage], models: Sequence[VideoModel], chain: C
         ready.append(check_stage(stage, model, chain))
         chain = ready[-1].behind(chain, model)
     return ready
+
+
+def behind(ready: Sequence[Ready], chain: Chain | None) -> Chain | None:
+    """The chain with checked stages at its end, all of them only planned."""
+    for one in ready:
+        chain = one.behind(chain, one.model)
+    return chain
 
 
 def encode_prompts(ready: Sequence[Ready], progress: Progress) -> list[tuple[list[Any], list[Any]]]:
@@ -270,18 +333,27 @@ def _check_mode(stage: Stage, model: VideoModel) -> None:
 def _sampling(stage: Stage, model: VideoModel) -> Settings:
     published = model.variant.sampling
     sampling = (stage.sampling or published).filled(published)
+    if stage.image_strength is not None:
+        sampling = sampling.with_image_strength(stage.image_strength)
     sampling.check()
     model.family.check_settings(model, sampling)
     return sampling
 
 
-def _pictures(stage: Stage, ending: Ending | None, frames: int, width: int, height: int) -> Pictures:
+def _check_room(ready: Ready) -> None:
+    """Refuse a stage too short to show both images it is given."""
+    stage = ready.stage
+    if ready.shown < 2 and stage.start_image is not None and stage.end_image is not None:
+        raise Refusal("it shows 1 frame, which cannot be both images; make the stage longer.", field="end_image")
+
+
+def _pictures(stage: Stage, ending: Ending | None, shown: int, width: int, height: int) -> Pictures:
     def fitted(field: str) -> torch.Tensor | None:
         image = getattr(stage, field)
         return None if image is None else fit(image, width, height)
 
     keyframes = tuple(
-        Keyframe(fit(one.image, width, height), one.frame % frames, one.strength) for one in stage.keyframes
+        Keyframe(fit(one.image, width, height), one.frame % shown, one.strength) for one in stage.keyframes
     )
     end = fitted("end_image") if ending is None else ending.frames
-    return Pictures(fitted("start_image"), end, fitted("anchor_image"), stage.anchor_strength, keyframes)
+    return Pictures(fitted("start_image"), end, fitted("anchor_image"), stage.anchor_strength, keyframes, shown - 1)

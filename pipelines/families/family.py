@@ -67,6 +67,14 @@ class Settings(Protocol):
         """What a take made with them remembers, as JSON values."""
         ...
 
+    def with_image_strength(self, strength: float) -> Settings:
+        """The same settings with a start image kept this firmly, 0..1.
+
+        Raises:
+            Refusal: the family knows no such strength.
+        """
+        ...
+
 
 @dataclass(frozen=True)
 class Variant:
@@ -78,6 +86,8 @@ class Variant:
         overlap: frames a continuation is pinned to unless the stage says otherwise.
         size_step: width and height are multiples of this many pixels.
         area: pixels of a frame at its published resolutions, by name.
+        ends_anywhere: whether an end image can stand on any frame of a clip, or only on its last.
+        longest: seconds that it does well in one clip.
         experts: diffusion models that share the denoising, 1 or 2.
         vae_hint: the file most people have for it, for errors.
     """
@@ -93,6 +103,8 @@ class Variant:
     size_step: int
     areas: Mapping[str, int]
     latent_channels: int
+    ends_anywhere: bool
+    longest: Fraction
     experts: int
     vae_hint: str
     sampling: Settings
@@ -104,7 +116,7 @@ class Keyframe:
 
     Args:
         image: `[1, H, W, C]` in 0..1.
-        frame: of the clip as it is rendered, overlap included, counted from 0; negative counts from its end.
+        frame: of the clip, overlap included, counted from 0; negative counts from where the stage ends.
         strength: 0..1, how much it counts.
     """
 
@@ -118,6 +130,7 @@ class Pictures:
     """Images of a stage, each `[1, H, W, 3]` in 0..1 at the stage's size, or None.
 
     Args:
+        end_frame: the frame of the clip that `end` is, counted from 0; -1 is the last that is rendered.
         anchor_strength: how much the anchor counts, 0..1; 0 is the family's usual.
         keyframes: their frames counted from 0.
     """
@@ -127,6 +140,7 @@ class Pictures:
     anchor: torch.Tensor | None = None
     anchor_strength: float = 0.0
     keyframes: tuple[Keyframe, ...] = ()
+    end_frame: int = -1
 
 
 @dataclass(frozen=True)

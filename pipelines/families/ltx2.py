@@ -12,7 +12,7 @@ import torch
 
 from ..chain import Grid
 from ..errors import Refusal
-from ..pictures import fit
+from ..pictures import fit, fit_film
 from ..span import Conditioning, StepCallback
 from .family import Carry, Mode, Shot, Variant
 from .ltx2_canvas import (
@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     from ..takes.resume import Checkpoint
 
 GRID = Grid(SLOT)
+# The longest clip its makers offer (docs.ltx.video/models), and the span of time its positions were trained on
+# (positional_embedding_max_pos in the checkpoints).
+LONGEST = Fraction(20)
 ANCHOR_STRENGTH = 0.4  # what mold, an earlier chain renderer, settled on for its anchor
 SILENT = "this bundle has no audio VAE, so it is silent; load a checkpoint with one, or give its file in Load LTX-2."
 
@@ -67,6 +70,8 @@ VARIANTS = tuple(
         size_step=32,
         areas={"480p": 832 * 480, "720p": 1280 * 704},
         latent_channels=128,
+        ends_anywhere=True,
+        longest=LONGEST,
         experts=1,
         vae_hint="the one inside the LTX-2 checkpoint",
         sampling=sampling,
@@ -173,7 +178,7 @@ class Ltx2:
             after = 0 if tail is None or tail.frames is None else len(tail.frames)
             canvas = add_guide(canvas, encoded(pictures.anchor), after, pictures.anchor_strength or ANCHOR_STRENGTH)
         if shot.ending is None and pictures.end is not None:
-            canvas = add_guide(canvas, encoded(pictures.end), shot.frames - 1, 1.0)
+            canvas = add_guide(canvas, encoded(pictures.end), pictures.end_frame % shot.frames, 1.0)
         for keyframe in pictures.keyframes:
             canvas = add_guide(canvas, encoded(keyframe.image), keyframe.frame, keyframe.strength)
         return canvas
@@ -302,7 +307,7 @@ def _arriving(model: VideoModel, canvas: Canvas, shot: Shot, ending: Ending, off
     elif ending.latent is not None and ending.latent.shape[-2:] == size:
         canvas = pin_end(canvas, ending.latent)
     else:
-        encoded = model.vae.get().encode(fit(ending.frames, shot.width, shot.height))
+        encoded = model.vae.get().encode(fit_film(ending.frames, shot.width, shot.height))
         canvas = pin_end(canvas, encoded[:, :, 1:])
     if ending.audio is None or canvas.audio is None or shot.sound is not None:
         return canvas
@@ -318,7 +323,7 @@ def _head(model: VideoModel, tail: Tail, shot: Shot) -> torch.Tensor:
     """
     if tail.frames is None:
         raise ValueError("an LTX-2 tail carries its frames")
-    head = model.vae.get().encode(fit(tail.frames, shot.width, shot.height))
+    head = model.vae.get().encode(fit_film(tail.frames, shot.width, shot.height))
     if tail.latent is not None and head.shape[-2:] == tail.latent.shape[-2:]:
         head[:, :, 1:] = tail.latent
     return head

@@ -144,13 +144,14 @@ def add_guide(canvas: Canvas, guide: torch.Tensor, frame: int, strength: float) 
 
     Args:
         guide: `[1, 128, k, h, w]`.
-        frame: the frame of the clip that its first one stands for.
+        frame: the frame of the clip that its first one stands for. Several slots are a whole encode at frame 0, or hold
+            eight frames each from a frame 8n+1 on.
         strength: 0..1; below 1 the picture also pays it less attention.
     """
     from comfy.ldm.lightricks.symmetric_patchifier import SymmetricPatchifier, latent_to_pixel_coords
 
     _, corners = SymmetricPatchifier(1, start_end=True).patchify(guide)
-    places = latent_to_pixel_coords(corners, (SLOT, PATCH, PATCH), causal_fix=True)
+    places = latent_to_pixel_coords(corners, (SLOT, PATCH, PATCH), causal_fix=frame == 0 or guide.shape[2] == 1)
     places[:, 0] += frame
     values = dict(canvas.values)
     if "keyframe_idxs" in values:
@@ -167,7 +168,7 @@ def add_guide(canvas: Canvas, guide: torch.Tensor, frame: int, strength: float) 
     return replace(
         canvas,
         video=torch.cat([canvas.video, guide], dim=2),
-        video_mask=torch.cat([mask, torch.full_like(mask[:, :, :1], 1.0 - strength)], dim=2),
+        video_mask=torch.cat([mask, mask.new_full((1, 1, guide.shape[2], 1, 1), 1.0 - strength)], dim=2),
         guides=canvas.guides + guide.shape[2],
         values=values,
     )

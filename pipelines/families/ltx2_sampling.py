@@ -110,6 +110,9 @@ class Ltx2Sampling:
                 filled = replace(filled, **{field: getattr(published, field)})
         return replace(filled, second_sigmas=filled.second_sigmas or ())
 
+    def with_image_strength(self, strength: float) -> Ltx2Sampling:
+        return replace(self, image_strength=strength)
+
     def facts(self) -> dict[str, Any]:
         """What a take made with them remembers, as JSON values."""
         guidance = self.guidance or Guidance()

@@ -29,6 +29,10 @@ GRID = Grid(SLOT)
 _AREAS = {"480p": 832 * 480, "720p": 1280 * 720}
 _WITH_IMAGE = frozenset({Mode.IMAGE, Mode.FIRST_LAST, Mode.CONTINUE, Mode.CONTINUE_TO_LAST})
 
+# Half as long again as the 5 s all three were trained on and are published with (81 frames at 16 a second, 121 at 24);
+# far beyond, the motion of a clip turns back to where it began.
+LONGEST = Fraction(15, 2)
+
 # Steps, guidance, shift and boundary as in wan/configs of the Wan 2.2 release (wan_t2v_A14B, wan_i2v_A14B,
 # wan_ti2v_5B); euler and uni_pc with the simple schedule as in ComfyUI's templates for these models.
 VARIANTS = (
@@ -44,6 +48,8 @@ VARIANTS = (
         size_step=16,
         areas=_AREAS,
         latent_channels=16,
+        ends_anywhere=False,
+        longest=LONGEST,
         experts=2,
         vae_hint="wan_2.1_vae.safetensors",
         sampling=SamplingSettings(steps=40, cfg_high=4.0, cfg_low=3.0, shift=12.0, boundary=0.875),
@@ -60,6 +66,8 @@ VARIANTS = (
         size_step=16,
         areas=_AREAS,
         latent_channels=16,
+        ends_anywhere=False,
+        longest=LONGEST,
         experts=2,
         vae_hint="wan_2.1_vae.safetensors",
         sampling=SamplingSettings(steps=40, cfg_high=3.5, cfg_low=3.5, shift=5.0, boundary=0.900),
@@ -76,6 +84,9 @@ VARIANTS = (
         size_step=32,
         areas=_AREAS | {"720p": 1280 * 704},
         latent_channels=48,
+        # An end image stands in the whole last slot, so it is there wherever in it the stage ends.
+        ends_anywhere=True,
+        longest=LONGEST,
         experts=1,
         vae_hint="wan2.2_vae.safetensors",
         sampling=SamplingSettings(steps=50, cfg_high=5.0, cfg_low=5.0, shift=5.0, sampler="uni_pc"),

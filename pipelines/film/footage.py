@@ -29,7 +29,7 @@ class VideoFile:
 
     Colours are read with the matrix and range the file names; where it names none, as ComfyUI's own loader reads
     them (BT.601, limited). An alpha channel is dropped. A variable frame rate is read as the frames it has, at its
-    average rate. Frames count from the presentation times in the container.
+    average rate. Frames count from the presentation times in the container, one for each.
 
     Args:
         source: path of the file, or a BytesIO that holds it.
@@ -87,11 +87,14 @@ class VideoFile:
                 container.seek(int(first), stream=stream)
             to_rgb = _ToRgb()
             try:
+                shown = None
                 for frame in container.decode(stream):
-                    if frame.pts < first:
+                    # Of frames with one time the first is shown, as `_times` counts them.
+                    if frame.pts < first or frame.pts == shown:
                         continue
                     if frame.pts > last:
                         return
+                    shown = frame.pts
                     yield to_rgb(frame)
             except av.error.InvalidDataError as error:
                 raise Refusal(f"{_name(self.source)} is damaged: {error.strerror}", field="video") from error

@@ -80,7 +80,7 @@ def at_rate(source: FrameSource, frame_rate: Fraction) -> FrameSource:
 
 
 class Fitted:
-    """Frames at another size, by the rule for images: scaled to cover it, cropped evenly, left alone where they fit."""
+    """Frames at another size: scaled to cover it, cropped evenly, left alone where they fit."""
 
     def __init__(self, source: FrameSource, width: int, height: int):
         self.source = source
@@ -97,8 +97,8 @@ class Fitted:
             return
         import torch
 
-        from ..pictures import fit
+        from ..pictures import fit_film
 
         for frame in self.source.frames(start, stop):
             image = torch.from_numpy(np.divide(frame, np.float32(65535)))[None]
-            yield from_float(fit(image, self.width, self.height)[0].numpy())
+            yield from_float(fit_film(image, self.width, self.height)[0].numpy())

@@ -20,7 +20,6 @@ ELSEWHERE: dict[str, str] = {
     "fps": "the frame rate is the model's own",
     "steps": "steps are set by Sampling Settings",
     "guidance": "guidance is set by Sampling Settings",
-    "strength": "a picture or overlap always holds at full strength",
     "output_format": "the format of the file is chosen where the film is encoded",
     "placement": "ComfyUI decides what is on the GPU",
 }
@@ -32,7 +31,8 @@ CHAIN: dict[str, doc.Check] = {
     "width": doc.count,
     "height": doc.count,
     "seed": doc.seed,
-    "motion_tail_frames": doc.count,
+    "motion_tail_frames": doc.overlap,
+    "strength": doc.strength,
     **dict.fromkeys(ELSEWHERE, doc.anything),
 }
 
@@ -84,11 +84,19 @@ def to_storyboard(script: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str,
     stages = []
     for number, table in enumerate(top.get("stage", []), 1):
         given = doc.read_fields(table, STAGE, stage=number)
-        stages.append(_stage(given, number, chain.get("seed", 0), notes))
+        stages.append(_stage(given, number, chain.get("seed", 0), chain.get("motion_tail_frames") != 0, notes))
+    if stages and "strength" in chain:
+        # Of the first stage's picture; those of later stages, and overlaps, hold at full strength there too.
+        stages[0]["image_strength"] = chain["strength"]
     return {"defaults": defaults, "stages": stages}, tuple(notes)
 
 
-def _stage(given: dict[str, Any], number: int, seed: int, notes: list[str]) -> dict[str, Any]:
+def _stage(given: dict[str, Any], number: int, seed: int, carries: bool, notes: list[str]) -> dict[str, Any]:
+    """A stage of a script as one of a storyboard.
+
+    Args:
+        carries: whether a smooth stage goes on from a tail, so that it has no start image of its own.
+    """
     for name in ("prompt", "frames"):
         if name not in given:
             raise Refusal("it is missing; every stage of a script has one", stage=number, field=name)
@@ -107,7 +115,7 @@ def _stage(given: dict[str, Any], number: int, seed: int, notes: list[str]) -> d
             notes.append(f"stage {number}, fade_frames: not used, the stage does not fade in")
 
     if "source_image_path" in given:
-        anchors = stage.get("transition") == "smooth"
+        anchors = carries and stage.get("transition") == "smooth"
         stage["anchor_image" if anchors else "start_image"] = given["source_image_path"]
         if anchors:
             notes.append(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 from ..chain import Clip, Format, Join, Length, Transition, film_frames, spans, starts
 from ..errors import Refusal
-from ..plan import cover, frames_in, plan_clip
+from ..plan import Piece, cover, frames_in, is_long, piece_of, pieces, plan_clip, remarks
 from .storyboard import StageEntry, Storyboard, seed_of, stated
 
 
@@ -90,11 +92,64 @@ def plan(board: Storyboard, format: Format) -> Plan:
     clips: list[Clip] = []
     if not board.stages:
         raise Refusal("there is none; give at least one stage", field="stages")
-    for entry in _carried(board, format) if board.expands else board.stages:
-        entry = _resolved(entry, format)
-        clips.append(plan_clip(clips, entry.length or Length(), entry.join, format.grid, format.fps))
-        stages.append(PlannedStage(entry, clips[-1]))
-    return Plan(tuple(stages), format.fps, board.width, board.height, board.notes)
+    notes = list(board.notes)
+    for number, written in enumerate(_carried(board, format) if board.expands else board.stages, 1):
+        parts = _split(written, clips, format) if board.long_stages else [written]
+        if len(parts) > 1:
+            notes.append(f"stage {number}: long, rendered as stages {len(clips) + 1} to {len(clips) + len(parts)}")
+        for part in parts:
+            entry = _resolved(part, format)
+            clip = _clip(entry, clips, format)
+            notes += [f"stage {len(clips) + 1}: {note}" for note in remarks(clips, clip, format)]
+            clips.append(clip)
+            stages.append(PlannedStage(entry, clip))
+    notes += _covered(stages)
+    return Plan(tuple(stages), format.fps, board.width, board.height, tuple(notes))
+
+
+def _clip(entry: StageEntry, before: list[Clip], format: Format) -> Clip:
+    to_grid = entry.end_image is not None and not format.ends_anywhere
+    return plan_clip(before, entry.length or Length(), entry.join, format.grid, format.fps, to_grid)
+
+
+def _covered(stages: list[PlannedStage]) -> list[str]:
+    """What to say of an end image that the film never shows, because the next stage has faded in over it."""
+    return [
+        f"stage {number}: its end image lies under the fade to stage {number + 1}, which covers it; a cut shows it"
+        for number, (one, after) in enumerate(pairwise(stages), 1)
+        if one.entry.end_image is not None and after.entry.transition is Transition.FADE
+    ]
+
+
+def _split(entry: StageEntry, before: list[Clip], format: Format) -> list[StageEntry]:
+    """A stage that is longer than the model does well as stages that it does; any other as it is.
+
+    Raises:
+        Refusal: naming the stage and the field.
+    """
+    whole = _resolved(entry, format)
+    clip = _clip(whole, before, format)
+    if not is_long(before, clip, format):
+        return [entry]
+    number = len(before) + 1
+    if entry.take is not None:
+        raise Refusal("a long stage becomes many, and a take is of one; leave it out", stage=number, field="take")
+    overlap = format.overlap if entry.overlap is None else entry.overlap
+    try:
+        parts = pieces(before, clip, format, overlap)
+    except Refusal as refusal:
+        raise refusal.at(stage=number) from None
+    shown = clip.asked_end - starts((*before, clip))[-1]
+    for key in entry.keyframes:
+        if not -shown <= key.frame < shown:
+            raise Refusal(f"frame {key.frame} given; the stage has {shown} frames", stage=number, field="keyframes")
+    entry = replace(entry, keyframes=tuple(replace(key, frame=key.frame % shown) for key in entry.keyframes))
+    return [_part(entry, parts, index) for index in range(len(parts))]
+
+
+def _part(entry: StageEntry, parts: Sequence[Piece], index: int) -> StageEntry:
+    transition = Transition.SMOOTH if index else entry.transition
+    return replace(entry, transition=transition, **piece_of(entry, parts, index))
 
 
 def _carried(board: Storyboard, format: Format) -> list[StageEntry]:
@@ -120,6 +175,7 @@ def _carried(board: Storyboard, format: Format) -> list[StageEntry]:
             seed=seed_of(entry.seed, index),
             transition=Transition.SMOOTH if index else Transition.CUT,
             start_image=None if index else entry.start_image,
+            image_strength=None if index else entry.image_strength,
             anchor_image=entry.anchor_image if index else None,
             anchor_strength=entry.anchor_strength if index else None,
             end_image=entry.end_image if index == last else None,
@@ -129,12 +185,19 @@ def _carried(board: Storyboard, format: Format) -> list[StageEntry]:
 
 
 def _resolved(entry: StageEntry, format: Format) -> StageEntry:
-    """The entry with the family's defaults where it leaves the choice, and nothing its transition does not use."""
-    smooth, fade = entry.transition is Transition.SMOOTH, entry.transition is Transition.FADE
+    """The entry with the family's defaults where it leaves the choice, and nothing its transition does not use.
+
+    A smooth stage over an overlap of 0 frames is a plain join: nothing is carried over, as in a cut.
+    """
+    smooth = entry.transition is Transition.SMOOTH and entry.overlap != 0
+    fade = entry.transition is Transition.FADE
     return replace(
         entry,
+        transition=Transition.CUT if not (smooth or fade) else entry.transition,
         length=entry.length or Length(frames=format.clip_frames),
         overlap=(format.overlap if entry.overlap is None else entry.overlap) if smooth else None,
         fade_frames=(format.fade_frames if entry.fade_frames is None else entry.fade_frames) if fade else None,
         carry_over=entry.carry_over if smooth else None,
+        anchor=entry.anchor if smooth else None,
+        anchor_strength=entry.anchor_strength if entry.anchor_image or (smooth and entry.anchor) else None,
     )

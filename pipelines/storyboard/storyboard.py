@@ -20,7 +20,9 @@ class StageEntry:
     `carry_over` are those of the stages that continue this one. Images and the soundtrack are names in ComfyUI's input
     folder; the soundtrack is the sound of the whole film, of which the stage takes its part. LoRAs are names in the
     loras folder; they are applied on top of the bundle's own. `take` is the number of a stored take that is used
-    instead of rendering.
+    instead of rendering. `anchor` "start_image" anchors a smooth stage to the last start image before it.
+
+    Where long stages are rendered as chains, `overlap` and `carry_over` are those of the stages this one becomes.
     """
 
     prompt: str
@@ -39,6 +41,8 @@ class StageEntry:
     soundtrack: str | None = None
     loras: tuple[LoraChoice, ...] = ()
     take: int | None = None
+    anchor: str | None = None
+    image_strength: float | None = None
 
     @property
     def join(self) -> Join:
@@ -48,7 +52,8 @@ class StageEntry:
         """The files it names, how they count, and its take, as a document says them."""
         keyframes = {"keyframes": [keyframe.as_json() for keyframe in self.keyframes]} if self.keyframes else {}
         loras = {"loras": [choice.as_json() for choice in self.loras]} if self.loras else {}
-        return {**stated(self, *IMAGES, "anchor_strength", "soundtrack", "take"), **keyframes, **loras}
+        words = stated(self, *IMAGES, "anchor", "anchor_strength", "image_strength", "soundtrack", "take")
+        return {**words, **keyframes, **loras}
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,7 @@ class Storyboard:
     Attributes:
         width, height: pixels; None leaves them to the model family.
         total_frames, total_seconds: length of the whole film, given only where there is one stage to carry over it.
+        long_stages: "chain" renders a stage longer than the model does well as stages that it does; None as one clip.
         notes: what the document says that has no meaning here, for the person who wrote it.
     """
 
@@ -67,11 +73,17 @@ class Storyboard:
     total_frames: int | None = None
     total_seconds: float | None = None
     title: str = ""
+    long_stages: str | None = None
     notes: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def expands(self) -> bool:
         return self.total_frames is not None or self.total_seconds is not None
+
+    @property
+    def splits(self) -> bool:
+        """Whether a stage may be rendered as several."""
+        return self.expands or self.long_stages == "chain"
 
 
 def stated(value: Any, *names: str) -> dict[str, Any]:

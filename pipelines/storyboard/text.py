@@ -6,7 +6,8 @@
 
 `defaults` fill in what a stage leaves out; their `start_image` belongs to the first stage alone, their `anchor_image`
 to all others. With `total_seconds` or `total_frames` one prompt is carried over as many smooth stages as it takes, none
-longer than its `seconds` or `frames`.
+longer than its `seconds` or `frames`. With `"long_stages": "chain"` a stage that is longer than the model does well
+becomes as many smooth stages as it takes, together as long; its `overlap` and `carry_over` are theirs.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ SCHEMA = "longtake.storyboard.v1"
 
 JOIN_FIELDS: dict[str, doc.Check] = {
     "transition": doc.one_of("smooth", "cut", "fade"),
-    "overlap": doc.count,
+    "overlap": doc.overlap,
     "carry_over": doc.one_of("pixels", "latents", "svi"),
     "fade_frames": doc.count,
 }
@@ -41,6 +42,7 @@ DEFAULTS: dict[str, doc.Check] = {
     **JOIN_FIELDS,
     "start_image": doc.image_name,
     "anchor_image": doc.image_name,
+    "anchor": doc.one_of("start_image", "none"),
     "anchor_strength": doc.strength,
     "soundtrack": doc.sound_name,
     "width": doc.count,
@@ -49,6 +51,7 @@ DEFAULTS: dict[str, doc.Check] = {
 }
 STAGE: dict[str, doc.Check] = {name: check for name, check in DEFAULTS.items() if name not in ("width", "height")}
 STAGE["end_image"] = doc.image_name
+STAGE["image_strength"] = doc.strength
 STAGE["keyframes"] = read_keyframes
 STAGE["take"] = doc.count
 BOARD: dict[str, doc.Check] = {
@@ -58,6 +61,7 @@ BOARD: dict[str, doc.Check] = {
     "stages": doc.tables,
     "total_seconds": doc.seconds,
     "total_frames": doc.count,
+    "long_stages": doc.one_of("one clip", "chain"),
 }
 
 
@@ -94,7 +98,7 @@ def to_json(board: Storyboard) -> str:
         document["title"] = board.title
     if size:
         document["defaults"] = size
-    document |= stated(board, "total_frames", "total_seconds")
+    document |= stated(board, "total_frames", "total_seconds", "long_stages")
     document["stages"] = []
     for index, entry in enumerate(board.stages):
         length = stated(entry.length, "frames", "seconds") if entry.length else {}
@@ -121,6 +125,7 @@ def _board(document: Mapping[str, Any], notes: tuple[str, ...]) -> Storyboard:
     _check_one_length(defaults, None, "defaults.frames")
     tables = top.get("stages", [])
     total = _total(top, tables, defaults)
+    long_stages = "chain" if top.get("long_stages") == "chain" else None
     if not tables and not total:
         raise Refusal("there is none; give at least one stage", field="stages")
 
@@ -132,7 +137,7 @@ def _board(document: Mapping[str, Any], notes: tuple[str, ...]) -> Storyboard:
         if total and given.get("transition", "smooth") != "smooth":
             raise Refusal(_only_smooth(total), stage=number, field="transition")
         try:
-            stages.append(_entry(given, defaults, number, bool(total), written))
+            stages.append(_entry(given, defaults, number, bool(total), bool(long_stages), written))
         except Refusal as refusal:
             raise refusal.at(stage=number) from None
     return Storyboard(
@@ -142,6 +147,7 @@ def _board(document: Mapping[str, Any], notes: tuple[str, ...]) -> Storyboard:
         top.get("total_frames"),
         top.get("total_seconds"),
         top.get("title", ""),
+        long_stages,
         tuple(written),
     )
 
@@ -164,25 +170,35 @@ def _total(top: dict[str, Any], tables: list[Any], defaults: dict[str, Any]) -> 
     return asked[0]
 
 
-def _entry(given: dict[str, Any], defaults: dict[str, Any], number: int, expands: bool, notes: list[str]) -> StageEntry:
-    """One stage, the defaults filled in where they fit it."""
+def _entry(
+    given: dict[str, Any], defaults: dict[str, Any], number: int, expands: bool, splits: bool, notes: list[str]
+) -> StageEntry:
+    """One stage, the defaults filled in where they fit it.
+
+    Args:
+        expands: whether a total carries it on.
+        splits: whether it becomes several where it is long.
+    """
+    both = {**defaults, **given}
     first = number == 1
     if first and not expands:
-        given = _opening(given, notes)
+        given = _opening(given, splits, notes)
     transition = Transition.CUT if first else Transition(given.get("transition", defaults.get("transition", "smooth")))
-    joined = Transition.SMOOTH if expands else transition  # of a total, how the stages to come will join this one
-    _check_fits(given, transition, joined)
+    # Whether the stages to come will join this one smoothly, or it the one before it.
+    smooth = expands or splits or transition is Transition.SMOOTH
+    _check_fits(given, transition, smooth, both.get("overlap") == 0)
     for name, wish in (("take", "choose a take of one"), ("keyframes", "give one keyframes")):
         if expands and name in given:
             raise Refusal(f"a total makes many stages of this one; write them out to {wish}", field=name)
-    both = {**defaults, **given}
     if "prompt" not in both:
         raise Refusal("it is missing; say what is to be seen", field="prompt")
     own = given if "frames" in given or "seconds" in given else defaults
     length = Length(own.get("frames"), own.get("seconds"))
     # Nothing comes before the first stage that an anchor for all could hold together.
     anchor = given.get("anchor_image") if first and not expands else both.get("anchor_image")
-    if "anchor_strength" in given and not anchor:
+    word = both.get("anchor") if transition is Transition.SMOOTH or expands or splits else None
+    word = None if word == "none" or anchor else word
+    if "anchor_strength" in given and not anchor and not word:
         raise Refusal("there is no anchor image to give a strength; leave it out", field="anchor_strength")
     return StageEntry(
         prompt=both["prompt"],
@@ -190,13 +206,15 @@ def _entry(given: dict[str, Any], defaults: dict[str, Any], number: int, expands
         length=None if length == Length() else length,
         seed=given.get("seed", seed_of(defaults.get("seed", 0), number - 1)),
         transition=transition,
-        overlap=both.get("overlap") if joined is Transition.SMOOTH else None,
-        fade_frames=both.get("fade_frames") if joined is Transition.FADE else None,
-        carry_over=both.get("carry_over") if joined is Transition.SMOOTH else None,
+        overlap=both.get("overlap") if smooth else None,
+        fade_frames=both.get("fade_frames") if transition is Transition.FADE else None,
+        carry_over=both.get("carry_over") if smooth else None,
         start_image=both.get("start_image") if first else given.get("start_image"),
         end_image=given.get("end_image"),
         anchor_image=anchor,
-        anchor_strength=both.get("anchor_strength") if anchor else None,
+        anchor=word,
+        anchor_strength=both.get("anchor_strength") if anchor or word else None,
+        image_strength=given.get("image_strength"),
         keyframes=given.get("keyframes", ()),
         soundtrack=both.get("soundtrack"),
         loras=both.get("loras", ()),
@@ -204,26 +222,41 @@ def _entry(given: dict[str, Any], defaults: dict[str, Any], number: int, expands
     )
 
 
-def _check_fits(given: dict[str, Any], transition: Transition, joined: Transition) -> None:
-    """Refuse what a stage says of a join or start that its transition has no use for."""
+def _check_fits(given: dict[str, Any], transition: Transition, smooth: bool, plain: bool) -> None:
+    """Refuse what a stage says of a join or start that its transition has no use for.
+
+    Args:
+        smooth: whether it joins smoothly, or stages that it becomes do.
+        plain: whether a smooth join carries nothing over.
+    """
     for name, owner in OWNERS.items():
-        if name in given and joined is not owner:
-            raise Refusal(f"it belongs to transition {owner.value}, and this stage's is {joined.value}", field=name)
-    if transition is Transition.SMOOTH and "start_image" in given:
-        raise Refusal(
-            "a smooth stage starts from the end of the stage before; use transition cut or fade with a start image",
-            field="start_image",
-        )
+        if name in given and not (smooth if owner is Transition.SMOOTH else transition is owner):
+            raise Refusal(f"it belongs to transition {owner.value}, and this stage's is {transition.value}", field=name)
+    if plain and "carry_over" in given:
+        raise Refusal("nothing is carried over an overlap of 0; leave one of the two out", field="carry_over")
+    if given.get("anchor") == "start_image" and "anchor_image" in given:
+        raise Refusal("an anchor image is named too; keep one of the two", field="anchor")
+    for name in ("start_image", "image_strength"):
+        if transition is Transition.SMOOTH and not plain and name in given:
+            raise Refusal(
+                "a smooth stage starts from the end of the stage before; use transition cut or fade with a start image",
+                field=name,
+            )
 
 
-def _opening(given: dict[str, Any], notes: list[str]) -> dict[str, Any]:
-    """The first stage without what it says of a join, for the stage that is first may have been moved there."""
+def _opening(given: dict[str, Any], splits: bool, notes: list[str]) -> dict[str, Any]:
+    """The first stage without what it says of a join, for the stage that is first may have been moved there.
+
+    Args:
+        splits: whether stages that it becomes join one another.
+    """
+    used = ("overlap", "carry_over") if splits else ()
     if given.get("transition") == "fade":
         raise Refusal("the first stage has nothing before it to fade from", field="transition")
-    joins = [name for name in JOIN_FIELDS if name in given and given[name] != "cut"]
+    joins = [name for name in JOIN_FIELDS if name in given and given[name] != "cut" and name not in used]
     if joins:
         notes.append(f"stage 1, {', '.join(joins)}: not used, nothing comes before it")
-    return {name: value for name, value in given.items() if name not in JOIN_FIELDS}
+    return {name: value for name, value in given.items() if name not in JOIN_FIELDS or name in used}
 
 
 def _check_one_length(table: dict[str, Any], stage: int | None, place: str) -> None:

@@ -44,6 +44,7 @@ class Entry:
 
     def as_json(self) -> dict[str, Any]:
         join = self.clip.join
+        surplus = {"surplus": self.clip.surplus} if self.clip.surplus else {}
         return {
             "take": self.key,
             "frames": self.clip.frames,
@@ -51,12 +52,14 @@ class Entry:
             "transition": join.transition.value,
             "overlap": join.overlap,
             "fade_frames": join.fade_frames,
+            **surplus,
         }
 
     @classmethod
     def read(cls, entry: dict[str, Any]) -> Entry:
         join = Join(Transition(entry["transition"]), int(entry["overlap"]), int(entry["fade_frames"]))
-        return cls(str(entry["take"]), Clip(int(entry["frames"]), join, int(entry["asked_end"])))
+        clip = Clip(int(entry["frames"]), join, int(entry["asked_end"]), int(entry.get("surplus", 0)))
+        return cls(str(entry["take"]), clip)
 
 
 @dataclass(frozen=True)
@@ -224,7 +227,8 @@ def single(store: Store, take: Take, model: VideoModel) -> Chain:
     if store.find(take.key) is None:
         raise Refusal("it is damaged and has been put aside; queue what rendered it again.", field="take")
     facts = take.facts()
-    entry = Entry(take.key, Clip(facts["frames"], Join(), facts["frames"]))
+    # What a retake rendered beyond the video's end is a still; a stage's clip is whole.
+    entry = Entry(take.key, Clip(facts["frames"], Join(), facts.get("shown", facts["frames"])))
     fps = Fraction(facts["fps"])
     chain = StoredChain(facts["family"], facts["width"], facts["height"], fps, (entry,))
     return opened(store, chain, model, 1, 1)

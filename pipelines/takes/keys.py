@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 # How long a stage is and how it joins count as the frames and the pinned tail they come to, a soundtrack as what is
 # heard of it with the stage: a longer film finds its stored takes.
-_RESOLVED = frozenset({"length", "width", "height", "join", "carry", "sampling", "take", "soundtrack"})
+_RESOLVED = frozenset(
+    {"length", "width", "height", "join", "carry", "sampling", "take", "soundtrack", "image_strength"}
+)
 _REROLLED = frozenset({"prompt", "negative_prompt", "seed", "until"})
 
 
@@ -84,6 +86,9 @@ def stage_identity(ready: Ready, model: VideoModel, before: Before | None) -> Id
     shared |= {"frames": ready.clip.frames, "width": ready.width, "height": ready.height}
     shared |= {"family": model.family.name, "fps": model.fps}
     shared |= {"soundtrack": heard_soundtrack(stage, model, ready.clip, ready.start)}
+    # Images that count from the end of the stage, which need not be that of the clip.
+    counted = stage.end_image is not None or stage.keyframes
+    shared |= {"shown": ready.shown if counted else None}
     if stage.join.transition is Transition.SMOOTH and before is not None:
         shared |= {"tail_of": before, "overlap": stage.join.overlap, "carry": stage.carry}
     made = {

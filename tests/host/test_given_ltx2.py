@@ -168,7 +168,7 @@ STAGES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "keyframe outside the clip": (
         {"keyframes": ["outside", 0]},
-        "stage 2, keyframes: frame 25 given; the clip has frames 0 to 24 (or -1, the last, to -25).",
+        "stage 2, keyframes: frame 25 given; the stage has frames 0 to 24 (or -1, the last, to -25).",
     ),
     "two keyframes on one frame": (
         {"keyframes": ["twice", 0]},

@@ -78,6 +78,11 @@ def test_the_same_retake_is_rendered_once(own_server: Server) -> None:
     assert (kept["key"], kept["take"], kept["retake"], kept["frames"]) == (done["take"], 1, [0.5, 1.0], 57)
     assert len(own_server.get("/longtake/chains")) == 1
 
+    taken = node("LongtakeLoadTake", model=["model", 0], take=done["take"])
+    opened = own_server.run({"model": retake()["model"], "taken": taken, **graphs.delivered("taken", "once/take")})
+    assert opened.ok, opened.why()
+    assert look_into(own_server.files(opened)[0]).frames == 50, "the video's frames, without the still behind them"
+
 
 def test_another_video_span_word_seed_or_setting_is_another_take(server: Server) -> None:
     def take(graph: Graph) -> str:
@@ -103,6 +108,30 @@ def test_another_video_span_word_seed_or_setting_is_another_take(server: Server)
     other["retake"]["inputs"]["video"] = ["video", 0]
     keys.append(take(other))
     assert len(set(keys)) == len(keys) == 7
+
+
+def test_a_lora_on_one_of_two_passes_is_refused_for_a_retake_has_one(server: Server) -> None:
+    graph = {
+        **retake("lora"),
+        "model": graphs.load_ltx2(latent_upscaler=stock_ltx2.UPSCALER, frame_rate="25"),
+        "lora": node(
+            "LongtakeApplyLora",
+            model=["model", 0],
+            high_noise_lora="ltx-2-19b-distilled-lora-384.safetensors",
+            strength_high=1.0,
+            low_noise_lora="none",
+            strength_low=1.0,
+            passes="second",
+        ),
+        **graphs.delivered("retake"),
+    }
+    result = server.run(graph)
+    assert result.error is not None, result.why()
+    assert result.error["exception_message"].strip() == (
+        "second_sigmas: a LoRA is on one of the two passes alone, and the second pass is off; put it on both, or leave "
+        "the second pass as published."
+    )
+    assert not result.of("longtake.stage_started")
 
 
 @pytest.mark.parametrize(

@@ -133,7 +133,7 @@ REFUSED: dict[str, tuple[int, dict[str, Any], str]] = {
     "a keyframe outside the clip": (
         1,
         {"keyframes": [{"image": "example.png", "frame": 25}]},
-        "stage 2, keyframes: frame 25 given; the clip has frames 0 to 24 (or -1, the last, to -25).",
+        "stage 2, keyframes: frame 25 given; the stage has frames 0 to 24 (or -1, the last, to -25).",
     ),
     "an image that is not there": (
         1,

@@ -63,7 +63,7 @@ def test_a_document_that_cannot_be_read_says_where_and_why(text, says):
         ({"secnds": 5}, "stage 2, secnds: there is no such field; known here: seconds"),
         (
             {"xyz": 5},
-            "stage 2, xyz: there is no such field; known here: anchor_image, anchor_strength, carry_over",
+            "stage 2, xyz: there is no such field; known here: anchor, anchor_image, anchor_strength",
         ),
         ({"width": 832}, "stage 2, width: there is no such field"),
         ({"prompt": " \n"}, "stage 2, prompt: it is empty; say what is to be seen"),
@@ -86,7 +86,12 @@ def test_a_document_that_cannot_be_read_says_where_and_why(text, says):
         ({"seed": 1.5}, "stage 2, seed: 1.5 is given; a whole number from 0"),
         ({"transition": "wipe"}, "stage 2, transition: 'wipe' is given; use smooth, cut or fade"),
         ({"carry_over": ["pixels"]}, "stage 2, carry_over: ['pixels'] is given; use pixels, latents or svi"),
-        ({"overlap": 0}, "stage 2, overlap: 0 is given; a whole number from 1"),
+        ({"overlap": -1}, "stage 2, overlap: -1 is given; a number of frames is needed, 0 for a plain join, or"),
+        ({"overlap": "auto"}, "stage 2, overlap: 'auto' is given; a number of frames is needed"),
+        ({"overlap": 0, "carry_over": "pixels"}, "stage 2, carry_over: nothing is carried over an overlap of 0"),
+        ({"image_strength": 0.5}, "stage 2, image_strength: a smooth stage starts from the end of the stage before"),
+        ({"anchor": "face.png"}, "stage 2, anchor: 'face.png' is given; use start_image or none"),
+        ({"anchor": "start_image", "anchor_image": "a.png"}, "stage 2, anchor: an anchor image is named too"),
         ({"transition": "fade", "fade_frames": 0}, "stage 2, fade_frames: 0 is given; a whole number from 1"),
         ({"fade_frames": 8}, "stage 2, fade_frames: it belongs to transition fade, and this stage's is smooth"),
         (

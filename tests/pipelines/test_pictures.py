@@ -12,7 +12,7 @@ from hypothesis import given  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 from longtake.pipelines.errors import Refusal  # noqa: E402
 from longtake.pipelines.families.wan22 import WAN22  # noqa: E402
-from longtake.pipelines.pictures import best_size, check_size, fit  # noqa: E402
+from longtake.pipelines.pictures import best_size, check_size, fit, fit_film  # noqa: E402
 
 
 def ramp(width: int, height: int) -> torch.Tensor:
@@ -46,6 +46,22 @@ def test_a_wide_image_loses_both_sides_evenly_and_nothing_else(comfyui: object) 
 def test_two_images_of_one_shape_cannot_ghost(comfyui: object) -> None:
     large, small = fit(ramp(1200, 900), 96, 64), fit(ramp(600, 450), 96, 64)
     assert (large - small).abs().max().item() < 3 / 255
+
+
+@pytest.mark.parametrize("size", [(192, 128), (64, 64), (48, 96), (333, 97)])
+def test_frames_of_a_film_are_scaled_by_the_rule_for_images_without_its_eight_bits(
+    comfyui: object, size: tuple[int, int]
+) -> None:
+    # No black and white, which eight bits clip between the two directions too.
+    frames = 0.3 + 0.4 * torch.rand(2, 80, 144, 3, generator=torch.Generator().manual_seed(1))
+    coarse = torch.cat([fit(frame[None], *size) for frame in frames])
+    fine = fit_film(frames, *size)
+    assert fine.shape == (2, size[1], size[0], 3)
+    # Rounded down on the way in, an image is half a step darker.
+    assert (coarse - fine).abs().max() < 2.5 / 255
+    assert (coarse - fine).mean() == pytest.approx(-0.5 / 255, abs=0.1 / 255)
+    assert fine.min() >= 0 and fine.max() <= 1
+    assert torch.equal(fit_film(frames, 144, 80), frames)
 
 
 @given(st.integers(1, 4000), st.integers(1, 4000), st.sampled_from([16, 32]), st.sampled_from([832 * 480, 1280 * 720]))

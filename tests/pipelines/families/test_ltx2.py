@@ -72,6 +72,27 @@ def test_what_settings_leave_open_is_taken_from_the_published_ones() -> None:
     assert Ltx2Sampling(sigmas=(), schedule_steps=20).filled(published).steps == 20
 
 
+@pytest.mark.parametrize(("slots", "frame"), [(1, 0), (1, 17), (1, 24), (2, 0), (2, 9), (3, 1)])
+def test_a_guide_of_any_length_stands_where_the_stock_node_puts_it(comfyui: object, slots: int, frame: int) -> None:
+    import torch
+    from comfy_extras.nodes_lt import LTXVAddGuide
+    from longtake.pipelines.families.ltx2_canvas import add_guide, blank
+
+    canvas = blank(33, 64, 96, Fraction(24), 0)
+    first, guide = torch.rand(1, 128, 1, 3, 2), torch.rand(1, 128, slots, 3, 2)
+    canvas = add_guide(add_guide(canvas, first, 8, 1.0), guide, frame, 0.25)
+
+    words, mask = [[torch.zeros(1, 1, 1), {}]], torch.ones(1, 1, 5, 1, 1)
+    theirs = (words, words, canvas.video[:, :, :5], mask)
+    for latent, place, strength in ((first, 8, 1.0), (guide, frame, 0.25)):
+        positive, negative, video, mask = theirs
+        theirs = LTXVAddGuide.append_keyframe(positive, negative, place, video, mask, latent, strength, (8, 32, 32))
+    assert torch.equal(canvas.values["keyframe_idxs"], theirs[0][0][1]["keyframe_idxs"])
+    assert torch.equal(canvas.video, theirs[2]) and torch.equal(canvas.video_mask, theirs[3])
+    assert canvas.guides == 1 + slots
+    assert canvas.split(canvas.video)[0].shape[2] == 5
+
+
 def test_guidance_that_pushes_nowhere_changes_nothing() -> None:
     import torch
     from longtake.pipelines.families.ltx2_sampling import guide

@@ -40,6 +40,23 @@ def test_reading_from_the_middle_gives_the_same_frames(film, start):
     assert near(levels(VideoFile(film), start), LEVELS[start:])
 
 
+@pytest.mark.parametrize(("start", "stop"), [(0, 7), (0, 1), (1, 4), (3, 7), (6, 7)])
+def test_of_frames_that_share_a_time_one_is_shown(tmp_path, start, stop):
+    """Matroska counts milliseconds: of 12 frames at 2,000 a second two and two are shown at once."""
+    path = tmp_path / "fast.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=2000)
+        stream.width, stream.height, stream.pix_fmt = 64, 32, "bgr0"
+        for number in range(12):
+            grey = av.VideoFrame.from_ndarray(np.full((32, 64, 3), 20 * number, np.uint8), format="rgb24")
+            container.mux(stream.encode(grey.reformat(format="bgr0")))
+        container.mux(stream.encode(None))
+
+    video = VideoFile(path)
+    assert video.frame_count == len(video.times) == 7
+    assert levels(video, start, stop) == [0, 20, 60, 100, 140, 180, 220][start:stop]
+
+
 def test_a_trimmed_file_gives_the_frames_in_its_window(film):
     video = VideoFile(film, start_time=0.5, duration=1.0)
 

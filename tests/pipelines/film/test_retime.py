@@ -75,3 +75,22 @@ def test_an_excerpt_is_what_the_whole_shows_there(steps: list[int], rate: Fracti
 def test_frames_that_fit_are_left_alone() -> None:
     source = Numbered([Fraction(0), Fraction(1)])
     assert [frame[0, 0, 0] for frame in Fitted(source, 1, 1).frames()] == [0, 1]
+
+
+class Bright:
+    """Frames of one value, wider than they are high."""
+
+    frame_count, frame_rate, width, height = 1, Fraction(24), 192, 96
+
+    def __init__(self, value: int):
+        self.value = value
+
+    def frames(self, start: int = 0, stop: int | None = None) -> Iterator[np.ndarray]:
+        yield np.full((96, 192, 3), self.value, np.uint16)
+
+
+@pytest.mark.parametrize("value", [0, 1, 255, 12345, 30840, 65534, 65535])
+def test_footage_at_another_size_is_as_bright_as_it_was_to_the_sixteenth_bit(value: int) -> None:
+    [frame] = Fitted(Bright(value), 64, 64).frames()
+    assert frame.shape == (64, 64, 3) and frame.dtype == np.uint16
+    assert np.abs(frame.astype(int) - value).max() <= 1

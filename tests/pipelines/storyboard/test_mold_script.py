@@ -56,7 +56,13 @@ def test_a_script_becomes_the_same_stages():
     read = parse(SCRIPT)
     assert (read.width, read.height) == (1216, 704)
     assert read.stages == (
-        StageEntry("a cat walks into the autumn forest", length=Length(frames=97), seed=42, start_image="cat.png"),
+        StageEntry(
+            "a cat walks into the autumn forest",
+            length=Length(frames=97),
+            seed=42,
+            start_image="cat.png",
+            image_strength=1.0,
+        ),
         StageEntry(
             "the forest opens\nto a clearing",
             negative_prompt="blur",
@@ -76,7 +82,6 @@ def test_what_has_no_meaning_here_is_said():
         "chain.fps: not used, the frame rate is the model's own",
         "chain.steps: not used, steps are set by Sampling Settings",
         "chain.guidance: not used, guidance is set by Sampling Settings",
-        "chain.strength: not used, a picture or overlap always holds at full strength",
         "chain.output_format: not used, the format of the file is chosen where the film is encoded",
     )
     assert plan(parse(SCRIPT), LTX).as_json()["notes"] == list(parse(SCRIPT).notes)
@@ -91,6 +96,20 @@ def test_a_picture_on_a_smooth_stage_is_its_anchor():
     read = parse(one('frames = 97\nsource_image_path = "dog.png"'))
     assert (read.stages[1].start_image, read.stages[1].anchor_image) == (None, "dog.png")
     assert read.notes == ("stage 2, source_image_path: read as its anchor image, a smooth stage starts from the tail",)
+
+
+def test_the_strength_of_a_script_is_that_of_its_first_picture():
+    read = parse(one('frames = 97\ntransition = "cut"\nsource_image_path = "dog.png"', "strength = 0.6"))
+    assert [stage.image_strength for stage in read.stages] == [0.6, None]
+    assert read.notes == ()
+
+
+def test_a_tail_of_no_frames_is_a_plain_join():
+    read = parse(one('frames = 97\nsource_image_path = "dog.png"', "motion_tail_frames = 0"))
+    planned = plan(read, LTX)
+    assert (read.stages[1].start_image, read.stages[1].anchor_image) == ("dog.png", None)
+    assert [stage.clip.join.transition for stage in planned.stages] == [Transition.CUT] * 2
+    assert planned.frames == 97 + 97
 
 
 def test_a_transition_into_the_first_stage_is_read_as_a_cut():
@@ -117,7 +136,8 @@ def test_a_transition_into_the_first_stage_is_read_as_a_cut():
         ("frames = 97\nloras = [{path = 'x'}]", "", "stage 2, loras: a script's stage cannot choose its own"),
         ('frames = 97\ntransition = "wipe"', "", "stage 2, transition: 'wipe' is given; use smooth, cut or fade"),
         ("frames = 97\nsed_offset = 2", "", "stage 2, sed_offset: there is no such field; known here: seed_offset"),
-        ("frames = 97", "motion_tail_frames = 0", "chain.motion_tail_frames: 0 is given; a whole number from 1"),
+        ("frames = 97", "motion_tail_frames = -1", "chain.motion_tail_frames: -1 is given; a number of frames is"),
+        ("frames = 97", "strength = 2", "chain.strength: 2 is given; a number from 0 to 1 is needed"),
         ("frames = 97", "hight = 4", "chain.hight: there is no such field; known here: height"),
         (
             "frames = 97",

@@ -117,6 +117,93 @@ def test_every_total_is_delivered_to_the_frame(format, frames, in_seconds):
     assert planned.frames == exact
 
 
+# ---- what a plan makes of words that stand for more
+
+
+TRAINED = Format(Grid(4), Fraction(16), 81, 5, ends_anywhere=False, longest=Fraction(15, 2))
+
+
+@given(st.floats(7.6, 300), st.sampled_from(["smooth", "cut", "fade"]), st.sampled_from([None, 0, 1, 9]))
+def test_a_long_stage_of_a_storyboard_is_a_chain_exactly_as_long(seconds, transition, overlap):
+    join = {"overlap": overlap} if overlap is not None else {}
+    long = {"seconds": seconds, "transition": transition, **join}
+    given_stages = ({"seconds": 2}, long, {"seconds": 1, "transition": "cut"})
+    try:
+        whole = plan(stages(*given_stages, long_stages="one clip"), TRAINED)
+    except Refusal:  # a plain join after a fade and the like
+        return
+    split = plan(stages(*given_stages, long_stages="chain"), TRAINED)
+    assert split.frames == whole.frames
+    assert max(rendered(split)[1:-1]) <= 81 < rendered(whole)[1]
+    assert [stage.entry.transition.value for stage in split.stages[2:-1]] == ["cut" if overlap == 0 else "smooth"] * (
+        len(split.stages) - 3
+    )
+    assert any("long_stages: chain" in note for note in whole.notes)
+    assert split.notes == (f"stage 2: long, rendered as stages 2 to {len(split.stages) - 1}",)
+
+
+def test_what_a_long_stage_names_goes_to_the_stage_it_belongs_to():
+    key = {"image": "mid.png", "frame": 100}
+    planned = plan(
+        stages(
+            {
+                "seconds": 10,
+                "start_image": "a.png",
+                "end_image": "z.png",
+                "keyframes": [key, {**key, "frame": -1}],
+                "carry_over": "latents",
+                "overlap": 9,
+                "anchor": "start_image",
+                "anchor_strength": 0.3,
+            },
+            {"seconds": 1},
+            long_stages="chain",
+        ),
+        TRAINED,
+    )
+    entries = [stage.entry for stage in planned.stages]
+    assert [clip.frames for clip in planned.clips] == [81, 49, 49, 21]
+    assert [entry.start_image for entry in entries] == ["a.png", None, None, None]
+    assert [entry.end_image for entry in entries] == [None, None, "z.png", None]
+    assert [[keyframe.frame for keyframe in entry.keyframes] for entry in entries] == [[], [28], [48], []]
+    assert [(entry.overlap, entry.carry_over) for entry in entries[1:3]] == [(9, "latents")] * 2
+    assert [(entry.anchor, entry.anchor_strength) for entry in entries] == [
+        (None, None),
+        ("start_image", 0.3),
+        ("start_image", 0.3),
+        (None, None),
+    ]
+    assert len({entry.seed for entry in entries}) == 4
+
+
+def test_an_end_image_that_only_the_grid_can_hold_is_shown_and_the_difference_said():
+    planned = plan(stages({"seconds": 5, "end_image": "z.png"}, {"seconds": 5, "transition": "cut"}), TRAINED)
+    assert planned.frames == 160
+    assert [clip.asked_end for clip in planned.clips] == [81, 160]
+    assert planned.notes == (
+        "stage 1: it ends on its image, 1 frame later than asked: the model can put it only on the last frame it "
+        "renders. A stage in seconds after it adds as many less.",
+    )
+
+
+def test_a_fade_over_an_end_image_is_said():
+    planned = plan(stages({"end_image": "z.png"}, {"transition": "fade"}), WAN)
+    assert planned.notes == ("stage 1: its end image lies under the fade to stage 2, which covers it; a cut shows it",)
+
+
+@pytest.mark.parametrize(("overlap", "shown"), [(0, [81, 81]), ("automatic", [81, 76]), (9, [81, 72])])
+def test_an_overlap_is_a_number_or_a_word_and_none_at_all_is_a_plain_join(overlap, shown):
+    planned = plan(stages({"frames": 81}, {"frames": 81, "overlap": overlap}, defaults={"overlap": 13}), WAN)
+    assert [stage["adds_frames"] for stage in planned.as_json()["stages"]] == shown
+
+
+@given(st.integers(1, 3000), st.sampled_from([WAN, LTX]))
+def test_a_total_over_plain_joins_is_delivered_to_the_frame(frames, format):
+    planned = plan(board(defaults={"prompt": "a boat", "overlap": 0}, total_frames=frames), format)
+    assert planned.frames == frames
+    assert {clip.join for clip in planned.clips} == {Join()}
+
+
 # ---- plans that cannot be
 
 

@@ -144,11 +144,15 @@ lengths = st.one_of(
 @st.composite
 def boards(draw) -> Storyboard:
     expands = draw(st.booleans())
+    long_stages = draw(st.sampled_from([None, "chain"]))
     entries = []
     for index in range(1 if expands else draw(st.integers(1, 5))):
         transition = draw(st.sampled_from(Transition)) if index else Transition.CUT
-        smooth = expands or transition is Transition.SMOOTH
+        smooth = bool(expands or long_stages or transition is Transition.SMOOTH)
+        overlap = draw(st.none() | st.integers(0, 40)) if smooth else None
+        starts = transition is not Transition.SMOOTH or overlap == 0
         anchor = draw(st.none() | names)
+        word = draw(st.sampled_from([None, "start_image"])) if smooth and not anchor else None
         keys = st.builds(NamedKeyframe, names, st.integers(-300, 300), st.floats(0, 1))
         entries.append(
             StageEntry(
@@ -157,13 +161,17 @@ def boards(draw) -> Storyboard:
                 length=draw(lengths),
                 seed=draw(st.integers(0, 2**64 - 1)),
                 transition=transition,
-                overlap=draw(st.none() | st.integers(1, 40)) if smooth else None,
+                overlap=overlap,
                 fade_frames=draw(st.none() | st.integers(1, 40)) if transition is Transition.FADE else None,
-                carry_over=draw(st.sampled_from([None, "pixels", "latents", "svi"])) if smooth else None,
-                start_image=draw(st.none() | names) if transition is not Transition.SMOOTH else None,
+                carry_over=draw(st.sampled_from([None, "pixels", "latents", "svi"]))
+                if smooth and overlap != 0
+                else None,
+                start_image=draw(st.none() | names) if starts else None,
+                image_strength=draw(st.none() | st.floats(0, 1)) if starts else None,
                 end_image=draw(st.none() | names),
                 anchor_image=anchor,
-                anchor_strength=draw(st.none() | st.floats(0, 1)) if anchor else None,
+                anchor=word,
+                anchor_strength=draw(st.none() | st.floats(0, 1)) if anchor or word else None,
                 keyframes=() if expands else tuple(draw(st.lists(keys, max_size=3))),
                 soundtrack=draw(st.none() | names),
             )
@@ -176,6 +184,7 @@ def boards(draw) -> Storyboard:
         total_frames=total_frames,
         total_seconds=draw(st.floats(0.1, 3600)) if expands and total_frames is None else None,
         title=draw(st.text()),
+        long_stages=long_stages,
     )
 
 
