@@ -10,11 +10,11 @@ from typing import Any
 from aiohttp import web
 from server import PromptServer
 
+from ..host.plan import plan_of
 from ..pipelines.errors import Refusal
 from ..pipelines.takes import chains, housekeeping, store
 from ..pipelines.takes.disk import Damaged
 from ..pipelines.takes.take import KEY, Take
-from .planning import plan_of
 
 MAX_BODY = 2**20
 MAX_TAKES = 10_000

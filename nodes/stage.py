@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from comfy_api.latest import io
 
+from ..host.ahead import check_later_stages
+from ..host.choosing import NodeRefused
+from ..host.graph import Run
 from ..pipelines.bundle.model import VideoModel
 from ..pipelines.chain import Chain as ChainValue
 from ..pipelines.chain import Join, Length, Transition
 from ..pipelines.errors import Refusal
 from ..pipelines.families import Carry, Keyframe, Settings
 from ..pipelines.render import render_stages
-from ..pipelines.stage import MAX_SEED, Stage, check_stage
+from ..pipelines.stage import MAX_SEED, Ready, Stage, check_stage
 from ..pipelines.takes import store
-from .lookahead import check_later_stages, count_later_stages
 from .previews import preview_of
-from .progress import NodeProgress
+from .progress import NodeProgress, announce
 from .types import CATEGORY, Chain, Keyframes, ModelBundle, Sampling
 
 
@@ -99,10 +101,12 @@ def transition_input() -> io.DynamicCombo.Input:
     )
 
 
-def join_of(transition: dict, model: VideoModel, chain: ChainValue | None) -> Join:
+def join_of(transition: Mapping[str, Any] | None, model: VideoModel, chain: ChainValue | None) -> Join:
     """The join that a transition input asks for; the first stage of a chain is a cut whatever it says."""
     if chain is None:
         return Join(Transition.CUT)
+    if not transition or transition.get("transition") not in {known.value for known in Transition}:
+        raise Refusal("none is given; choose smooth, cut or fade.", field="transition")
     return Join.of(
         Transition(transition["transition"]),
         transition.get("overlap") or model.variant.overlap,
@@ -110,10 +114,71 @@ def join_of(transition: dict, model: VideoModel, chain: ChainValue | None) -> Jo
     )
 
 
-def length_of(length: dict) -> Length:
-    if length["length"] == "seconds":
-        return Length(seconds=length["seconds"])
-    return Length(frames=length["frames"])
+def length_of(length: Mapping[str, Any] | None) -> Length:
+    unit = (length or {}).get("length")
+    amount = (length or {}).get(unit)
+    if unit not in ("seconds", "frames") or amount is None:
+        raise Refusal("none is given; give seconds or frames.", field="length")
+    return Length(**{unit: amount})
+
+
+def stage_of(
+    model: VideoModel,
+    chain: ChainValue | None,
+    length: Mapping[str, Any] | None = None,
+    transition: Mapping[str, Any] | None = None,
+    prompt: str = "",
+    negative_prompt: str = "",
+    width: int = 0,
+    height: int = 0,
+    seed: int = 0,
+    start_image: torch.Tensor | None = None,
+    end_image: torch.Tensor | None = None,
+    anchor_image: torch.Tensor | None = None,
+    sampling: Settings | None = None,
+    take: int = 0,
+    anchor_strength: float = 0.0,
+    keyframes: tuple[Keyframe, ...] = (),
+    soundtrack: dict | None = None,
+    **_: Any,
+) -> Stage:
+    """What the inputs of a Chain Stage ask for, behind a chain; raises `Refusal` where they leave it open."""
+    return Stage(
+        prompt=prompt,
+        negative_prompt=negative_prompt,
+        length=length_of(length),
+        seed=seed,
+        join=join_of(transition, model, chain),
+        carry=Carry((transition or {}).get("carry_over", Carry.PIXELS)),
+        width=width,
+        height=height,
+        start_image=start_image,
+        end_image=end_image,
+        anchor_image=anchor_image,
+        sampling=sampling,
+        take=take,
+        anchor_strength=anchor_strength,
+        keyframes=keyframes,
+        soundtrack=soundtrack,
+    )
+
+
+def look_ahead(run: Run, chain: ChainValue | None, ready: Sequence[Ready], model: VideoModel) -> int:
+    """Check the stages that follow a node, as `check_later_stages`; returns how many there are.
+
+    ComfyUI puts an error on the node that runs. The page is told which node this one is of, and marks that.
+    """
+    try:
+        return check_later_stages(run, chain, ready, model, stage_of)
+    except NodeRefused as refusal:
+        node_id, title = refusal.node.id, refusal.node.title
+        announce("refused", node=run.shown(node_id), stage=refusal.stage, field=refusal.field, message=str(refusal))
+        raise Refusal(
+            f"{refusal.message}\nThis is of node {node_id} ({title}), which runs later; nothing is rendered before it "
+            "is put right.",
+            stage=refusal.stage,
+            field=refusal.field,
+        ) from None
 
 
 def anchor_strength_input() -> io.Float.Input:
@@ -132,9 +197,9 @@ def keyframes_input() -> io.Custom.Input:
     return Keyframes.Input("keyframes", optional=True, tooltip="From Keyframe: images to pass through (LTX-2).")
 
 
-def check_sound(graph: Mapping[str, Any], node_id: str | None, soundtrack: dict | None) -> None:
+def check_sound(run: Run, soundtrack: dict | None) -> None:
     """Raise `Refusal` for a soundtrack that is connected and comes as nothing, as Get Video Components gives it."""
-    if soundtrack is None and "soundtrack" in graph.get(node_id or "", {}).get("inputs", {}):
+    if soundtrack is None and run.node is not None and "soundtrack" in run.node.inputs:
         raise Refusal("the soundtrack holds no sound; disconnect it, or give another.", field="soundtrack")
 
 
@@ -219,7 +284,7 @@ class ChainStage(io.ComfyNode):
                 ),
             ],
             outputs=[Chain.Output(display_name="chain")],
-            hidden=[io.Hidden.unique_id, io.Hidden.prompt],
+            hidden=[io.Hidden.unique_id, io.Hidden.dynprompt],
         )
 
     @classmethod
@@ -228,49 +293,12 @@ class ChainStage(io.ComfyNode):
         return store.here().deletions()
 
     @classmethod
-    def execute(
-        cls,
-        model: VideoModel,
-        prompt: str,
-        negative_prompt: str,
-        length: dict,
-        width: int,
-        height: int,
-        seed: int,
-        transition: dict,
-        chain: ChainValue | None = None,
-        start_image: torch.Tensor | None = None,
-        end_image: torch.Tensor | None = None,
-        anchor_image: torch.Tensor | None = None,
-        sampling: Settings | None = None,
-        take: int = 0,
-        anchor_strength: float = 0.0,
-        keyframes: tuple[Keyframe, ...] = (),
-        soundtrack: dict | None = None,
-    ) -> io.NodeOutput:
-        stage = Stage(
-            prompt=prompt,
-            negative_prompt=negative_prompt,
-            length=length_of(length),
-            seed=seed,
-            join=join_of(transition, model, chain),
-            carry=Carry(transition.get("carry_over", Carry.PIXELS)),
-            width=width,
-            height=height,
-            start_image=start_image,
-            end_image=end_image,
-            anchor_image=anchor_image,
-            sampling=sampling,
-            take=take,
-            anchor_strength=anchor_strength,
-            keyframes=keyframes,
-            soundtrack=soundtrack,
-        )
-        node_id, graph = cls.hidden.unique_id, cls.hidden.prompt or {}
-        check_sound(graph, node_id, soundtrack)
-        ready = check_stage(stage, model, chain)
-        check_later_stages(graph, node_id, ready.behind(chain, model), model)
-        progress = NodeProgress(node_id, ready.number + count_later_stages(graph, node_id), ready.sampling.steps)
+    def execute(cls, model: VideoModel, chain: ChainValue | None = None, **inputs: Any) -> io.NodeOutput:
+        run = Run.of(cls.hidden)
+        check_sound(run, inputs.get("soundtrack"))
+        ready = check_stage(stage_of(model, chain, **inputs), model, chain)
+        later = look_ahead(run, chain, [ready], model)
+        progress = NodeProgress(run.node_id, ready.number + later, ready.sampling.steps)
         made = render_stages([ready], progress, chain)
         return io.NodeOutput(made, ui=preview_of(made, progress))
 

@@ -14,6 +14,7 @@ from tests.host.server import Server
 from tests.host.stock import Graph, node
 from tests.tiny.photos import put_photos
 
+LATER = "This is of node {} (Chain Stage), which runs later; nothing is rendered before it is put right."
 LOADING = "Requested to load"  # what ComfyUI logs before it brings weights to their device
 
 
@@ -90,8 +91,9 @@ def test_a_later_stage_is_refused_before_the_first_one_renders(
 ) -> None:
     result = fresh.run(film(**second))
     assert result.error is not None, result.why()
-    assert result.error["exception_message"].strip() == expected
+    assert result.error["exception_message"].strip() == f"{expected}\n{LATER.format('second')}"
     assert result.error["node_id"] == "first"
+    assert [(event["node"], event["stage"]) for event in result.of("longtake.refused")] == [("second", 2)]
 
 
 def test_two_fades_that_meet_are_refused(fresh: Server) -> None:
@@ -99,7 +101,7 @@ def test_two_fades_that_meet_are_refused(fresh: Server) -> None:
     graph = {**film(**fade), "third": graphs.stage(chain="second", **fade), **graphs.delivered("third")}
     assert message(fresh, graph) == (
         "stage 3, fade_frames: two fades meet: the stage before shows 17 frames, 12 of them fade in and 12 would fade "
-        "out; fade at most 5, or make that stage longer"
+        "out; fade at most 5, or make that stage longer\n" + LATER.format("third")
     )
 
 
@@ -153,7 +155,7 @@ def test_text_to_video_cannot_continue_and_says_what_can(fresh: Server) -> None:
     assert message(fresh, graph) == (
         "stage 2, transition: t2v-14b cannot continue from the stage before. Give this stage a bundle of "
         "i2v-14b or ti2v-5b, or choose "
-        "transition cut."
+        "transition cut.\n" + LATER.format("second")
     )
 
 
