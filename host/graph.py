@@ -228,12 +228,12 @@ class Run:
     def node(self) -> Node | None:
         return self.graph.get(self.node_id)
 
-    def shown(self, node_id: str) -> str:
+    def shown(self, node: Node) -> Node:
         """The node on the canvas that stands for a node: itself, or the one that was expanded into it."""
         try:
-            return self.dynprompt.get_real_node_id(node_id)
+            return self.graph.get(self.dynprompt.get_real_node_id(node.id)) or node
         except AttributeError:
-            return node_id
+            return node
 
 
 _KEPT: WeakKeyDictionary[Any, dict[str, Any]] = WeakKeyDictionary()

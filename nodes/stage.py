@@ -171,11 +171,11 @@ def look_ahead(run: Run, chain: ChainValue | None, ready: Sequence[Ready], model
     try:
         return check_later_stages(run, chain, ready, model, stage_of)
     except NodeRefused as refusal:
-        node_id, title = refusal.node.id, refusal.node.title
-        announce("refused", node=run.shown(node_id), stage=refusal.stage, field=refusal.field, message=str(refusal))
+        shown = run.shown(refusal.node)
+        announce("refused", node=shown.id, kind=shown.kind, stage=refusal.stage, field=refusal.field)
         raise Refusal(
-            f"{refusal.message}\nThis is of node {node_id} ({title}), which runs later; nothing is rendered before it "
-            "is put right.",
+            f"{refusal.message}\nThis is of node {shown.id} ({shown.title}), which runs later; nothing is rendered "
+            "before it is put right.",
             stage=refusal.stage,
             field=refusal.field,
         ) from None
