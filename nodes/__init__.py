@@ -21,6 +21,7 @@ from . import (
     stills,
     storyboard,
 )
+from .types import checked
 
 
 class Longtake(ComfyExtension):
@@ -46,4 +47,4 @@ class Longtake(ComfyExtension):
             encode,
             seams,
         )
-        return [node for module in modules for node in module.NODES]
+        return [checked(node) for module in modules for node in module.NODES]

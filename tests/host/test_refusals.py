@@ -331,3 +331,53 @@ def test_two_stages_of_a_checkpoint_that_does_every_step_are_not_refused(server:
     del graph["sampling"]["inputs"]["expert_split.split_step"]
     result = server.run(graph)
     assert result.ok, result.why()
+
+
+IMPOSSIBLE = {
+    "outside the output folder": ("../film", "leads out of ComfyUI's output folder"),
+    "an absolute path": ("/etc/film", "leads out of ComfyUI's output folder"),
+    "through a file": ("taken/film", "which is a file and no folder"),
+    "too long": ("x" * 250, "is too long; a name has 200 bytes at most"),
+    "a character that is none": ("fi\0lm", "holds a character that no file name may have"),
+}
+
+
+@pytest.mark.parametrize(("prefix", "expected"), IMPOSSIBLE.values(), ids=IMPOSSIBLE.keys())
+def test_a_film_that_could_not_be_saved_is_not_even_queued(fresh: Server, prefix: str, expected: str) -> None:
+    (fresh.output / "taken").write_bytes(b"a file")
+    result = fresh.run(changed(film(), "encode", filename_prefix=prefix))
+    assert result.refused is not None
+    (error,) = result.refused["node_errors"]["encode"]["errors"]
+    assert error["extra_info"]["input_name"] == "filename_prefix"
+    assert expected in error["details"]
+
+
+@pytest.mark.parametrize("missing", ["prompt", "length.frames", "seed", "model"])
+def test_a_second_stage_without_an_input_is_not_even_queued(fresh: Server, missing: str) -> None:
+    graph = film()
+    graph["second"] = {**graph["second"], "inputs": {**graph["second"]["inputs"]}}
+    del graph["second"]["inputs"][missing]
+    result = fresh.run(graph)
+    assert result.refused is not None
+    assert [error["type"] for error in result.refused["node_errors"]["second"]["errors"]] == ["required_input_missing"]
+
+
+ANYTHING = {
+    "a text for a bundle": ({"model": ["pass", 0]}, "model: a value of type str comes over the link; a model bundle,"),
+    "a text for a chain": ({"chain": ["pass", 0]}, "chain: a value of type str comes over the link; a chain,"),
+    "a text for an image": ({"end_image": ["pass", 0]}, "end_image: a value of type str comes over the link; an image"),
+    "a text for settings": ({"sampling": ["pass", 0]}, "sampling: a value of type str comes over the link; what"),
+    "a text for keyframes": ({"keyframes": ["pass", 0]}, "keyframes: a value of type str comes over the link; what"),
+    "a text for sound": ({"soundtrack": ["pass", 0]}, "soundtrack: a value of type str comes over the link; sound"),
+}
+
+
+@pytest.mark.parametrize(("inputs", "expected"), ANYTHING.values(), ids=ANYTHING.keys())
+def test_what_a_link_of_any_type_brings_is_refused_where_it_does_not_fit(
+    fresh: Server, inputs: dict[str, Any], expected: str
+) -> None:
+    text = {"text": node("PrimitiveString", value="a text"), "pass": node("LongtakeTestPass", value=["text", 0])}
+    result = fresh.run({**changed(film(), "first", **inputs), **text})
+    assert result.error is not None, result.why()
+    assert result.error["node_id"] == "first"
+    assert result.error["exception_message"].startswith(expected)
