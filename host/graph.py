@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib import import_module
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -47,9 +48,7 @@ class Node:
 
     @property
     def title(self) -> str:
-        import nodes as comfy_nodes
-
-        return self.named or comfy_nodes.NODE_DISPLAY_NAME_MAPPINGS.get(self.kind) or self.kind
+        return self.named or import_module("nodes").NODE_DISPLAY_NAME_MAPPINGS.get(self.kind) or self.kind
 
     @property
     def links(self) -> dict[str, Link]:
@@ -168,9 +167,7 @@ class Graph:
 
 def class_of(kind: str) -> Any:
     """The class of a kind of node, or None where there is no such kind."""
-    import nodes as comfy_nodes
-
-    return comfy_nodes.NODE_CLASS_MAPPINGS.get(kind)
+    return import_module("nodes").NODE_CLASS_MAPPINGS.get(kind)
 
 
 def _lazy_inputs(kind: str) -> frozenset[str]:

@@ -46,6 +46,7 @@ class Shape:
         says: the first line of its refusal.
         of: how many stages the first line of progress counts.
         targets: the output nodes to run.
+        queued: whether ComfyUI takes it.
     """
 
     graph: Graph
@@ -53,6 +54,7 @@ class Shape:
     says: str = ""
     of: int | None = None
     targets: tuple[str, ...] | None = None
+    queued: bool = True
     base: Graph = field(default_factory=lambda: {"model": graphs.load("t2v"), "sampling": graphs.sampling(steps=2)})
 
 
@@ -80,6 +82,16 @@ SHAPES = {
         {**FIRST, "left": stage("first"), "right": bad("first"), "a": keep("left"), "b": keep("right")},
         of=2,
         targets=("a",),
+    ),
+    "a branch that ComfyUI leaves out for want of an input": Shape(
+        {
+            **FIRST,
+            "left": stage("first"),
+            "right": graphs.without(bad("first"), "prompt"),
+            "a": keep("left"),
+            "b": keep("right"),
+        },
+        of=2,
     ),
     "a switch to a good side": Shape(
         {**FIRST, "good": stage("first"), "bad": bad("first"), "if": switch(True, "good", "bad"), "keep": keep("if")},
@@ -150,6 +162,28 @@ SHAPES = {
         },
         "lora",
     ),
+    "a bridge behind a storyboard, and a stage behind that": Shape(
+        {
+            "board": graphs.storyboard(BOARD),
+            "bridge": node(
+                "LongtakeBridgeStage",
+                model=["model", 0],
+                chain=["board", 0],
+                stage=1,
+                prompt="a fox again",
+                negative_prompt="",
+                seed=3,
+                sampling=["sampling", 0],
+            ),
+            "third": bad("bridge"),
+            "keep": keep("third"),
+        },
+        "third",
+        BAD_FRAMES.format(3),
+    ),
+    "stages that are made from one another": Shape(
+        {"one": stage("two"), "two": stage("one"), "keep": keep("two")}, queued=False
+    ),
     "a third stage without a transition": Shape(
         {**FIRST, **SECOND, "third": graphs.without(stage("second"), "transition"), "keep": keep("third")},
         "third",
@@ -190,6 +224,9 @@ def test_what_a_run_executes_is_checked_before_it_renders_and_nothing_else_is(se
     shape = SHAPES[name]
     graph = reseeded(shape.graph, 100 * list(SHAPES).index(name))
     result = server.run({**shape.base, **graph}, targets=shape.targets)
+    if not shape.queued:
+        assert result.refused is not None
+        return
     if shape.refused is None:
         assert result.ok, result.why()
         counted = [event for kind in ("stored_hit", "stage_done") for event in result.of(f"longtake.{kind}")]
