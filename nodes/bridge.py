@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from comfy_api.latest import io, ui
 
+from ..host.graph import Run
 from ..pipelines.bridge import bridge, check_bridge
 from ..pipelines.bundle.model import VideoModel
 from ..pipelines.chain import Chain as ChainValue
@@ -15,7 +16,7 @@ from ..pipelines.families import Keyframe, Settings
 from ..pipelines.stage import MAX_SEED, Stage
 from ..pipelines.takes import store
 from .progress import NodeProgress, say
-from .stage import anchor_strength_input, check_sound, keyframes_input
+from .stage import anchor_strength_input, check_sound, keyframes_input, look_ahead
 from .types import CATEGORY, Chain, ModelBundle, Sampling
 
 
@@ -52,7 +53,7 @@ class BridgeStage(io.ComfyNode):
                 ),
             ],
             outputs=[Chain.Output(display_name="chain"), io.String.Output(display_name="report")],
-            hidden=[io.Hidden.unique_id, io.Hidden.prompt],
+            hidden=[io.Hidden.unique_id, io.Hidden.dynprompt],
         )
 
     @classmethod
@@ -76,7 +77,8 @@ class BridgeStage(io.ComfyNode):
         keyframes: tuple[Keyframe, ...] = (),
         soundtrack: dict | None = None,
     ) -> io.NodeOutput:
-        check_sound(cls.hidden.prompt or {}, cls.hidden.unique_id, soundtrack)
+        run = Run.of(cls.hidden)
+        check_sound(run, soundtrack)
         asked = Stage(
             prompt=prompt,
             negative_prompt=negative_prompt,
@@ -91,6 +93,7 @@ class BridgeStage(io.ComfyNode):
             soundtrack=soundtrack,
         )
         steps = check_bridge(chain, stage, asked, model)[0].sampling.steps
+        look_ahead(run, chain, (), model)
         progress = NodeProgress(cls.hidden.unique_id, len(chain.links), steps)
         bridged, error = bridge(chain, stage, asked, model, progress)
         report = f"Stage {stage}: {error or 'the stage after does not continue it, so that no seam is there'}"

@@ -27,6 +27,9 @@ from ..pipelines.film.video import LazyVideo, canvas_progress, frames_and_sound
 from .progress import say, say_on_running
 from .types import CATEGORY, Chain
 
+# Bytes of a file name that every file system takes, less the counter, the suffix and a part file's mark.
+MAX_NAME = 200
+
 # what a person means by these numbers: the NTSC rates, SMPTE 12M
 NTSC = {23.976: 24, 29.97: 30, 47.952: 48, 59.94: 60, 119.88: 120}
 
@@ -161,6 +164,11 @@ class EncodeVideo(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, filename_prefix: str | None = None) -> bool | str:
+        """A film that could not be saved is not even queued; a linked prefix is not known yet and comes as None."""
+        return (filename_prefix and _prefix_problem(filename_prefix)) or True
+
+    @classmethod
     def execute(
         cls,
         fps: float,
@@ -172,6 +180,8 @@ class EncodeVideo(io.ComfyNode):
         audio: Input.Audio | None = None,
     ) -> io.NodeOutput:
         source, sound = _what_to_save(video, images, fps)
+        if problem := _prefix_problem(filename_prefix):
+            raise Refusal(problem, field="filename_prefix")
         folder, filename, counter, subfolder, _ = folder_paths.get_save_image_path(
             filename_prefix, folder_paths.get_output_directory(), source.width, source.height
         )
@@ -189,6 +199,26 @@ class EncodeVideo(io.ComfyNode):
         say(cls.hidden.unique_id, f"{source.frame_count} frames, {float(source.frame_count / source.frame_rate):.2f} s")
         shown = ui.PreviewVideo([ui.SavedResult(file, subfolder, io.FolderType.output)])
         return io.NodeOutput(InputImpl.VideoFromFile(path), path, ui=shown)
+
+
+def _prefix_problem(prefix: str) -> str:
+    """Why no file can be saved under a prefix, as far as that can be told beforehand; empty where one can."""
+    output = os.path.realpath(folder_paths.get_output_directory())
+    if any(ord(character) < 32 for character in prefix):
+        return f"{prefix!r} holds a character that no file name may have."
+    parts = os.path.normpath(prefix).split(os.sep)
+    if max(len(part.encode(errors="replace")) for part in parts) > MAX_NAME:
+        return f"{prefix[:40]!r}... is too long; a name has {MAX_NAME} bytes at most."
+    folder = os.path.realpath(os.path.join(output, os.path.dirname(os.path.normpath(prefix))))
+    if os.path.splitdrive(folder)[0] != os.path.splitdrive(output)[0] or os.path.commonpath((folder, output)) != output:
+        return f"{prefix!r} leads out of ComfyUI's output folder; files are saved in it alone."
+    while not os.path.lexists(folder):
+        folder = os.path.dirname(folder)
+    if not os.path.isdir(folder):
+        return f"{prefix!r} leads through {os.path.basename(folder)!r}, which is a file and no folder."
+    if not os.access(folder, os.W_OK):
+        return f"{prefix!r} leads into a folder that cannot be written, {folder}."
+    return ""
 
 
 def _match_input() -> io.Boolean.Input:

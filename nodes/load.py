@@ -8,13 +8,14 @@ import folder_paths
 from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 
+from ..host.graph import Run
+from ..host.source import source_of
 from ..pipelines.bundle.files import ModelFile, bundle_from_files, bundle_from_loaded
 from ..pipelines.bundle.ltx2 import Ltx2Files, ltx2_bundle
 from ..pipelines.bundle.model import VideoModel
 from ..pipelines.families.wan22 import WAN22
 from .progress import say
 from .types import CATEGORY, ModelBundle
-from .upstream import source_of
 
 NONE = "none"
 
@@ -223,7 +224,7 @@ class UseLoadedModels(io.ComfyNode):
                 io.Vae.Input("audio_vae", optional=True, tooltip="The audio VAE of a model with sound."),
             ],
             outputs=[ModelBundle.Output(display_name="model")],
-            hidden=[io.Hidden.unique_id, io.Hidden.prompt],
+            hidden=[io.Hidden.unique_id, io.Hidden.dynprompt],
         )
 
     @classmethod
@@ -235,8 +236,8 @@ class UseLoadedModels(io.ComfyNode):
             "vae": ("vae", vae),
             "audio_vae": ("audio_vae", audio_vae),
         }
-        graph, node_id = cls.hidden.prompt, cls.hidden.unique_id
-        sources = {part: source_of(graph, node_id, name, loaded) for part, (name, loaded) in inputs.items()}
+        run = Run.of(cls.hidden)
+        sources = {part: source_of(run, name, loaded) for part, (name, loaded) in inputs.items()}
         bundle = bundle_from_loaded(model, low_noise_model, clip, vae, audio_vae, sources)
         say(cls.hidden.unique_id, describe(bundle))
         return io.NodeOutput(bundle)

@@ -14,11 +14,11 @@ from typing import Any, TypeVar
 from aiohttp import web
 from server import PromptServer
 
+from ..host.plan import plan_of
 from ..pipelines.errors import Refusal
 from ..pipelines.takes import chains, housekeeping, store
 from ..pipelines.takes.disk import Damaged, Unreadable
 from ..pipelines.takes.take import KEY, Take
-from .planning import plan_of
 
 log = logging.getLogger(__name__)
 

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from comfy_api.latest import io
 
+from ..host.ahead import check_later_stages
+from ..host.choosing import NodeRefused
+from ..host.graph import Run
 from ..pipelines.bundle.model import VideoModel
 from ..pipelines.chain import Chain as ChainValue
 from ..pipelines.chain import Join, Length, Transition
 from ..pipelines.errors import Refusal
 from ..pipelines.families import Carry, Keyframe, Settings
 from ..pipelines.render import render_stages
-from ..pipelines.stage import MAX_SEED, Stage, behind, check_stages, split_stage
+from ..pipelines.stage import MAX_SEED, Ready, Stage, check_stages, split_stage
 from ..pipelines.takes import store
-from .lookahead import check_later_stages, count_later_stages
 from .muted import muted_before
 from .overlap import AUTOMATIC, overlap_of
 from .previews import preview_of
-from .progress import NodeProgress
+from .progress import NodeProgress, announce
 from .types import CATEGORY, Chain, Keyframes, ModelBundle, Sampling
 
 ONE_CLIP, AS_CHAIN = "one clip", "chain"
@@ -101,21 +103,96 @@ def transition_input() -> io.DynamicCombo.Input:
     )
 
 
-def join_of(transition: dict, model: VideoModel, chain: ChainValue | None) -> Join:
+def join_of(transition: Mapping[str, Any] | None, model: VideoModel, chain: ChainValue | None) -> Join:
     """The join that a transition input asks for; the first stage of a chain is a cut whatever it says."""
     if chain is None:
         return Join(Transition.CUT)
-    try:
-        overlap = overlap_of(transition.get("overlap", AUTOMATIC), model)
-    except Refusal as refusal:
-        raise refusal.at(stage=len(chain.links) + 1) from None
+    if not transition or transition.get("transition") not in {known.value for known in Transition}:
+        raise Refusal("none is given; choose smooth, cut or fade.", field="transition")
+    overlap = overlap_of(transition.get("overlap", AUTOMATIC), model)
     return Join.of(Transition(transition["transition"]), overlap, transition.get("fade_frames", 0))
 
 
-def length_of(length: dict) -> Length:
-    if length["length"] == "seconds":
-        return Length(seconds=length["seconds"])
-    return Length(frames=length["frames"])
+def length_of(length: Mapping[str, Any] | None) -> Length:
+    unit = (length or {}).get("length")
+    amount = (length or {}).get(unit)
+    if unit not in ("seconds", "frames") or amount is None:
+        raise Refusal("none is given; give seconds or frames.", field="length")
+    return Length(**{unit: amount})
+
+
+def stages_of(
+    model: VideoModel, chain: ChainValue | None, long_stages: str = ONE_CLIP, **inputs: Any
+) -> Sequence[Stage]:
+    """What the inputs of a Chain Stage ask for, behind a chain: one stage, or a long one as a chain of them.
+
+    Raises:
+        Refusal: the inputs leave it open, or what is asked cannot be.
+    """
+    try:
+        stage = stage_of(model, chain, **inputs)
+        return split_stage(stage, model, chain) if long_stages == AS_CHAIN else [stage]
+    except Refusal as refusal:
+        raise refusal.at(stage=1 if chain is None else len(chain.links) + 1) from None
+
+
+def stage_of(
+    model: VideoModel,
+    chain: ChainValue | None,
+    length: Mapping[str, Any] | None = None,
+    transition: Mapping[str, Any] | None = None,
+    prompt: str = "",
+    negative_prompt: str = "",
+    width: int = 0,
+    height: int = 0,
+    seed: int = 0,
+    start_image: torch.Tensor | None = None,
+    end_image: torch.Tensor | None = None,
+    anchor_image: torch.Tensor | None = None,
+    sampling: Settings | None = None,
+    take: int = 0,
+    anchor_strength: float = 0.0,
+    keyframes: tuple[Keyframe, ...] = (),
+    soundtrack: dict | None = None,
+    **_: Any,
+) -> Stage:
+    """What the inputs of a Chain Stage ask for, behind a chain; raises `Refusal` where they leave it open."""
+    return Stage(
+        prompt=prompt,
+        negative_prompt=negative_prompt,
+        length=length_of(length),
+        seed=seed,
+        join=join_of(transition, model, chain),
+        carry=Carry((transition or {}).get("carry_over", Carry.PIXELS)),
+        width=width,
+        height=height,
+        start_image=start_image,
+        end_image=end_image,
+        anchor_image=anchor_image,
+        sampling=sampling,
+        take=take,
+        anchor_strength=anchor_strength,
+        keyframes=keyframes,
+        soundtrack=soundtrack,
+    )
+
+
+def look_ahead(run: Run, chain: ChainValue | None, ready: Sequence[Ready], model: VideoModel) -> int:
+    """Check the stages that follow a node, as `check_later_stages`; returns how many there are.
+
+    ComfyUI puts an error on the node that runs. The page is told which node this one is of, and marks that.
+    """
+    try:
+        return check_later_stages(run, chain, ready, model, stages_of)
+    except NodeRefused as refusal:
+        shown = run.shown(refusal.node)
+        announce("refused", node=shown.id, kind=shown.kind, stage=refusal.stage, field=refusal.field)
+        raise Refusal(
+            f"{refusal.message}\nThis is of node {shown.id} ({shown.title}), which runs later; nothing is rendered "
+            "before it is put right.",
+            stage=refusal.stage,
+            field=refusal.field,
+        ) from None
 
 
 def anchor_strength_input() -> io.Float.Input:
@@ -134,9 +211,9 @@ def keyframes_input() -> io.Custom.Input:
     return Keyframes.Input("keyframes", optional=True, tooltip="From Keyframe: images to pass through (LTX-2).")
 
 
-def check_sound(graph: Mapping[str, Any], node_id: str | None, soundtrack: dict | None) -> None:
+def check_sound(run: Run, soundtrack: dict | None) -> None:
     """Raise `Refusal` for a soundtrack that is connected and comes as nothing, as Get Video Components gives it."""
-    if soundtrack is None and "soundtrack" in graph.get(node_id or "", {}).get("inputs", {}):
+    if soundtrack is None and run.node is not None and "soundtrack" in run.node.inputs:
         raise Refusal("the soundtrack holds no sound; disconnect it, or give another.", field="soundtrack")
 
 
@@ -232,7 +309,7 @@ class ChainStage(io.ComfyNode):
                 ),
             ],
             outputs=[Chain.Output(display_name="chain")],
-            hidden=[io.Hidden.unique_id, io.Hidden.prompt, io.Hidden.extra_pnginfo],
+            hidden=[io.Hidden.unique_id, io.Hidden.dynprompt, io.Hidden.extra_pnginfo],
         )
 
     @classmethod
@@ -241,56 +318,20 @@ class ChainStage(io.ComfyNode):
         return store.here().deletions()
 
     @classmethod
-    def execute(
-        cls,
-        model: VideoModel,
-        prompt: str,
-        negative_prompt: str,
-        length: dict,
-        width: int,
-        height: int,
-        seed: int,
-        transition: dict,
-        chain: ChainValue | None = None,
-        start_image: torch.Tensor | None = None,
-        end_image: torch.Tensor | None = None,
-        anchor_image: torch.Tensor | None = None,
-        sampling: Settings | None = None,
-        take: int = 0,
-        anchor_strength: float = 0.0,
-        keyframes: tuple[Keyframe, ...] = (),
-        soundtrack: dict | None = None,
-        long_stages: str = ONE_CLIP,
-    ) -> io.NodeOutput:
-        stage = Stage(
-            prompt=prompt,
-            negative_prompt=negative_prompt,
-            length=length_of(length),
-            seed=seed,
-            join=join_of(transition, model, chain),
-            carry=Carry(transition.get("carry_over", Carry.PIXELS)),
-            width=width,
-            height=height,
-            start_image=start_image,
-            end_image=end_image,
-            anchor_image=anchor_image,
-            sampling=sampling,
-            take=take,
-            anchor_strength=anchor_strength,
-            keyframes=keyframes,
-            soundtrack=soundtrack,
-        )
-        node_id, graph = cls.hidden.unique_id, cls.hidden.prompt or {}
-        check_sound(graph, node_id, soundtrack)
-        stages = split_stage(stage, model, chain) if long_stages == AS_CHAIN else [stage]
+    def execute(cls, model: VideoModel, chain: ChainValue | None = None, **inputs: Any) -> io.NodeOutput:
+        run = Run.of(cls.hidden)
+        check_sound(run, inputs.get("soundtrack"))
+        stages = stages_of(model, chain, **inputs)
         ready = check_stages(stages, [model] * len(stages), chain)
-        check_later_stages(graph, node_id, behind(ready, chain), model)
-        notes = [f"Stage {one.number}: {note}" for one in ready for note in one.notes]
+        later = look_ahead(run, chain, ready, model)
         progress = NodeProgress(
-            node_id,
-            ready[-1].number + count_later_stages(graph, node_id),
-            sum(one.sampling.steps for one in ready),
-            [*muted_before(cls.hidden.extra_pnginfo, node_id), *notes],
+            run.node_id,
+            ready[-1].number + later,
+            sum(stage.sampling.steps for stage in ready),
+            [
+                *muted_before(cls.hidden.extra_pnginfo, run.node_id),
+                *(f"Stage {stage.number}: {note}" for stage in ready for note in stage.notes),
+            ],
         )
         made = render_stages(ready, progress, chain)
         return io.NodeOutput(made, ui=preview_of(made, progress))

@@ -13,6 +13,7 @@ import torch
 from comfy_api.latest import io, ui
 from comfy_execution.graph_utils import ExecutionBlocker
 
+from ..host.graph import Run
 from ..pipelines.bundle.model import VideoModel
 from ..pipelines.chain import Length
 from ..pipelines.errors import Refusal
@@ -29,6 +30,7 @@ from ..pipelines.takes import store
 from .inputs import input_image, input_sound, state_of
 from .lora import lora_names, lora_path, state_of_loras
 from .progress import NodeProgress, say
+from .stage import look_ahead
 from .types import CATEGORY, Chain, ModelBundle, Sampling
 
 EXAMPLE = """{
@@ -192,7 +194,7 @@ class RenderStoryboard(io.ComfyNode):
                 ),
             ],
             outputs=[Chain.Output(display_name="chain"), io.String.Output(display_name="plan")],
-            hidden=[io.Hidden.unique_id],
+            hidden=[io.Hidden.unique_id, io.Hidden.dynprompt],
             is_output_node=True,
         )
 
@@ -227,7 +229,8 @@ class RenderStoryboard(io.ComfyNode):
             say(cls.hidden.unique_id, text)
             return io.NodeOutput(ExecutionBlocker(None), text, ui=ui.PreviewText(text))
         steps = sum(one.sampling.steps for one in ready)
-        chain = render_stages(ready, NodeProgress(cls.hidden.unique_id, len(ready), steps))
+        later = look_ahead(Run.of(cls.hidden), None, ready, model)
+        chain = render_stages(ready, NodeProgress(cls.hidden.unique_id, len(ready) + later, steps))
         return io.NodeOutput(chain, text, ui=ui.PreviewText(text))
 
 

@@ -169,7 +169,7 @@ def overlap(value: Any) -> int | None:
     if value == "automatic":
         return None
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_COUNT:
-        raise Refusal(f'{_quoted(value)} is given; a number of frames is needed, 0 for a plain join, or "automatic"')
+        raise Refusal(f'{quoted(value)} is given; a number of frames is needed, 0 for a plain join, or "automatic"')
     return value
 
 

@@ -9,7 +9,7 @@ from fractions import Fraction
 from itertools import accumulate
 from typing import Any
 
-from .chain import Clip, Format, Grid, Join, Length, Transition, joined_at, spans, starts
+from .chain import Clip, Format, Grid, Join, Length, Transition, joined_at, starts
 from .errors import Refusal
 
 MAX_STAGES = 1000  # well over an hour of film at the usual five seconds; more is a slip of the keyboard
@@ -260,8 +260,8 @@ def _check_join(before: Sequence[Clip], join: Join, grid: Grid) -> None:
                 field="overlap",
             )
     elif join.transition is Transition.FADE:
-        span = spans(before)[-1]
-        shown = span.stop - span.first
+        fade_in = previous.join.fade_in
+        shown = previous.asked_end - starts(before)[-1] - previous.join.hidden
         if join.fade_frames < 1:
             raise Refusal(f"a fade of {join.fade_frames} frames is given; at least 1 is needed", field="fade_frames")
         if join.fade_frames > shown:
@@ -270,10 +270,10 @@ def _check_join(before: Sequence[Clip], join: Join, grid: Grid) -> None:
                 f"{shown}; use at most {shown}",
                 field="fade_frames",
             )
-        if join.fade_frames > shown - span.fade_in:
+        if join.fade_frames > shown - fade_in:
             raise Refusal(
-                f"two fades meet: the stage before shows {shown} frames, {span.fade_in} of them fade in and "
-                f"{join.fade_frames} would fade out; {_or_longer_stage(shown - span.fade_in)}",
+                f"two fades meet: the stage before shows {shown} frames, {fade_in} of them fade in and "
+                f"{join.fade_frames} would fade out; {_or_longer_stage(shown - fade_in)}",
                 field="fade_frames",
             )
 

@@ -192,15 +192,18 @@ def render_latents(
     return model.family.sample(model, shot, positive, negative, ready.sampling, stage.seed, on_step)
 
 
-def check_stages(stages: Sequence[Stage], models: Sequence[VideoModel], chain: Chain | None = None) -> list[Ready]:
+def check_stages(
+    stages: Sequence[Stage], models: Sequence[VideoModel], chain: Chain | None = None, sampling_known: bool = True
+) -> list[Ready]:
     """Plan stages one behind the other, before anything is loaded; raises `Refusal` like `check_stage`.
 
     Args:
         models: the bundle of each stage.
+        sampling_known: as of `check_stage`.
     """
     ready = []
     for stage, model in zip(stages, models, strict=True):
-        ready.append(check_stage(stage, model, chain))
+        ready.append(check_stage(stage, model, chain, sampling_known))
         chain = ready[-1].behind(chain, model)
     return ready
 

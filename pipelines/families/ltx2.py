@@ -12,7 +12,7 @@ import torch
 
 from ..chain import Grid
 from ..errors import Refusal
-from ..pictures import fit, fit_film
+from ..pictures import fit_film
 from ..span import Conditioning, StepCallback
 from .family import Carry, Mode, Shot, Variant
 from .ltx2_canvas import (

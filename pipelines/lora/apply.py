@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from ..bundle.pairs import noise_level, other_half
 from ..bundle.skeleton import (
@@ -166,9 +167,16 @@ def skeleton_of(part: Part) -> Skeleton:
     """Names and shapes of a diffusion model: from its files' headers where they tell, else from the loaded model."""
     while part.base is not None:
         part = part.base
-    if part.header is not None and not part.loaded:
-        return skeleton_of_file(part.header())
-    return skeleton_of_model(part.get().model)
+    if part not in _skeletons:
+        if part.header is not None and not part.loaded:
+            _skeletons[part] = skeleton_of_file(part.header())
+        else:
+            _skeletons[part] = skeleton_of_model(part.get().model)
+    return _skeletons[part]
+
+
+# Making one takes a moment, and every LoRA of a bundle asks for it.
+_skeletons: WeakKeyDictionary[Part, Skeleton] = WeakKeyDictionary()
 
 
 def text_shapes(part: Part, traits: LoraTraits) -> dict[str, Shape]:

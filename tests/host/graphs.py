@@ -95,6 +95,12 @@ def stage(model: str = "model", chain: str | None = None, frames: int = 17, **ch
     return node("LongtakeChainStage", **(inputs | changes))
 
 
+def without(made: dict[str, Any], group: str) -> dict[str, Any]:
+    """A node without an input and those that belong to it, "length.frames" to "length"."""
+    inputs = {name: value for name, value in made["inputs"].items() if name.partition(".")[0] != group}
+    return {**made, "inputs": inputs}
+
+
 def photo(name: str) -> Graph:
     """Node `photo`: a photograph brought to the stage's size beforehand, so that nobody scales it."""
     return {

@@ -7,7 +7,7 @@ import json
 import struct
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -85,11 +85,12 @@ def follow(
     timeout: float,
     on_event: Callable[[Event], None] | None,
     extra_data: Mapping[str, Any] | None,
+    targets: Sequence[str] | None = None,
 ) -> Result:
     """Queue `prompt` and wait for its end; raises TimeoutError, and OSError where the connection breaks."""
 
     async def within() -> Result:
-        return await asyncio.wait_for(_follow(url, prompt, on_event, extra_data), timeout)
+        return await asyncio.wait_for(_follow(url, prompt, on_event, extra_data, targets), timeout)
 
     try:
         return asyncio.run(within())
@@ -100,7 +101,11 @@ def follow(
 
 
 async def _follow(
-    url: str, prompt: Prompt, on_event: Callable[[Event], None] | None, extra_data: Mapping[str, Any] | None
+    url: str,
+    prompt: Prompt,
+    on_event: Callable[[Event], None] | None,
+    extra_data: Mapping[str, Any] | None,
+    targets: Sequence[str] | None,
 ) -> Result:
     client, result, started = uuid.uuid4().hex, Result(), time.monotonic()
     async with (
@@ -108,7 +113,9 @@ async def _follow(
         session.ws_connect(f"{url}/ws?clientId={client}", max_msg_size=0) as ws,
     ):
         await ws.send_json({"type": "feature_flags", "data": {"supports_preview_metadata": True}})
-        body = {"prompt": prompt, "client_id": client, "extra_data": dict(extra_data or {})}
+        body: dict[str, Any] = {"prompt": prompt, "client_id": client, "extra_data": dict(extra_data or {})}
+        if targets is not None:
+            body["partial_execution_targets"] = list(targets)
         async with session.post(f"{url}/prompt", json=body) as answer:
             said = await answer.json()
         if answer.status != 200:

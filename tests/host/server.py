@@ -19,7 +19,10 @@ from .place import ROOT, Place
 from .prompt import Prompt, Result, follow
 
 PACK_FOLDER = "comfyui-longtake"
-SHIM = ROOT / "tests" / "tiny" / "shim"
+TEST_PACKS = {
+    "longtake-tiny-shim": ROOT / "tests" / "tiny" / "shim",
+    "longtake-test-nodes": ROOT / "tests" / "host" / "pack",
+}
 NO_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -65,7 +68,8 @@ class Server:
         for folder in (self.input, self.output, self.temp, self.user):
             folder.mkdir(parents=True, exist_ok=True)
         link(ROOT, self.folder / "custom_nodes" / PACK_FOLDER)
-        link(SHIM, self.folder / "custom_nodes" / "longtake-tiny-shim")
+        for name, folder in TEST_PACKS.items():
+            link(folder, self.folder / "custom_nodes" / name)
         self.port = free_port()
         command = [
             *(str(self.place.python), str(self.place.comfyui / "main.py"), "--cpu", "--port", str(self.port)),
@@ -138,6 +142,7 @@ class Server:
         timeout: float = 120,
         on_event: Callable[[Mapping[str, Any]], None] | None = None,
         extra_data: Mapping[str, Any] | None = None,
+        targets: Sequence[str] | None = None,
     ) -> Result:
         """Queue an API prompt and follow it to its end.
 
@@ -145,13 +150,14 @@ class Server:
             timeout: seconds; past them the prompt is interrupted.
             on_event: called with each event as it arrives; it may call `interrupt` or `kill`.
             extra_data: goes along with the prompt, as `extra_pnginfo` does.
+            targets: output nodes to run, as "run this branch" asks for; None runs all.
 
         Raises:
             TimeoutError: it was still running after `timeout`.
             ServerDied: the server ended while it ran.
         """
         try:
-            return follow(self.url, prompt, timeout, on_event, extra_data)
+            return follow(self.url, prompt, timeout, on_event, extra_data, targets)
         except TimeoutError:
             self.interrupt()
             raise TimeoutError(f"the prompt still ran after {timeout} s:\n{self.log_tail()}") from None

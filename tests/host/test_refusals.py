@@ -14,6 +14,7 @@ from tests.host.server import Server
 from tests.host.stock import Graph, node
 from tests.tiny.photos import put_photos
 
+LATER = "This is of node {} (Chain Stage), which runs later; nothing is rendered before it is put right."
 LOADING = "Requested to load"  # what ComfyUI logs before it brings weights to their device
 
 
@@ -90,8 +91,9 @@ def test_a_later_stage_is_refused_before_the_first_one_renders(
 ) -> None:
     result = fresh.run(film(**second))
     assert result.error is not None, result.why()
-    assert result.error["exception_message"].strip() == expected
+    assert result.error["exception_message"].strip() == f"{expected}\n{LATER.format('second')}"
     assert result.error["node_id"] == "first"
+    assert [(event["node"], event["stage"]) for event in result.of("longtake.refused")] == [("second", 2)]
 
 
 def test_two_fades_that_meet_are_refused(fresh: Server) -> None:
@@ -99,7 +101,7 @@ def test_two_fades_that_meet_are_refused(fresh: Server) -> None:
     graph = {**film(**fade), "third": graphs.stage(chain="second", **fade), **graphs.delivered("third")}
     assert message(fresh, graph) == (
         "stage 3, fade_frames: two fades meet: the stage before shows 17 frames, 12 of them fade in and 12 would fade "
-        "out; fade at most 5, or make that stage longer"
+        "out; fade at most 5, or make that stage longer\n" + LATER.format("third")
     )
 
 
@@ -153,7 +155,7 @@ def test_text_to_video_cannot_continue_and_says_what_can(fresh: Server) -> None:
     assert message(fresh, graph) == (
         "stage 2, transition: t2v-14b cannot continue from the stage before. Give this stage a bundle of "
         "i2v-14b or ti2v-5b, or choose "
-        "transition cut."
+        "transition cut.\n" + LATER.format("second")
     )
 
 
@@ -346,3 +348,32 @@ def test_what_a_link_of_any_type_brings_is_refused_where_it_does_not_fit(fresh: 
         "any": node("ComfySwitchNode", switch=True, on_true=["text", 0], on_false=["text", 0]),
     }
     assert message(fresh, graph) == says
+
+
+IMPOSSIBLE = {
+    "outside the output folder": ("../film", "leads out of ComfyUI's output folder"),
+    "an absolute path": ("/etc/film", "leads out of ComfyUI's output folder"),
+    "through a file": ("taken/film", "which is a file and no folder"),
+    "too long": ("x" * 250, "is too long; a name has 200 bytes at most"),
+    "a character that is none": ("fi\0lm", "holds a character that no file name may have"),
+}
+
+
+@pytest.mark.parametrize(("prefix", "expected"), IMPOSSIBLE.values(), ids=IMPOSSIBLE.keys())
+def test_a_film_that_could_not_be_saved_is_not_even_queued(fresh: Server, prefix: str, expected: str) -> None:
+    (fresh.output / "taken").write_bytes(b"a file")
+    result = fresh.run(changed(film(), "encode", filename_prefix=prefix))
+    assert result.refused is not None
+    (error,) = result.refused["node_errors"]["encode"]["errors"]
+    assert error["extra_info"]["input_name"] == "filename_prefix"
+    assert expected in error["details"]
+
+
+@pytest.mark.parametrize("missing", ["prompt", "length.frames", "seed", "model"])
+def test_a_second_stage_without_an_input_is_not_even_queued(fresh: Server, missing: str) -> None:
+    graph = film()
+    graph["second"] = {**graph["second"], "inputs": {**graph["second"]["inputs"]}}
+    del graph["second"]["inputs"][missing]
+    result = fresh.run(graph)
+    assert result.refused is not None
+    assert [error["type"] for error in result.refused["node_errors"]["second"]["errors"]] == ["required_input_missing"]

@@ -156,6 +156,24 @@ def test_a_plan_runs_no_node_that_loads_or_renders(server: Server) -> None:
     assert "cannot be used here" in answer["error"]
 
 
+ODD_PLANS: dict[str, dict[str, Any]] = {
+    "an output that is not there": {"board": {**graphs.storyboard(BOARD), "inputs": {"model": ["model", 9]}}},
+    "a link that is none": {"board": {**graphs.storyboard(BOARD), "inputs": {"model": ["1", "x"]}}},
+    "nodes in a loop": {"model": {"class_type": "LongtakeApplyLora", "inputs": {"model": ["model", 0]}}},
+    "a model file that is not there": {"model": graphs.load("i2v", vae="gone.safetensors")},
+    "a node that is nothing": {"model": None},
+}
+
+
+@pytest.mark.parametrize("changes", ODD_PLANS.values(), ids=ODD_PLANS.keys())
+def test_an_odd_prompt_is_refused_by_the_plan_in_a_sentence(
+    server: Server, photos: dict[str, str], changes: dict[str, Any]
+) -> None:
+    status, answer = ask(server, "POST", "/longtake/plan", {"prompt": prompt(photos["astronaut"]) | changes})
+    assert status == 400, answer
+    assert 10 < len(answer["error"]) < 400
+
+
 def test_a_storyboard_that_cannot_be_rendered_is_refused_by_the_plan(server: Server, photos: dict[str, str]) -> None:
     bad = [{"prompt": "a"}, {"prompt": "b", "frames": 6}]
     status, answer = ask(server, "POST", "/longtake/plan", {"prompt": prompt(photos["rocket"], stages=bad)})

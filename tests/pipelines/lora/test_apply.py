@@ -313,3 +313,18 @@ def test_switching_between_stages_leaves_the_base_weights_where_they_are(bundle_
     assert len({place for _, place in seen}) == 1, "weights that no LoRA changes are neither copied nor read again"
     assert torch.equal(seen[0][0], seen[2][0]) and not torch.equal(seen[0][0], seen[1][0])
     assert not torch.equal(seen[0][0], seen[3][0])
+
+
+def test_what_a_model_offers_is_read_once_for_all_its_loras(
+    bundle_of: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from longtake.pipelines.lora import apply as applying
+
+    read = []
+    skeleton_of_file = applying.skeleton_of_file
+    monkeypatch.setattr(applying, "skeleton_of_file", lambda header: read.append(1) or skeleton_of_file(header))
+    model = bundle_of("ti2v")
+    patched = model.high.patched("a LoRA", lambda base: base)
+    skeletons = [applying.skeleton_of(part) for part in (model.high, model.high, patched)]
+    assert len(read) == 1
+    assert skeletons[0] is skeletons[2]
