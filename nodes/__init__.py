@@ -2,6 +2,7 @@
 
 from comfy_api.latest import ComfyExtension, io
 
+from ..host.model_files import MODEL_FILES
 from . import (
     bridge,
     chain,
@@ -26,6 +27,7 @@ from . import (
 class Longtake(ComfyExtension):
     async def on_load(self) -> None:
         routes.add_routes()
+        MODEL_FILES.read_when_started()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         modules = (

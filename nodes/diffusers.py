@@ -11,7 +11,7 @@ from ..pipelines.diffusers.bundle import bundle_from_folder
 from ..pipelines.diffusers.folder import DEFAULT, VARIANTS, folders_below, open_folder
 from ..pipelines.diffusers.ltx2 import OWN, Ltx2Choices
 from ..pipelines.diffusers.sampler import DiffusersSampler, Solver, as_sampler
-from .load import NONE, describe, frame_rate_input, model_file, upscaler_input
+from .load import AUTOMATIC, NONE, describe, frame_rate_input, model_file, upscaler_input
 from .progress import say
 from .types import CATEGORY, ModelBundle
 
@@ -61,8 +61,9 @@ class LoadDiffusersFolder(io.ComfyNode):
                 ),
                 io.DynamicCombo.Input(
                     "family",
-                    options=[io.DynamicCombo.Option("Wan", []), io.DynamicCombo.Option("LTX-2", ltx2)],
-                    tooltip="What the folder holds. LTX-2 leaves more to choose.",
+                    options=[io.DynamicCombo.Option(AUTOMATIC, []), io.DynamicCombo.Option("LTX-2", ltx2)],
+                    tooltip="Automatic: what the folder says, Wan or LTX-2 (in one pass, at 24 frames a second). "
+                    "LTX-2: more to choose.",
                 ),
             ],
             outputs=[ModelBundle.Output(display_name="model")],
@@ -78,7 +79,7 @@ class LoadDiffusersFolder(io.ComfyNode):
 
 
 def _choices(family: dict) -> Ltx2Choices | None:
-    if family["family"] != "LTX-2":
+    if family["family"] == AUTOMATIC:
         return None
     kind, upscaler = family["sampled_as"], family["latent_upscaler"]
     if upscaler not in (NONE, OWN):

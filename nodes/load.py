@@ -8,7 +8,9 @@ import folder_paths
 from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 
+from ..host.model_files import MODEL_FILES
 from ..pipelines.bundle.files import ModelFile, bundle_from_files, bundle_from_loaded
+from ..pipelines.bundle.kinds import Kind
 from ..pipelines.bundle.ltx2 import Ltx2Files, ltx2_bundle
 from ..pipelines.bundle.model import VideoModel
 from ..pipelines.families.wan22 import WAN22
@@ -16,7 +18,7 @@ from .progress import say
 from .types import CATEGORY, ModelBundle
 from .upstream import source_of
 
-NONE = "none"
+NONE, AUTOMATIC = "none", "automatic"
 
 
 def model_file(folder: str, name: str) -> ModelFile:
@@ -46,7 +48,6 @@ def wan22_bundle(
 class LoadWan22(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        models = folder_paths.get_filename_list("diffusion_models")
         return io.Schema(
             node_id="LongtakeLoadWan22",
             display_name="Load Wan 2.2",
@@ -58,23 +59,23 @@ class LoadWan22(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "high_noise_model",
-                    options=models,
+                    options=MODEL_FILES.holding(Kind.WAN, "diffusion_models"),
                     tooltip="The high-noise expert of a 14B model, or the only model of TI2V-5B.",
                 ),
                 io.Combo.Input(
                     "low_noise_model",
-                    options=[NONE, *models],
+                    options=MODEL_FILES.holding(Kind.WAN, "diffusion_models", NONE),
                     default=NONE,
                     tooltip="The low-noise expert of a 14B model. None for TI2V-5B and for single-model checkpoints.",
                 ),
                 io.Combo.Input(
                     "text_encoder",
-                    options=folder_paths.get_filename_list("text_encoders"),
+                    options=MODEL_FILES.holding(Kind.WAN_TEXT, "text_encoders"),
                     tooltip="UMT5-XXL, for example umt5_xxl_fp8_e4m3fn_scaled.safetensors.",
                 ),
                 io.Combo.Input(
                     "vae",
-                    options=folder_paths.get_filename_list("vae"),
+                    options=MODEL_FILES.holding(Kind.WAN_VAE, "vae"),
                     tooltip="wan_2.1_vae for the 14B models, wan2.2_vae for TI2V-5B.",
                 ),
                 io.Combo.Input(
@@ -102,7 +103,7 @@ def upscaler_input(*others: str) -> io.Combo.Input:
     """Which latent upscaler LTX-2 renders with: none, one of the `others`, or a file."""
     return io.Combo.Input(
         "latent_upscaler",
-        options=[NONE, *others, *folder_paths.get_filename_list("latent_upscale_models")],
+        options=MODEL_FILES.holding(Kind.LTX2_UPSCALER, "latent_upscale_models", NONE, *others),
         default=NONE,
         tooltip="With one, stages render at half the size, double the latent and refine it in a second pass; width and "
         "height are then multiples of 64. None: one pass.",
@@ -123,25 +124,28 @@ class LoadLtx2(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         checkpoint = io.Combo.Input(
             "checkpoint",
-            options=folder_paths.get_filename_list("checkpoints"),
+            options=MODEL_FILES.holding(Kind.LTX2, "checkpoints"),
             tooltip="LTX-2.0 or 2.3 as published: transformer, video VAE, audio VAE and vocoder in one file.",
         )
-        vaes = folder_paths.get_filename_list("vae")
         parts = [
             io.Combo.Input(
                 "diffusion_model",
-                options=folder_paths.get_filename_list("diffusion_models"),
+                options=MODEL_FILES.holding(Kind.LTX2, "diffusion_models"),
                 tooltip="The transformer, with its metadata.",
             ),
             io.Combo.Input(
                 "text_projection",
-                options=folder_paths.get_filename_list("text_encoders"),
+                options=MODEL_FILES.holding(Kind.LTX2_PROJECTION, "text_encoders"),
                 tooltip="The file that holds text_embedding_projection.",
             ),
-            io.Combo.Input("video_vae", options=vaes, tooltip="The video VAE, with its metadata."),
+            io.Combo.Input(
+                "video_vae",
+                options=MODEL_FILES.holding(Kind.LTX2_VAE, "vae"),
+                tooltip="The video VAE, with its metadata.",
+            ),
             io.Combo.Input(
                 "audio_vae",
-                options=[NONE, *vaes],
+                options=MODEL_FILES.holding(Kind.LTX2_AUDIO, "vae", NONE),
                 default=NONE,
                 tooltip="The audio VAE with its vocoder. None: silent film.",
             ),
@@ -164,15 +168,16 @@ class LoadLtx2(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "text_encoder",
-                    options=folder_paths.get_filename_list("text_encoders"),
+                    options=MODEL_FILES.holding(Kind.LTX2_TEXT, "text_encoders"),
                     tooltip="Gemma 3 12B, for example gemma_3_12B_it_fp4_mixed.safetensors.",
                 ),
                 io.Combo.Input(
                     "sampled_as",
-                    options=["distilled", "dev"],
-                    default="distilled",
+                    options=[AUTOMATIC, "distilled", "dev"],
+                    default=AUTOMATIC,
                     tooltip="How it was published: distilled (8 steps, no guidance) or dev (30 to 40 steps, guided). "
-                    "The weights cannot tell. A dev model with the distilled LoRA is sampled as distilled.",
+                    "The weights cannot tell; automatic goes by the name of the file. A dev model with the distilled "
+                    "LoRA is sampled as distilled.",
                 ),
                 upscaler_input(),
                 frame_rate_input(),
@@ -197,7 +202,7 @@ class LoadLtx2(io.ComfyNode):
         bundle = ltx2_bundle(
             chosen,
             model_file("text_encoders", text_encoder),
-            sampled_as,
+            None if sampled_as == AUTOMATIC else sampled_as,
             None if latent_upscaler == NONE else model_file("latent_upscale_models", latent_upscaler),
             Fraction(frame_rate),
         )

@@ -1,0 +1,1 @@
+"""What reads and answers ComfyUI itself: its graph, its lists of files, progress, previews and routes."""
