@@ -10,6 +10,7 @@ from . import (
     diffusers,
     encode,
     extend,
+    guides,
     images,
     load,
     lora,
@@ -30,22 +31,24 @@ class Longtake(ComfyExtension):
         MODEL_FILES.read_when_started()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        # In the order of the node library: what one looks for first stands first.
         modules = (
-            load,
-            diffusers,
-            lora,
-            sampling,
-            ltx2,
             stage,
             storyboard,
-            stills,
-            images,
+            guides,
+            sampling,
+            ltx2,
             extend,
             bridge,
             retake,
-            chain,
-            chains,
+            stills,
+            images,
+            load,
+            lora,
+            diffusers,
             encode,
             seams,
+            chain,
+            chains,
         )
         return [node for module in modules for node in module.NODES]

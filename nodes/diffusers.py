@@ -11,9 +11,9 @@ from ..pipelines.diffusers.bundle import bundle_from_folder
 from ..pipelines.diffusers.folder import DEFAULT, VARIANTS, folders_below, open_folder
 from ..pipelines.diffusers.ltx2 import OWN, Ltx2Choices
 from ..pipelines.diffusers.sampler import DiffusersSampler, Solver, as_sampler
-from .load import AUTOMATIC, NONE, describe, frame_rate_input, model_file, upscaler_input
+from .load import NONE, describe, frame_rate_input, model_file, upscaler_input
 from .progress import say
-from .types import CATEGORY, ModelBundle
+from .types import AUTOMATIC, LOAD, ModelBundle
 
 BY_SCHEDULER = "as its scheduler says"
 
@@ -35,7 +35,7 @@ class LoadDiffusersFolder(io.ComfyNode):
         return io.Schema(
             node_id="LongtakeLoadDiffusersFolder",
             display_name="Load Diffusers Folder",
-            category=CATEGORY,
+            category=LOAD,
             description="A model as diffusers saves it, run by ComfyUI's own code. Configs and headers are checked "
             "now; weights load when a stage first needs them.",
             search_aliases=["diffusers loader", "huggingface repo", "from_pretrained", "model_index"],
@@ -106,7 +106,7 @@ class DiffusersScheduler(io.ComfyNode):
         return io.Schema(
             node_id="LongtakeDiffusersScheduler",
             display_name="Diffusers Scheduler",
-            category=CATEGORY,
+            category=LOAD,
             description="A scheduler of diffusers as a sampler, at the sigmas of the graph. UniPC is the one Wan was "
             "published with; ComfyUI's uni_pc is another algorithm.",
             search_aliases=["unipc", "wan sampler", "flow match euler", "reference sampler"],

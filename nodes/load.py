@@ -15,10 +15,10 @@ from ..pipelines.bundle.ltx2 import Ltx2Files, ltx2_bundle
 from ..pipelines.bundle.model import VideoModel
 from ..pipelines.families.wan22 import WAN22
 from .progress import say
-from .types import CATEGORY, ModelBundle
+from .types import AUTOMATIC, LOAD, ModelBundle
 from .upstream import source_of
 
-NONE, AUTOMATIC = "none", "automatic"
+NONE = "none"
 
 
 def model_file(folder: str, name: str) -> ModelFile:
@@ -51,7 +51,7 @@ class LoadWan22(io.ComfyNode):
         return io.Schema(
             node_id="LongtakeLoadWan22",
             display_name="Load Wan 2.2",
-            category=CATEGORY,
+            category=LOAD,
             description="Chooses the files of a Wan 2.2 model. They are checked now and loaded when a stage "
             "first needs "
             "them, so a chain that has nothing to render loads nothing.",
@@ -153,7 +153,7 @@ class LoadLtx2(io.ComfyNode):
         return io.Schema(
             node_id="LongtakeLoadLtx2",
             display_name="Load LTX-2",
-            category=CATEGORY,
+            category=LOAD,
             description="Chooses the files of an LTX-2 model, which renders picture and sound. They are checked now "
             "and loaded when a stage first needs them.",
             search_aliases=["ltx loader", "ltx 2.3", "audio video", "ltxv"],
@@ -216,7 +216,7 @@ class UseLoadedModels(io.ComfyNode):
         return io.Schema(
             node_id="LongtakeUseLoadedModels",
             display_name="Use Loaded Models",
-            category=CATEGORY,
+            category=LOAD,
             description="Makes a bundle of models from any other loader (GGUF, fp8, patched), so that they work with "
             "the stages of this pack.",
             search_aliases=["bundle", "gguf", "from loaders"],
@@ -253,7 +253,7 @@ class SplitBundle(io.ComfyNode):
         return io.Schema(
             node_id="LongtakeSplitBundle",
             display_name="Split Bundle",
-            category=CATEGORY,
+            category=LOAD,
             description="Gives the parts of a bundle as ComfyUI's own MODEL, CLIP and VAE. This loads them.",
             search_aliases=["unbundle", "bundle to model"],
             inputs=[ModelBundle.Input("model", tooltip="The bundle to take apart.")],

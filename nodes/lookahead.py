@@ -88,21 +88,23 @@ def _stage(inputs: Inputs, model: VideoModel) -> Stage | None:
     unit = inputs.get("length")
     amount = inputs.get(f"length.{unit}")
     transition = inputs.get("transition")
-    overlap, fade = inputs.get("transition.overlap", 0), inputs.get("transition.fade_frames", 0)
+    overlap, fade = inputs.get("transition.overlap.overlap_frames"), inputs.get("transition.fade_frames", 0)
     if amount is None or transition is None or any(map(_linked, (unit, amount, transition, overlap, fade))):
         return None
     carry = inputs.get("transition.carry_over", Carry.PIXELS)
     picture = torch.zeros(1, 1, 1, 3)
-    images = {name: picture for name in ("start_image", "end_image", "anchor_image") if name in inputs}
+    images = {name: picture for name in ("start_image", "end_image") if name in inputs}
+    if "transition.carry_over.anchor_image" in inputs:
+        images["anchor_image"] = picture
     return Stage(
         prompt="",
         negative_prompt="",
         length=Length(seconds=amount) if unit == "seconds" else Length(frames=amount),
         seed=0,
-        join=Join.of(Transition(transition), overlap or model.variant.overlap, fade),
+        join=Join.of(Transition(transition), model.variant.overlap if overlap is None else overlap, fade),
         carry=Carry.PIXELS if _linked(carry) else Carry(carry),
-        width=_number(inputs.get("width")),
-        height=_number(inputs.get("height")),
+        width=_number(inputs.get("size.width")),
+        height=_number(inputs.get("size.height")),
         **images,
     )
 

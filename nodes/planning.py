@@ -19,7 +19,7 @@ CHOOSING = (
     "LongtakeLoadLtx2",
     "LongtakeLoadDiffusersFolder",
     "LongtakeApplyLora",
-    "LongtakeSamplingSettings",
+    "LongtakeWanSampling",
     "LongtakeLtx2Sampling",
 )
 Graph = Mapping[str, Any]

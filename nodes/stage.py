@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -11,15 +10,17 @@ from comfy_api.latest import io
 from ..pipelines.bundle.model import VideoModel
 from ..pipelines.chain import Chain as ChainValue
 from ..pipelines.chain import Join, Length, Transition
-from ..pipelines.errors import Refusal
-from ..pipelines.families import Carry, Keyframe, Settings
+from ..pipelines.families import Carry, Settings
+from ..pipelines.guides import Guide, guided
 from ..pipelines.render import render_stages
 from ..pipelines.stage import MAX_SEED, Stage, check_stage
 from ..pipelines.takes import store
+from .guides import guides_input
 from .lookahead import check_later_stages, count_later_stages
 from .previews import preview_of
 from .progress import NodeProgress
-from .types import CATEGORY, Chain, Keyframes, ModelBundle, Sampling
+from .sizes import size_input, size_of
+from .types import AUTOMATIC, STAGE, Chain, ModelBundle, Sampling
 
 
 def length_input() -> io.DynamicCombo.Input:
@@ -59,6 +60,52 @@ def length_input() -> io.DynamicCombo.Input:
     )
 
 
+def _overlap_input() -> io.DynamicCombo.Input:
+    frames = io.Int.Input(
+        "overlap_frames",
+        default=5,
+        min=0,
+        max=1024,
+        tooltip="1, 5, 9, 13 ... for Wan, 9, 17, 25 ... for LTX-2. 0: nothing is carried over, the clips are put side "
+        "by side.",
+    )
+    return io.DynamicCombo.Input(
+        "overlap",
+        options=[io.DynamicCombo.Option(AUTOMATIC, []), io.DynamicCombo.Option("frames", [frames])],
+        extra_dict={"advanced": True},
+        tooltip="Frames of the stage before that this one is pinned to; they are shown once. Automatic: the model's "
+        "usual overlap (Wan 5, LTX-2 17).",
+    )
+
+
+def _carry_input() -> io.DynamicCombo.Input:
+    anchor = io.Image.Input(
+        "anchor_image", tooltip="What an SVI stage keeps looking at; usually the film's first image."
+    )
+    return io.DynamicCombo.Input(
+        "carry_over",
+        options=[
+            io.DynamicCombo.Option(Carry.PIXELS.value, []),
+            io.DynamicCombo.Option(Carry.LATENTS.value, []),
+            io.DynamicCombo.Option(Carry.SVI.value, [anchor]),
+        ],
+        extra_dict={"advanced": True},
+        tooltip="What is handed on. pixels: the last frames, encoded again. latents: the last latents as they are. "
+        "svi: latents beside an anchor image, for a Stable Video Infinity LoRA (Wan).",
+    )
+
+
+def take_input() -> io.DynamicCombo.Input:
+    number = io.Int.Input("number", default=1, min=1, max=100_000, tooltip="Number of the take, counted from 1.")
+    return io.DynamicCombo.Input(
+        "take",
+        options=[io.DynamicCombo.Option("as asked", []), io.DynamicCombo.Option("stored", [number])],
+        optional=True,
+        tooltip="Stored: a take of this stage that was rendered before, whatever prompt, seed and sampling are now.",
+        extra_dict={"advanced": True},
+    )
+
+
 def transition_input() -> io.DynamicCombo.Input:
     return io.DynamicCombo.Input(
         "transition",
@@ -66,23 +113,8 @@ def transition_input() -> io.DynamicCombo.Input:
             io.DynamicCombo.Option(
                 Transition.SMOOTH.value,
                 [
-                    io.Int.Input(
-                        "overlap",
-                        default=0,
-                        min=0,
-                        max=1024,
-                        tooltip="Frames of the stage before that this one is pinned to; they are shown once. 1, "
-                        "5, 9, 13 ... "
-                        "for Wan, 9, 17, 25 ... for LTX-2. 0: the model's usual overlap (Wan 5, LTX-2 17).",
-                    ),
-                    io.Combo.Input(
-                        "carry_over",
-                        options=[c.value for c in Carry],
-                        default=Carry.PIXELS.value,
-                        tooltip="What is handed on. pixels: the last frames, encoded again. latents: the last "
-                        "latents as they "
-                        "are. svi: latents beside an anchor image, for a Stable Video Infinity LoRA.",
-                    ),
+                    _overlap_input(),
+                    _carry_input(),
                 ],
             ),
             io.DynamicCombo.Option(Transition.CUT.value, []),
@@ -103,11 +135,8 @@ def join_of(transition: dict, model: VideoModel, chain: ChainValue | None) -> Jo
     """The join that a transition input asks for; the first stage of a chain is a cut whatever it says."""
     if chain is None:
         return Join(Transition.CUT)
-    return Join.of(
-        Transition(transition["transition"]),
-        transition.get("overlap") or model.variant.overlap,
-        transition.get("fade_frames", 0),
-    )
+    overlap = transition.get("overlap", {}).get("overlap_frames", model.variant.overlap)
+    return Join.of(Transition(transition["transition"]), overlap, transition.get("fade_frames", 0))
 
 
 def length_of(length: dict) -> Length:
@@ -116,69 +145,57 @@ def length_of(length: dict) -> Length:
     return Length(frames=length["frames"])
 
 
-def anchor_strength_input() -> io.Float.Input:
-    return io.Float.Input(
-        "anchor_strength",
-        default=0.0,
-        min=0.0,
-        max=1.0,
-        step=0.05,
-        optional=True,
-        tooltip="How much the anchor image counts, where the model lets one choose. 0: as usual (LTX-2 0.4).",
-    )
-
-
-def keyframes_input() -> io.Custom.Input:
-    return Keyframes.Input("keyframes", optional=True, tooltip="From Keyframe: images to pass through (LTX-2).")
-
-
-def check_sound(graph: Mapping[str, Any], node_id: str | None, soundtrack: dict | None) -> None:
-    """Raise `Refusal` for a soundtrack that is connected and comes as nothing, as Get Video Components gives it."""
-    if soundtrack is None and "soundtrack" in graph.get(node_id or "", {}).get("inputs", {}):
-        raise Refusal("the soundtrack holds no sound; disconnect it, or give another.", field="soundtrack")
-
-
 class ChainStage(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LongtakeChainStage",
             display_name="Chain Stage",
-            category=CATEGORY,
+            category=STAGE,
             description="Renders one clip and hands on the chain with it at the end. Connect the chain of the "
             "stage before "
             "to go on from where it ends.",
-            search_aliases=["continue video", "extend", "long video", "wan chain", "i2v", "first last frame"],
+            search_aliases=[
+                "film",
+                "movie",
+                "long video",
+                "image to video",
+                "text to video",
+                "i2v",
+                "t2v",
+                "continue video",
+                "extend",
+                "loop",
+                "transition",
+                "svi",
+                "wan",
+                "ltx",
+                "first last frame",
+                "last frame",
+            ],
             inputs=[
                 ModelBundle.Input(
                     "model", tooltip="The model of this stage; stages of a chain may use different ones of a family."
                 ),
+                Chain.Input("chain", optional=True, tooltip="The stages before this one. Without it: a new film."),
                 io.String.Input("prompt", multiline=True, dynamic_prompts=True, tooltip="What happens in this stage."),
                 io.String.Input(
-                    "negative_prompt", multiline=True, tooltip="What to keep out. Has no effect where cfg is 1."
+                    "negative_prompt",
+                    multiline=True,
+                    tooltip="What to keep out. Has no effect where cfg is 1.",
+                    advanced=True,
                 ),
                 length_input(),
+                size_input("as the chain, or the published size for a first stage"),
                 io.Int.Input(
-                    "width",
-                    default=832,
+                    "seed",
+                    default=0,
                     min=0,
-                    max=16384,
-                    tooltip="Pixels, a multiple of 16 (TI2V-5B: 32). 0: as the chain, or the published size for "
-                    "a first stage.",
-                ),
-                io.Int.Input(
-                    "height",
-                    default=480,
-                    min=0,
-                    max=16384,
-                    tooltip="Pixels, a multiple of 16 (TI2V-5B: 32). 0: as the chain, or the published size for "
-                    "a first stage.",
-                ),
-                io.Int.Input(
-                    "seed", default=0, min=0, max=MAX_SEED, control_after_generate=True, tooltip="Seed of the noise."
+                    max=MAX_SEED,
+                    control_after_generate=io.ControlAfterGenerate.fixed,
+                    tooltip="Seed of the noise.",
                 ),
                 transition_input(),
-                Chain.Input("chain", optional=True, tooltip="The stages before this one."),
                 io.Image.Input(
                     "start_image",
                     optional=True,
@@ -188,37 +205,20 @@ class ChainStage(io.ComfyNode):
                 io.Image.Input(
                     "end_image", optional=True, tooltip="Last frame, scaled and cropped by the same rule as the first."
                 ),
-                io.Image.Input(
-                    "anchor_image",
-                    optional=True,
-                    tooltip="What a smooth stage keeps looking at; usually the film's first image. For carry-over svi, "
-                    "and for LTX-2.",
-                ),
                 Sampling.Input(
                     "sampling",
                     optional=True,
-                    tooltip="From Sampling Settings or LTX-2 Sampling. Without it: the values the model was published "
-                    "with.",
+                    tooltip="From Wan Sampling or LTX-2 Sampling. Without it: the values the model was published with.",
                 ),
-                io.Int.Input(
-                    "take",
-                    default=0,
-                    min=0,
-                    max=100_000,
-                    optional=True,
-                    tooltip="Number of a stored take of this stage to use, whatever the prompt, seed and sampling. "
-                    "0: as asked.",
-                ),
-                anchor_strength_input(),
-                keyframes_input(),
-                io.Audio.Input(
-                    "soundtrack",
-                    optional=True,
-                    tooltip="Sound of the whole film that the picture follows (LTX-2); this stage takes its part of "
-                    "it. To save the film with it connect it to Encode Video too.",
-                ),
+                guides_input(),
+                take_input(),
             ],
-            outputs=[Chain.Output(display_name="chain")],
+            outputs=[
+                Chain.Output(
+                    display_name="chain",
+                    tooltip="The film so far: for the next Chain Stage, or for Stitch Chain to show it.",
+                )
+            ],
             hidden=[io.Hidden.unique_id, io.Hidden.prompt],
         )
 
@@ -234,40 +234,35 @@ class ChainStage(io.ComfyNode):
         prompt: str,
         negative_prompt: str,
         length: dict,
-        width: int,
-        height: int,
+        size: dict,
         seed: int,
         transition: dict,
         chain: ChainValue | None = None,
         start_image: torch.Tensor | None = None,
         end_image: torch.Tensor | None = None,
-        anchor_image: torch.Tensor | None = None,
         sampling: Settings | None = None,
-        take: int = 0,
-        anchor_strength: float = 0.0,
-        keyframes: tuple[Keyframe, ...] = (),
-        soundtrack: dict | None = None,
+        guides: dict[str, Guide] | None = None,
+        take: dict | None = None,
     ) -> io.NodeOutput:
+        width, height = size_of(size)
+        carry = transition.get("carry_over", {})
         stage = Stage(
             prompt=prompt,
             negative_prompt=negative_prompt,
             length=length_of(length),
             seed=seed,
             join=join_of(transition, model, chain),
-            carry=Carry(transition.get("carry_over", Carry.PIXELS)),
+            carry=Carry(carry.get("carry_over", Carry.PIXELS)),
             width=width,
             height=height,
             start_image=start_image,
             end_image=end_image,
-            anchor_image=anchor_image,
+            anchor_image=carry.get("anchor_image"),
             sampling=sampling,
-            take=take,
-            anchor_strength=anchor_strength,
-            keyframes=keyframes,
-            soundtrack=soundtrack,
+            take=(take or {}).get("number", 0),
         )
+        stage = guided(stage, (guides or {}).values())
         node_id, graph = cls.hidden.unique_id, cls.hidden.prompt or {}
-        check_sound(graph, node_id, soundtrack)
         ready = check_stage(stage, model, chain)
         check_later_stages(graph, node_id, ready.behind(chain, model), model)
         progress = NodeProgress(node_id, ready.number + count_later_stages(graph, node_id), ready.sampling.steps)
