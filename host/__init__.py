@@ -1,1 +1,1 @@
-"""What reads ComfyUI's own structures: the graph of a run, and what it says before its nodes have run."""
+"""What reads and answers ComfyUI itself: its graph, its lists of files, progress, previews and routes."""

@@ -31,8 +31,8 @@ STAGE, LORA = "LongtakeChainStage", "LongtakeApplyLora"
 SAME_CLIPS = ("LongtakeBridgeStage", "LongtakeKeepChain")
 
 # Inputs that are written as several, "length.seconds" and the like.
-GROUPS = ("length", "transition")
-IMAGES = ("start_image", "end_image", "anchor_image")
+GROUPS = ("length", "size", "transition", "transition.overlap", "transition.carry_over", "take")
+IMAGES = ("start_image", "end_image", "transition.carry_over.anchor_image")
 
 # Takes a bundle, a chain, and inputs of Chain Stage by name.
 Reader = Callable[..., Sequence[Stage]]
@@ -191,13 +191,17 @@ def _constants(node: Node) -> dict[str, Any] | None:
     picture = torch.zeros(1, 1, 1, 3)
     constants: dict[str, Any] = {}
     for name, value in node.inputs.items():
-        head, _, part = name.partition(".")
-        if name not in node.links and head in GROUPS:
-            constants.setdefault(head, {})[part or head] = value
-        elif name not in node.links:
-            constants[name] = value
-        elif name in IMAGES:
-            constants[name] = picture
-        elif head in GROUPS and part != "carry_over":
+        linked, (*groups, last) = name in node.links, name.split(".")
+        if linked and name in IMAGES:
+            value = picture
+        elif linked and groups:
             return None
+        elif linked:
+            continue
+        place = constants
+        for group in groups:
+            place = place.setdefault(group, {})
+        if name in GROUPS:
+            place = place.setdefault(last, {})
+        place[last] = value
     return constants

@@ -2,6 +2,7 @@
 
 from comfy_api.latest import ComfyExtension, io
 
+from ..host.model_files import MODEL_FILES
 from . import (
     border,
     bridge,
@@ -10,6 +11,7 @@ from . import (
     diffusers,
     encode,
     extend,
+    guides,
     images,
     load,
     lora,
@@ -27,24 +29,27 @@ from . import (
 class Longtake(ComfyExtension):
     async def on_load(self) -> None:
         routes.add_routes()
+        MODEL_FILES.read_when_started()
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        # In the order of the node library: what one looks for first stands first.
         modules = (
-            load,
-            diffusers,
-            lora,
-            sampling,
-            ltx2,
             stage,
             storyboard,
-            stills,
-            images,
+            guides,
+            sampling,
+            ltx2,
             extend,
             bridge,
             retake,
-            chain,
-            chains,
+            stills,
+            images,
+            load,
+            lora,
+            diffusers,
             encode,
             seams,
+            chain,
+            chains,
         )
         return [border.guarded(node) for module in modules for node in module.NODES]

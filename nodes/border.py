@@ -15,17 +15,12 @@ from comfy_api.latest import io
 from ..pipelines.bundle.model import VideoModel
 from ..pipelines.chain import Chain as ChainValue
 from ..pipelines.errors import Refusal
-from ..pipelines.families import Keyframe
-from .types import Chain, Keyframes, ModelBundle, Sampling
+from .types import Chain, ModelBundle, Sampling
 
 
 def _has(*names: str) -> Callable[[Any], bool]:
     # Other packs' models need not be ComfyUI's own classes.
     return lambda value: all(hasattr(value, name) for name in names)
-
-
-def _are_keyframes(value: Any) -> bool:
-    return isinstance(value, tuple) and all(isinstance(entry, Keyframe) for entry in value)
 
 
 def _is_sound(value: Any) -> bool:
@@ -40,8 +35,7 @@ def _is_image(value: Any) -> bool:
 SOCKETS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     ModelBundle.io_type: ("a model bundle of a Longtake loader", lambda value: isinstance(value, VideoModel)),
     Chain.io_type: ("a chain", lambda value: isinstance(value, ChainValue)),
-    Sampling.io_type: ("what Sampling Settings or LTX-2 Sampling gives", _has("steps", "check", "filled", "facts")),
-    Keyframes.io_type: ("what Keyframe gives", _are_keyframes),
+    Sampling.io_type: ("what Wan Sampling or LTX-2 Sampling gives", _has("steps", "check", "filled", "facts")),
     io.Image.io_type: ("images [frames, height, width, channels]", _is_image),
     io.Audio.io_type: ("audio", _is_sound),
     io.Video.io_type: ("a video", _has("get_components", "get_stream_source")),

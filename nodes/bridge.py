@@ -12,12 +12,14 @@ from ..pipelines.bridge import bridge, check_bridge
 from ..pipelines.bundle.model import VideoModel
 from ..pipelines.chain import Chain as ChainValue
 from ..pipelines.chain import Join, Length
-from ..pipelines.families import Keyframe, Settings
+from ..pipelines.families import Settings
+from ..pipelines.guides import Guide, guided
 from ..pipelines.stage import MAX_SEED, Stage
 from ..pipelines.takes import store
+from .guides import guides_input
 from .progress import NodeProgress, say
-from .stage import anchor_strength_input, check_sound, keyframes_input, look_ahead
-from .types import CATEGORY, Chain, ModelBundle, Sampling
+from .stage import look_ahead
+from .types import STAGE, Chain, ModelBundle, Sampling
 
 
 class BridgeStage(io.ComfyNode):
@@ -26,7 +28,7 @@ class BridgeStage(io.ComfyNode):
         return io.Schema(
             node_id="LongtakeBridgeStage",
             display_name="Bridge Stage",
-            category=CATEGORY,
+            category=STAGE,
             description="Renders one stage of a chain again between its neighbours, pinned to the end of the stage "
             "before and to the beginning of the stage after, so that nothing else has to be rendered.",
             search_aliases=["re-roll stage", "redo stage", "replace clip", "inbetween"],
@@ -35,24 +37,25 @@ class BridgeStage(io.ComfyNode):
                 Chain.Input("chain", tooltip="The rendered chain, of a Chain Stage, a storyboard or Load Chain."),
                 io.Int.Input("stage", default=2, min=1, max=1000, tooltip="Number of the stage, counted from 1."),
                 io.String.Input("prompt", multiline=True, dynamic_prompts=True, tooltip="What happens in it now."),
-                io.String.Input("negative_prompt", multiline=True, tooltip="What to keep out."),
+                io.String.Input("negative_prompt", multiline=True, tooltip="What to keep out.", advanced=True),
                 io.Int.Input(
-                    "seed", default=0, min=0, max=MAX_SEED, control_after_generate=True, tooltip="Seed of the noise."
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=MAX_SEED,
+                    control_after_generate=io.ControlAfterGenerate.fixed,
+                    tooltip="Seed of the noise.",
                 ),
                 io.Image.Input(
                     "start_image", optional=True, tooltip="First frame, where the stage is the first or follows a cut."
                 ),
-                io.Image.Input("anchor_image", optional=True, tooltip="Anchor image, where the stage had one."),
                 Sampling.Input("sampling", optional=True, tooltip="Without it: the published values."),
-                anchor_strength_input(),
-                keyframes_input(),
-                io.Audio.Input(
-                    "soundtrack",
-                    optional=True,
-                    tooltip="Sound of the whole film, where the stage followed one (LTX-2).",
-                ),
+                guides_input(),
             ],
-            outputs=[Chain.Output(display_name="chain"), io.String.Output(display_name="report")],
+            outputs=[
+                Chain.Output(display_name="chain", tooltip="The same chain with this stage rendered again."),
+                io.String.Output(display_name="report", tooltip="How well its end meets the stage after it."),
+            ],
             hidden=[io.Hidden.unique_id, io.Hidden.dynprompt],
         )
 
@@ -71,14 +74,10 @@ class BridgeStage(io.ComfyNode):
         negative_prompt: str,
         seed: int,
         start_image: torch.Tensor | None = None,
-        anchor_image: torch.Tensor | None = None,
         sampling: Settings | None = None,
-        anchor_strength: float = 0.0,
-        keyframes: tuple[Keyframe, ...] = (),
-        soundtrack: dict | None = None,
+        guides: dict[str, Guide] | None = None,
     ) -> io.NodeOutput:
         run = Run.of(cls.hidden)
-        check_sound(run, soundtrack)
         asked = Stage(
             prompt=prompt,
             negative_prompt=negative_prompt,
@@ -86,12 +85,9 @@ class BridgeStage(io.ComfyNode):
             seed=seed,
             join=Join(),
             start_image=start_image,
-            anchor_image=anchor_image,
             sampling=sampling,
-            anchor_strength=anchor_strength,
-            keyframes=keyframes,
-            soundtrack=soundtrack,
         )
+        asked = guided(asked, (guides or {}).values())
         steps = check_bridge(chain, stage, asked, model)[0].sampling.steps
         look_ahead(run, chain, (), model)
         progress = NodeProgress(cls.hidden.unique_id, len(chain.links), steps)

@@ -7,7 +7,7 @@ from comfy_execution.graph_utils import ExecutionBlocker
 
 from ..pipelines.chain import Chain as ChainValue
 from ..pipelines.errors import Refusal
-from .types import CATEGORY, Chain
+from .types import FILM, Chain
 
 
 class ChainToLatent(io.ComfyNode):
@@ -16,7 +16,7 @@ class ChainToLatent(io.ComfyNode):
         return io.Schema(
             node_id="LongtakeChainToLatent",
             display_name="Chain to Latent",
-            category=CATEGORY,
+            category=FILM,
             description="Gives the latent of one stage as it was rendered, overlap included, and that of its sound.",
             search_aliases=["stage latent"],
             inputs=[

@@ -11,7 +11,7 @@ from ..pipelines.chain import Chain as ChainValue
 from ..pipelines.errors import Refusal
 from ..pipelines.takes import chains, store
 from .progress import say
-from .types import CATEGORY, Chain, ModelBundle
+from .types import TAKES, Chain, ModelBundle
 
 MODEL_TIP = "A bundle of the family it was rendered with; its VAE decodes it. No diffusion weights are loaded."
 
@@ -22,7 +22,7 @@ class LoadChain(io.ComfyNode):
         return io.Schema(
             node_id="LongtakeLoadChain",
             display_name="Load Chain",
-            category=CATEGORY,
+            category=TAKES,
             description="Opens a chain that was rendered before, also one that failed or was cancelled half-way, to "
             "stitch it, deliver it or go on from it.",
             search_aliases=["resume", "partial chain", "open chain"],
@@ -66,7 +66,7 @@ class LoadTake(io.ComfyNode):
         return io.Schema(
             node_id="LongtakeLoadTake",
             display_name="Load Take",
-            category=CATEGORY,
+            category=TAKES,
             description="Opens one stored take as a chain of one stage, to look at it or to export it as a clip.",
             search_aliases=["export clip", "open take"],
             inputs=[
@@ -92,7 +92,7 @@ class KeepChain(io.ComfyNode):
         return io.Schema(
             node_id="LongtakeKeepChain",
             display_name="Keep Chain",
-            category=CATEGORY,
+            category=TAKES,
             description="Gives a chain a name. Takes of a named chain are never pruned, and Load Chain opens it by "
             "that name.",
             search_aliases=["name chain", "save chain"],

@@ -13,7 +13,7 @@ from ..pipelines.diffusers.ltx2 import OWN, Ltx2Choices
 from ..pipelines.diffusers.sampler import DiffusersSampler, Solver, as_sampler
 from .load import NONE, describe, frame_rate_input, model_file, upscaler_input
 from .progress import say
-from .types import CATEGORY, ModelBundle
+from .types import AUTOMATIC, LOAD, ModelBundle
 
 BY_SCHEDULER = "as its scheduler says"
 
@@ -35,7 +35,7 @@ class LoadDiffusersFolder(io.ComfyNode):
         return io.Schema(
             node_id="LongtakeLoadDiffusersFolder",
             display_name="Load Diffusers Folder",
-            category=CATEGORY,
+            category=LOAD,
             description="A model as diffusers saves it, run by ComfyUI's own code. Configs and headers are checked "
             "now; weights load when a stage first needs them.",
             search_aliases=["diffusers loader", "huggingface repo", "from_pretrained", "model_index"],
@@ -61,8 +61,9 @@ class LoadDiffusersFolder(io.ComfyNode):
                 ),
                 io.DynamicCombo.Input(
                     "family",
-                    options=[io.DynamicCombo.Option("Wan", []), io.DynamicCombo.Option("LTX-2", ltx2)],
-                    tooltip="What the folder holds. LTX-2 leaves more to choose.",
+                    options=[io.DynamicCombo.Option(AUTOMATIC, []), io.DynamicCombo.Option("LTX-2", ltx2)],
+                    tooltip="Automatic: what the folder says, Wan or LTX-2 (in one pass, at 24 frames a second). "
+                    "LTX-2: more to choose.",
                 ),
             ],
             outputs=[ModelBundle.Output(display_name="model")],
@@ -78,7 +79,7 @@ class LoadDiffusersFolder(io.ComfyNode):
 
 
 def _choices(family: dict) -> Ltx2Choices | None:
-    if family["family"] != "LTX-2":
+    if family["family"] == AUTOMATIC:
         return None
     kind, upscaler = family["sampled_as"], family["latent_upscaler"]
     if upscaler not in (NONE, OWN):
@@ -105,7 +106,7 @@ class DiffusersScheduler(io.ComfyNode):
         return io.Schema(
             node_id="LongtakeDiffusersScheduler",
             display_name="Diffusers Scheduler",
-            category=CATEGORY,
+            category=LOAD,
             description="A scheduler of diffusers as a sampler, at the sigmas of the graph. UniPC is the one Wan was "
             "published with; ComfyUI's uni_pc is another algorithm.",
             search_aliases=["unipc", "wan sampler", "flow match euler", "reference sampler"],

@@ -25,7 +25,7 @@ from ..pipelines.film.sound import Sound, Waveform
 from ..pipelines.film.soundtrack import soundtrack
 from ..pipelines.film.video import LazyVideo, canvas_progress, frames_and_sound
 from .progress import say, say_on_running
-from .types import CATEGORY, Chain
+from .types import FILM, Chain
 
 # Bytes of a file name that every file system takes, less the counter, the suffix and a part file's mark.
 MAX_NAME = 200
@@ -40,10 +40,10 @@ class StitchChain(io.ComfyNode):
         return io.Schema(
             node_id="LongtakeStitchChain",
             display_name="Stitch Chain",
-            category=CATEGORY,
+            category=FILM,
             description="Joins the stages of a chain to one video. Overlaps are shown once, fades are blended, and "
             "nothing is held in memory: frames are made while the video is saved. Sound is joined on the film's clock.",
-            search_aliases=["concatenate clips", "join videos", "chain to video"],
+            search_aliases=["film", "movie", "transition", "concatenate clips", "join videos", "chain to video"],
             inputs=[Chain.Input("chain", tooltip="The chain of rendered stages to show as one film."), _match_input()],
             outputs=[
                 io.Video.Output(display_name="video", tooltip="The film, for Encode Video or ComfyUI's Save Video.")
@@ -61,7 +61,7 @@ class ChainToImages(io.ComfyNode):
         return io.Schema(
             node_id="LongtakeChainToImages",
             display_name="Chain to Images",
-            category=CATEGORY,
+            category=FILM,
             description="Gives frames of a film as images. All of them are in memory at once: a minute of 832x480 at "
             "16 fps is 4.6 GB. To save a film use Stitch Chain and Encode Video, which need no such memory.",
             search_aliases=["chain to frames", "extract frames"],
@@ -108,7 +108,7 @@ class EncodeVideo(io.ComfyNode):
         return io.Schema(
             node_id="LongtakeEncodeVideo",
             display_name="Encode Video",
-            category=CATEGORY,
+            category=FILM,
             description="Saves a video, or images with audio, as H.264 in mp4 with the workflow in it. It encodes "
             "frame by frame, so that memory does not grow with length, and the file appears only when it is whole.",
             search_aliases=["save video", "export video", "video combine", "mp4", "h264"],

@@ -7,7 +7,7 @@ from comfy_api.latest import io
 
 from ..pipelines.bundle.model import VideoModel
 from ..pipelines.pictures import best_size
-from .types import CATEGORY, ModelBundle
+from .types import STAGE, ModelBundle
 
 
 class BestSize(io.ComfyNode):
@@ -16,7 +16,7 @@ class BestSize(io.ComfyNode):
         return io.Schema(
             node_id="LongtakeBestSize",
             display_name="Best Size for Image",
-            category=CATEGORY,
+            category=STAGE,
             description="The width and height nearest to an image's shape that a model can render at 480p or 720p.",
             search_aliases=["resolution", "aspect ratio"],
             inputs=[

@@ -9,13 +9,15 @@ from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 
 from ..host.graph import Run
+from ..host.model_files import MODEL_FILES
 from ..host.source import source_of
 from ..pipelines.bundle.files import ModelFile, bundle_from_files, bundle_from_loaded
+from ..pipelines.bundle.kinds import Kind
 from ..pipelines.bundle.ltx2 import Ltx2Files, ltx2_bundle
 from ..pipelines.bundle.model import VideoModel
 from ..pipelines.families.wan22 import WAN22
 from .progress import say
-from .types import CATEGORY, ModelBundle
+from .types import AUTOMATIC, LOAD, ModelBundle
 
 NONE = "none"
 
@@ -47,11 +49,10 @@ def wan22_bundle(
 class LoadWan22(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        models = folder_paths.get_filename_list("diffusion_models")
         return io.Schema(
             node_id="LongtakeLoadWan22",
             display_name="Load Wan 2.2",
-            category=CATEGORY,
+            category=LOAD,
             description="Chooses the files of a Wan 2.2 model. They are checked now and loaded when a stage "
             "first needs "
             "them, so a chain that has nothing to render loads nothing.",
@@ -59,23 +60,23 @@ class LoadWan22(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "high_noise_model",
-                    options=models,
+                    options=MODEL_FILES.holding(Kind.WAN, "diffusion_models"),
                     tooltip="The high-noise expert of a 14B model, or the only model of TI2V-5B.",
                 ),
                 io.Combo.Input(
                     "low_noise_model",
-                    options=[NONE, *models],
+                    options=MODEL_FILES.holding(Kind.WAN, "diffusion_models", NONE),
                     default=NONE,
                     tooltip="The low-noise expert of a 14B model. None for TI2V-5B and for single-model checkpoints.",
                 ),
                 io.Combo.Input(
                     "text_encoder",
-                    options=folder_paths.get_filename_list("text_encoders"),
+                    options=MODEL_FILES.holding(Kind.WAN_TEXT, "text_encoders"),
                     tooltip="UMT5-XXL, for example umt5_xxl_fp8_e4m3fn_scaled.safetensors.",
                 ),
                 io.Combo.Input(
                     "vae",
-                    options=folder_paths.get_filename_list("vae"),
+                    options=MODEL_FILES.holding(Kind.WAN_VAE, "vae"),
                     tooltip="wan_2.1_vae for the 14B models, wan2.2_vae for TI2V-5B.",
                 ),
                 io.Combo.Input(
@@ -103,7 +104,7 @@ def upscaler_input(*others: str) -> io.Combo.Input:
     """Which latent upscaler LTX-2 renders with: none, one of the `others`, or a file."""
     return io.Combo.Input(
         "latent_upscaler",
-        options=[NONE, *others, *folder_paths.get_filename_list("latent_upscale_models")],
+        options=MODEL_FILES.holding(Kind.LTX2_UPSCALER, "latent_upscale_models", NONE, *others),
         default=NONE,
         tooltip="With one, stages render at half the size, double the latent and refine it in a second pass; width and "
         "height are then multiples of 64. None: one pass.",
@@ -124,25 +125,28 @@ class LoadLtx2(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         checkpoint = io.Combo.Input(
             "checkpoint",
-            options=folder_paths.get_filename_list("checkpoints"),
+            options=MODEL_FILES.holding(Kind.LTX2, "checkpoints"),
             tooltip="LTX-2.0 or 2.3 as published: transformer, video VAE, audio VAE and vocoder in one file.",
         )
-        vaes = folder_paths.get_filename_list("vae")
         parts = [
             io.Combo.Input(
                 "diffusion_model",
-                options=folder_paths.get_filename_list("diffusion_models"),
+                options=MODEL_FILES.holding(Kind.LTX2, "diffusion_models"),
                 tooltip="The transformer, with its metadata.",
             ),
             io.Combo.Input(
                 "text_projection",
-                options=folder_paths.get_filename_list("text_encoders"),
+                options=MODEL_FILES.holding(Kind.LTX2_PROJECTION, "text_encoders"),
                 tooltip="The file that holds text_embedding_projection.",
             ),
-            io.Combo.Input("video_vae", options=vaes, tooltip="The video VAE, with its metadata."),
+            io.Combo.Input(
+                "video_vae",
+                options=MODEL_FILES.holding(Kind.LTX2_VAE, "vae"),
+                tooltip="The video VAE, with its metadata.",
+            ),
             io.Combo.Input(
                 "audio_vae",
-                options=[NONE, *vaes],
+                options=MODEL_FILES.holding(Kind.LTX2_AUDIO, "vae", NONE),
                 default=NONE,
                 tooltip="The audio VAE with its vocoder. None: silent film.",
             ),
@@ -150,7 +154,7 @@ class LoadLtx2(io.ComfyNode):
         return io.Schema(
             node_id="LongtakeLoadLtx2",
             display_name="Load LTX-2",
-            category=CATEGORY,
+            category=LOAD,
             description="Chooses the files of an LTX-2 model, which renders picture and sound. They are checked now "
             "and loaded when a stage first needs them.",
             search_aliases=["ltx loader", "ltx 2.3", "audio video", "ltxv"],
@@ -165,15 +169,16 @@ class LoadLtx2(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "text_encoder",
-                    options=folder_paths.get_filename_list("text_encoders"),
+                    options=MODEL_FILES.holding(Kind.LTX2_TEXT, "text_encoders"),
                     tooltip="Gemma 3 12B, for example gemma_3_12B_it_fp4_mixed.safetensors.",
                 ),
                 io.Combo.Input(
                     "sampled_as",
-                    options=["distilled", "dev"],
-                    default="distilled",
+                    options=[AUTOMATIC, "distilled", "dev"],
+                    default=AUTOMATIC,
                     tooltip="How it was published: distilled (8 steps, no guidance) or dev (30 to 40 steps, guided). "
-                    "The weights cannot tell. A dev model with the distilled LoRA is sampled as distilled.",
+                    "The weights cannot tell; automatic goes by the name of the file. A dev model with the distilled "
+                    "LoRA is sampled as distilled.",
                 ),
                 upscaler_input(),
                 frame_rate_input(),
@@ -198,7 +203,7 @@ class LoadLtx2(io.ComfyNode):
         bundle = ltx2_bundle(
             chosen,
             model_file("text_encoders", text_encoder),
-            sampled_as,
+            None if sampled_as == AUTOMATIC else sampled_as,
             None if latent_upscaler == NONE else model_file("latent_upscale_models", latent_upscaler),
             Fraction(frame_rate),
         )
@@ -212,7 +217,7 @@ class UseLoadedModels(io.ComfyNode):
         return io.Schema(
             node_id="LongtakeUseLoadedModels",
             display_name="Use Loaded Models",
-            category=CATEGORY,
+            category=LOAD,
             description="Makes a bundle of models from any other loader (GGUF, fp8, patched), so that they work with "
             "the stages of this pack.",
             search_aliases=["bundle", "gguf", "from loaders"],
@@ -249,7 +254,7 @@ class SplitBundle(io.ComfyNode):
         return io.Schema(
             node_id="LongtakeSplitBundle",
             display_name="Split Bundle",
-            category=CATEGORY,
+            category=LOAD,
             description="Gives the parts of a bundle as ComfyUI's own MODEL, CLIP and VAE. This loads them.",
             search_aliases=["unbundle", "bundle to model"],
             inputs=[ModelBundle.Input("model", tooltip="The bundle to take apart.")],

@@ -17,7 +17,7 @@ from ..pipelines.lora.apply import apply_lora
 from ..pipelines.lora.choice import AUTO, NONE, LoraChoice, Passes
 from ..pipelines.lora.fuse import experts_to_fuse, fuse
 from .progress import say
-from .types import CATEGORY, ModelBundle
+from .types import LOAD, ModelBundle
 
 FOLDER = "loras"
 
@@ -61,10 +61,10 @@ class ApplyLora(io.ComfyNode):
         return io.Schema(
             node_id="LongtakeApplyLora",
             display_name="Apply LoRA",
-            category=CATEGORY,
+            category=LOAD,
             description="Puts LoRAs on the experts of a bundle and reports how much of each file fits. A file that "
             "does not fit stops the queue here, before anything is loaded. Chain this node for more.",
-            search_aliases=["lora", "lora pair", "high low lora", "lightning", "lightx2v", "load lora"],
+            search_aliases=["lora", "svi", "lora pair", "high low lora", "lightning", "lightx2v", "load lora"],
             inputs=[
                 ModelBundle.Input("model", tooltip="The bundle; it stays as it is, and the output shares its weights."),
                 io.Combo.Input(
@@ -124,7 +124,7 @@ class FuseAndSave(io.ComfyNode):
         return io.Schema(
             node_id="LongtakeFuseAndSave",
             display_name="Fuse and Save",
-            category=CATEGORY,
+            category=LOAD,
             description="Writes the diffusion models of a bundle with their LoRAs merged in, one file for each expert "
             "that has any. Every loader that loads the original loads the merged file; of a diffusers folder it is a "
             "file as ComfyUI's loaders read them.",

@@ -1,17 +1,13 @@
-"""What only LTX-2 has: its sampling settings, and keyframes anywhere in a clip."""
+"""LTX-2 Sampling: how LTX-2 stages are denoised, where the published values are not wanted."""
 
 from __future__ import annotations
 
 import comfy.samplers
-import torch
 from comfy_api.latest import io
 
 from ..pipelines.errors import Refusal
-from ..pipelines.families import Keyframe
 from ..pipelines.families.ltx2_sampling import SECOND_SIGMAS, Guidance, Ltx2Sampling
-from .types import CATEGORY, Keyframes, Sampling
-
-PUBLISHED = "as published"
+from .types import PUBLISHED, STAGE, Sampling
 
 
 def read_sigmas(text: str, field: str) -> tuple[float, ...]:
@@ -81,13 +77,23 @@ def _second_pass_input() -> io.DynamicCombo.Input:
     )
 
 
+def _compression_input() -> io.DynamicCombo.Input:
+    crf = io.Int.Input("crf", default=33, min=0, max=51, tooltip="As x264 counts it. 0: not at all.")
+    return io.DynamicCombo.Input(
+        "image_compression",
+        options=[io.DynamicCombo.Option(PUBLISHED, []), io.DynamicCombo.Option("own", [crf])],
+        tooltip="How strongly given images are compressed first: a pristine still makes the model hold still. As "
+        "published: crf 33, in 2.3 18.",
+    )
+
+
 class Ltx2SamplingNode(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LongtakeLtx2Sampling",
             display_name="LTX-2 Sampling",
-            category=CATEGORY,
+            category=STAGE,
             description="How LTX-2 stages are denoised. Without this node a stage uses the values its model was "
             "published with.",
             search_aliases=["ltx sigmas", "stg", "multimodal guider", "ltx cfg"],
@@ -98,14 +104,7 @@ class Ltx2SamplingNode(io.ComfyNode):
                     "sampler", options=comfy.samplers.KSampler.SAMPLERS, default="euler", tooltip="ComfyUI's samplers."
                 ),
                 _second_pass_input(),
-                io.Int.Input(
-                    "image_crf",
-                    default=-1,
-                    min=-1,
-                    max=51,
-                    tooltip="How strongly given images are compressed first: a pristine still makes the model hold "
-                    "still. -1: as published (33, in 2.3 18). 0: not at all.",
-                ),
+                _compression_input(),
                 io.Float.Input(
                     "image_strength",
                     default=1.0,
@@ -126,7 +125,7 @@ class Ltx2SamplingNode(io.ComfyNode):
         guidance: dict,
         sampler: str,
         second_pass: dict,
-        image_crf: int,
+        image_compression: dict,
         image_strength: float,
     ) -> io.NodeOutput:
         sigmas: tuple[float, ...] | None = None
@@ -148,44 +147,11 @@ class Ltx2SamplingNode(io.ComfyNode):
             guidance=terms[guidance["guidance"]] if guidance["guidance"] in terms else Guidance(**own),
             sampler=sampler,
             second_sigmas=second,
-            image_crf=None if image_crf < 0 else image_crf,
+            image_crf=image_compression.get("crf"),
             image_strength=image_strength,
         )
         settings.check()
         return io.NodeOutput(settings)
 
 
-class KeyframeNode(io.ComfyNode):
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="LongtakeKeyframe",
-            display_name="Keyframe",
-            category=CATEGORY,
-            description="An image that a stage passes through on its way. Several are put behind one another.",
-            search_aliases=["middle frame", "guide image", "ltx guide"],
-            inputs=[
-                io.Image.Input("image", tooltip="Scaled to cover the stage's size, then cropped evenly."),
-                io.Int.Input(
-                    "frame",
-                    default=-1,
-                    min=-16384,
-                    max=16384,
-                    tooltip="Frame of the stage's clip, overlap included, counted from 0. -1: the one it ends on.",
-                ),
-                io.Float.Input(
-                    "strength", default=1.0, min=0.01, max=1.0, step=0.01, tooltip="How much the image counts."
-                ),
-                Keyframes.Input("keyframes", optional=True, tooltip="The keyframes before this one."),
-            ],
-            outputs=[Keyframes.Output(display_name="keyframes")],
-        )
-
-    @classmethod
-    def execute(
-        cls, image: torch.Tensor, frame: int, strength: float, keyframes: tuple[Keyframe, ...] = ()
-    ) -> io.NodeOutput:
-        return io.NodeOutput((*keyframes, Keyframe(image, frame, strength)))
-
-
-NODES = [Ltx2SamplingNode, KeyframeNode]
+NODES = [Ltx2SamplingNode]

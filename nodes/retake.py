@@ -14,7 +14,8 @@ from ..pipelines.stage import MAX_SEED
 from ..pipelines.takes import store
 from .previews import preview_of
 from .progress import NodeProgress
-from .types import CATEGORY, Chain, ModelBundle, Sampling
+from .sizes import size_input, size_of
+from .types import STAGE, Chain, ModelBundle, Sampling
 
 ANEW, KEPT = "rendered anew", "kept"
 
@@ -22,12 +23,11 @@ ANEW, KEPT = "rendered anew", "kept"
 class RetakeNode(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        size = "Pixels; 0 and 0 take the size nearest to the video's own that the model can render."
         seconds = "Seconds of the video; the range is widened to whole latents, eight frames each."
         return io.Schema(
             node_id="LongtakeRetake",
-            display_name="Retake",
-            category=CATEGORY,
+            display_name="Retake (LTX-2)",
+            category=STAGE,
             description="Renders some seconds of a video anew, with or without their sound. The rest stays as it is, "
             "to the bit in latents. For LTX-2; the whole video is one clip.",
             search_aliases=["inpaint video", "redo", "regenerate part"],
@@ -35,7 +35,9 @@ class RetakeNode(io.ComfyNode):
                 ModelBundle.Input("model", tooltip="An LTX-2 bundle; it renders in one pass."),
                 io.Video.Input("video", tooltip="Any codec and frame rate; it is shown at the model's rate."),
                 io.String.Input("prompt", multiline=True, dynamic_prompts=True, tooltip="What happens in the video."),
-                io.String.Input("negative_prompt", multiline=True, tooltip="Has no effect where cfg is 1."),
+                io.String.Input(
+                    "negative_prompt", multiline=True, tooltip="Has no effect where cfg is 1.", advanced=True
+                ),
                 io.Float.Input("start_seconds", default=1.0, min=0.0, max=86400.0, step=0.01, tooltip=seconds),
                 io.Float.Input("end_seconds", default=2.0, min=0.0, max=86400.0, step=0.01, tooltip=seconds),
                 io.Combo.Input(
@@ -44,10 +46,14 @@ class RetakeNode(io.ComfyNode):
                     default=ANEW,
                     tooltip="Whether the sound of these seconds is rendered anew too.",
                 ),
-                io.Int.Input("width", default=0, min=0, max=16384, tooltip=size),
-                io.Int.Input("height", default=0, min=0, max=16384, tooltip=size),
+                size_input("the size nearest to the video's own that the model can render"),
                 io.Int.Input(
-                    "seed", default=0, min=0, max=MAX_SEED, control_after_generate=True, tooltip="Seed of the noise."
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=MAX_SEED,
+                    control_after_generate=io.ControlAfterGenerate.fixed,
+                    tooltip="Seed of the noise.",
                 ),
                 Sampling.Input("sampling", optional=True, tooltip="From LTX-2 Sampling."),
             ],
@@ -70,13 +76,12 @@ class RetakeNode(io.ComfyNode):
         start_seconds: float,
         end_seconds: float,
         sound: str,
-        width: int,
-        height: int,
+        size: dict,
         seed: int,
         sampling: Settings | None = None,
     ) -> io.NodeOutput:
         retake = Retake(start_seconds, end_seconds, sound == ANEW, prompt, negative_prompt, seed)
-        planned, settings = plan_retake(retake, model, *frames_and_sound(video), width, height, sampling)
+        planned, settings = plan_retake(retake, model, *frames_and_sound(video), *size_of(size), sampling)
         progress = NodeProgress(cls.hidden.unique_id, 1, settings.steps)
         made = render_retake(retake, model, planned, settings, progress)
         return io.NodeOutput(made, ui=preview_of(made, progress))

@@ -1,4 +1,4 @@
-"""Sampling Settings: how stages are denoised, where the published values are not wanted."""
+"""Wan Sampling: how Wan stages are denoised, where the published values are not wanted."""
 
 from __future__ import annotations
 
@@ -6,24 +6,33 @@ import comfy.samplers
 from comfy_api.latest import io
 
 from ..pipelines.sampling import SamplingSettings, Split
-from .types import CATEGORY, Sampling
+from .types import AUTOMATIC, PUBLISHED, STAGE, Sampling
 
 
-class SamplingSettingsNode(io.ComfyNode):
+class WanSampling(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
+        shift = io.Float.Input(
+            "value",
+            default=5.0,
+            min=0.01,
+            max=100.0,
+            step=0.01,
+            tooltip="Higher values spend more steps on the layout.",
+        )
         split = [
+            io.DynamicCombo.Option(PUBLISHED, []),
             io.DynamicCombo.Option(
                 Split.BOUNDARY.value,
                 [
                     io.Float.Input(
                         "boundary",
-                        default=0.0,
-                        min=0.0,
+                        default=0.9,
+                        min=0.001,
                         max=1.0,
                         step=0.005,
-                        tooltip="Sigma below which the low-noise expert takes over. 0: the published value "
-                        "(Wan 2.2 text to video 0.875, image to video 0.9).",
+                        tooltip="Sigma below which the low-noise expert takes over. Published: text to video 0.875, "
+                        "image to video 0.9.",
                     )
                 ],
             ),
@@ -42,12 +51,12 @@ class SamplingSettingsNode(io.ComfyNode):
             io.DynamicCombo.Option(Split.SINGLE.value, []),
         ]
         return io.Schema(
-            node_id="LongtakeSamplingSettings",
-            display_name="Sampling Settings",
-            category=CATEGORY,
-            description="How stages are denoised. Without this node a stage uses the values its model was "
+            node_id="LongtakeWanSampling",
+            display_name="Wan Sampling",
+            category=STAGE,
+            description="How Wan stages are denoised. Without this node a stage uses the values its model was "
             "published with.",
-            search_aliases=["steps", "cfg", "lightning settings", "boundary"],
+            search_aliases=["sampling settings", "steps", "cfg", "lightning settings", "boundary"],
             inputs=[
                 io.Int.Input(
                     "steps",
@@ -68,13 +77,10 @@ class SamplingSettingsNode(io.ComfyNode):
                 io.Float.Input(
                     "cfg_low", default=3.5, min=0.0, max=100.0, step=0.1, tooltip="Guidance of the low-noise expert."
                 ),
-                io.Float.Input(
+                io.DynamicCombo.Input(
                     "shift",
-                    default=0.0,
-                    min=0.0,
-                    max=100.0,
-                    step=0.01,
-                    tooltip="Flow shift. 0: what the model is patched with, otherwise the published value "
+                    options=[io.DynamicCombo.Option(AUTOMATIC, []), io.DynamicCombo.Option("own", [shift])],
+                    tooltip="Flow shift. Automatic: what the model is patched with, otherwise the published value "
                     "(Wan 2.2 text to video 12, image to video and 5B 5).",
                 ),
                 io.Combo.Input(
@@ -89,7 +95,7 @@ class SamplingSettingsNode(io.ComfyNode):
                 io.DynamicCombo.Input(
                     "expert_split",
                     options=split,
-                    tooltip="Where the high-noise expert hands over: at a boundary (as published), after a "
+                    tooltip="Where the high-noise expert hands over: as published, at a boundary of your own, after a "
                     "step, or never.",
                 ),
                 io.Sampler.Input(
@@ -107,21 +113,22 @@ class SamplingSettingsNode(io.ComfyNode):
         steps: int,
         cfg_high: float,
         cfg_low: float,
-        shift: float,
+        shift: dict,
         sampler: str,
         scheduler: str,
         expert_split: dict,
         custom_sampler=None,
     ) -> io.NodeOutput:
+        chosen = expert_split["expert_split"]
         settings = SamplingSettings(
             steps=steps,
             cfg_high=cfg_high,
             cfg_low=cfg_low,
-            shift=shift if shift != 0 else None,
+            shift=shift.get("value"),
             sampler=sampler,
             scheduler=scheduler,
-            split=Split(expert_split["expert_split"]),
-            boundary=expert_split.get("boundary") or None,
+            split=Split.BOUNDARY if chosen == PUBLISHED else Split(chosen),
+            boundary=expert_split.get("boundary"),
             split_step=expert_split.get("split_step", 0),
             custom=custom_sampler,
         )
@@ -129,4 +136,4 @@ class SamplingSettingsNode(io.ComfyNode):
         return io.NodeOutput(settings)
 
 
-NODES = [SamplingSettingsNode]
+NODES = [WanSampling]

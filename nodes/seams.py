@@ -13,7 +13,7 @@ from ..pipelines.film.seam_plot import plot
 from ..pipelines.film.seams import measure
 from .encode import decoding
 from .progress import say
-from .types import CATEGORY, Chain
+from .types import FILM, Chain
 
 
 class SeamReport(io.ComfyNode):
@@ -22,7 +22,7 @@ class SeamReport(io.ComfyNode):
         return io.Schema(
             node_id="LongtakeSeamReport",
             display_name="Seam Report",
-            category=CATEGORY,
+            category=FILM,
             description="Measures every seam of a chain: how well the overlap was kept, how far colour and contrast "
             "drifted, and whether anything jumps. The plot shows the mean colour around each seam, as shown and as "
             "rendered.",

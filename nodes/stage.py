@@ -15,15 +15,17 @@ from ..pipelines.bundle.model import VideoModel
 from ..pipelines.chain import Chain as ChainValue
 from ..pipelines.chain import Join, Length, Transition
 from ..pipelines.errors import Refusal
-from ..pipelines.families import Carry, Keyframe, Settings
+from ..pipelines.families import Carry, Settings
+from ..pipelines.guides import Guide, guided
 from ..pipelines.render import render_stages
 from ..pipelines.stage import MAX_SEED, Ready, Stage, check_stages, split_stage
 from ..pipelines.takes import store
+from .guides import guides_input
 from .muted import muted_before
-from .overlap import AUTOMATIC, overlap_of
 from .previews import preview_of
 from .progress import NodeProgress, announce
-from .types import CATEGORY, Chain, Keyframes, ModelBundle, Sampling
+from .sizes import size_input, size_of
+from .types import AUTOMATIC, STAGE, Chain, ModelBundle, Sampling
 
 ONE_CLIP, AS_CHAIN = "one clip", "chain"
 
@@ -65,6 +67,52 @@ def length_input() -> io.DynamicCombo.Input:
     )
 
 
+def _overlap_input() -> io.DynamicCombo.Input:
+    frames = io.Int.Input(
+        "overlap_frames",
+        default=5,
+        min=0,
+        max=1024,
+        tooltip="1, 5, 9, 13 ... for Wan, 9, 17, 25 ... for LTX-2. 0: nothing is carried over, the clips are put side "
+        "by side.",
+    )
+    return io.DynamicCombo.Input(
+        "overlap",
+        options=[io.DynamicCombo.Option(AUTOMATIC, []), io.DynamicCombo.Option("frames", [frames])],
+        extra_dict={"advanced": True},
+        tooltip="Frames of the stage before that this one is pinned to; they are shown once. Automatic: the model's "
+        "usual overlap (Wan 5, LTX-2 17).",
+    )
+
+
+def _carry_input() -> io.DynamicCombo.Input:
+    anchor = io.Image.Input(
+        "anchor_image", tooltip="What an SVI stage keeps looking at; usually the film's first image."
+    )
+    return io.DynamicCombo.Input(
+        "carry_over",
+        options=[
+            io.DynamicCombo.Option(Carry.PIXELS.value, []),
+            io.DynamicCombo.Option(Carry.LATENTS.value, []),
+            io.DynamicCombo.Option(Carry.SVI.value, [anchor]),
+        ],
+        extra_dict={"advanced": True},
+        tooltip="What is handed on. pixels: the last frames, encoded again. latents: the last latents as they are. "
+        "svi: latents beside an anchor image, for a Stable Video Infinity LoRA (Wan).",
+    )
+
+
+def take_input() -> io.DynamicCombo.Input:
+    number = io.Int.Input("number", default=1, min=1, max=100_000, tooltip="Number of the take, counted from 1.")
+    return io.DynamicCombo.Input(
+        "take",
+        options=[io.DynamicCombo.Option("as asked", []), io.DynamicCombo.Option("stored", [number])],
+        optional=True,
+        tooltip="Stored: a take of this stage that was rendered before, whatever prompt, seed and sampling are now.",
+        extra_dict={"advanced": True},
+    )
+
+
 def transition_input() -> io.DynamicCombo.Input:
     return io.DynamicCombo.Input(
         "transition",
@@ -72,21 +120,8 @@ def transition_input() -> io.DynamicCombo.Input:
             io.DynamicCombo.Option(
                 Transition.SMOOTH.value,
                 [
-                    io.String.Input(
-                        "overlap",
-                        default=AUTOMATIC,
-                        tooltip="Frames of the stage before that this one is pinned to; they are shown once. 1, "
-                        "5, 9, 13 ... for Wan, 1, 9, 17, 25 ... for LTX-2; automatic: the model's usual overlap (Wan "
-                        "5, LTX-2 17). 0: a plain join, nothing is carried over.",
-                    ),
-                    io.Combo.Input(
-                        "carry_over",
-                        options=[c.value for c in Carry],
-                        default=Carry.PIXELS.value,
-                        tooltip="What is handed on. pixels: the last frames, encoded again. latents: the last "
-                        "latents as they "
-                        "are. svi: latents beside an anchor image, for a Stable Video Infinity LoRA.",
-                    ),
+                    _overlap_input(),
+                    _carry_input(),
                 ],
             ),
             io.DynamicCombo.Option(Transition.CUT.value, []),
@@ -109,7 +144,7 @@ def join_of(transition: Mapping[str, Any] | None, model: VideoModel, chain: Chai
         return Join(Transition.CUT)
     if not transition or transition.get("transition") not in {known.value for known in Transition}:
         raise Refusal("none is given; choose smooth, cut or fade.", field="transition")
-    overlap = overlap_of(transition.get("overlap", AUTOMATIC), model)
+    overlap = transition.get("overlap", {}).get("overlap_frames", model.variant.overlap)
     return Join.of(Transition(transition["transition"]), overlap, transition.get("fade_frames", 0))
 
 
@@ -143,38 +178,34 @@ def stage_of(
     transition: Mapping[str, Any] | None = None,
     prompt: str = "",
     negative_prompt: str = "",
-    width: int = 0,
-    height: int = 0,
+    size: Mapping[str, Any] | None = None,
     seed: int = 0,
     start_image: torch.Tensor | None = None,
     end_image: torch.Tensor | None = None,
-    anchor_image: torch.Tensor | None = None,
     sampling: Settings | None = None,
-    take: int = 0,
-    anchor_strength: float = 0.0,
-    keyframes: tuple[Keyframe, ...] = (),
-    soundtrack: dict | None = None,
+    guides: Mapping[str, Guide] | None = None,
+    take: Mapping[str, Any] | None = None,
     **_: Any,
 ) -> Stage:
     """What the inputs of a Chain Stage ask for, behind a chain; raises `Refusal` where they leave it open."""
-    return Stage(
+    width, height = size_of(size or {})
+    carry = (transition or {}).get("carry_over", {})
+    stage = Stage(
         prompt=prompt,
         negative_prompt=negative_prompt,
         length=length_of(length),
         seed=seed,
         join=join_of(transition, model, chain),
-        carry=Carry((transition or {}).get("carry_over", Carry.PIXELS)),
+        carry=Carry(carry.get("carry_over", Carry.PIXELS)),
         width=width,
         height=height,
         start_image=start_image,
         end_image=end_image,
-        anchor_image=anchor_image,
+        anchor_image=carry.get("anchor_image"),
         sampling=sampling,
-        take=take,
-        anchor_strength=anchor_strength,
-        keyframes=keyframes,
-        soundtrack=soundtrack,
+        take=(take or {}).get("number", 0),
     )
+    return guided(stage, (guides or {}).values())
 
 
 def look_ahead(run: Run, chain: ChainValue | None, ready: Sequence[Ready], model: VideoModel) -> int:
@@ -195,69 +226,57 @@ def look_ahead(run: Run, chain: ChainValue | None, ready: Sequence[Ready], model
         ) from None
 
 
-def anchor_strength_input() -> io.Float.Input:
-    return io.Float.Input(
-        "anchor_strength",
-        default=0.0,
-        min=0.0,
-        max=1.0,
-        step=0.05,
-        optional=True,
-        tooltip="How much the anchor image counts, where the model lets one choose. 0: as usual (LTX-2 0.4).",
-    )
-
-
-def keyframes_input() -> io.Custom.Input:
-    return Keyframes.Input("keyframes", optional=True, tooltip="From Keyframe: images to pass through (LTX-2).")
-
-
-def check_sound(run: Run, soundtrack: dict | None) -> None:
-    """Raise `Refusal` for a soundtrack that is connected and comes as nothing, as Get Video Components gives it."""
-    if soundtrack is None and run.node is not None and "soundtrack" in run.node.inputs:
-        raise Refusal("the soundtrack holds no sound; disconnect it, or give another.", field="soundtrack")
-
-
 class ChainStage(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LongtakeChainStage",
             display_name="Chain Stage",
-            category=CATEGORY,
+            category=STAGE,
             description="Renders one clip and hands on the chain with it at the end. Connect the chain of the "
             "stage before "
             "to go on from where it ends.",
-            search_aliases=["continue video", "extend", "long video", "wan chain", "i2v", "first last frame"],
+            search_aliases=[
+                "film",
+                "movie",
+                "long video",
+                "image to video",
+                "text to video",
+                "i2v",
+                "t2v",
+                "continue video",
+                "extend",
+                "loop",
+                "transition",
+                "svi",
+                "wan",
+                "ltx",
+                "first last frame",
+                "last frame",
+            ],
             inputs=[
                 ModelBundle.Input(
                     "model", tooltip="The model of this stage; stages of a chain may use different ones of a family."
                 ),
+                Chain.Input("chain", optional=True, tooltip="The stages before this one. Without it: a new film."),
                 io.String.Input("prompt", multiline=True, dynamic_prompts=True, tooltip="What happens in this stage."),
                 io.String.Input(
-                    "negative_prompt", multiline=True, tooltip="What to keep out. Has no effect where cfg is 1."
+                    "negative_prompt",
+                    multiline=True,
+                    tooltip="What to keep out. Has no effect where cfg is 1.",
+                    advanced=True,
                 ),
                 length_input(),
+                size_input("as the chain, or the published size for a first stage"),
                 io.Int.Input(
-                    "width",
-                    default=832,
+                    "seed",
+                    default=0,
                     min=0,
-                    max=16384,
-                    tooltip="Pixels, a multiple of 16 (TI2V-5B: 32). 0: as the chain, or the published size for "
-                    "a first stage.",
-                ),
-                io.Int.Input(
-                    "height",
-                    default=480,
-                    min=0,
-                    max=16384,
-                    tooltip="Pixels, a multiple of 16 (TI2V-5B: 32). 0: as the chain, or the published size for "
-                    "a first stage.",
-                ),
-                io.Int.Input(
-                    "seed", default=0, min=0, max=MAX_SEED, control_after_generate=True, tooltip="Seed of the noise."
+                    max=MAX_SEED,
+                    control_after_generate=io.ControlAfterGenerate.fixed,
+                    tooltip="Seed of the noise.",
                 ),
                 transition_input(),
-                Chain.Input("chain", optional=True, tooltip="The stages before this one."),
                 io.Image.Input(
                     "start_image",
                     optional=True,
@@ -270,45 +289,29 @@ class ChainStage(io.ComfyNode):
                     tooltip="Last frame that the film shows of the stage, scaled and cropped by the same rule as the "
                     "first.",
                 ),
-                io.Image.Input(
-                    "anchor_image",
-                    optional=True,
-                    tooltip="What a smooth stage keeps looking at; usually the film's first image. For carry-over svi, "
-                    "and for LTX-2.",
-                ),
                 Sampling.Input(
                     "sampling",
                     optional=True,
-                    tooltip="From Sampling Settings or LTX-2 Sampling. Without it: the values the model was published "
-                    "with.",
+                    tooltip="From Wan Sampling or LTX-2 Sampling. Without it: the values the model was published with.",
                 ),
-                io.Int.Input(
-                    "take",
-                    default=0,
-                    min=0,
-                    max=100_000,
-                    optional=True,
-                    tooltip="Number of a stored take of this stage to use, whatever the prompt, seed and sampling. "
-                    "0: as asked.",
-                ),
-                anchor_strength_input(),
-                keyframes_input(),
-                io.Audio.Input(
-                    "soundtrack",
-                    optional=True,
-                    tooltip="Sound of the whole film that the picture follows (LTX-2); this stage takes its part of "
-                    "it. To save the film with it connect it to Encode Video too.",
-                ),
+                guides_input(),
+                take_input(),
                 io.Combo.Input(
                     "long_stages",
                     options=[ONE_CLIP, AS_CHAIN],
                     default=ONE_CLIP,
                     optional=True,
+                    advanced=True,
                     tooltip="A stage longer than the model does well (Wan 7.5 s, LTX-2 20 s): as one clip all the "
                     "same, or as a chain of smooth stages that it does well, together exactly as long.",
                 ),
             ],
-            outputs=[Chain.Output(display_name="chain")],
+            outputs=[
+                Chain.Output(
+                    display_name="chain",
+                    tooltip="The film so far: for the next Chain Stage, or for Stitch Chain to show it.",
+                )
+            ],
             hidden=[io.Hidden.unique_id, io.Hidden.dynprompt, io.Hidden.extra_pnginfo],
         )
 
@@ -320,7 +323,6 @@ class ChainStage(io.ComfyNode):
     @classmethod
     def execute(cls, model: VideoModel, chain: ChainValue | None = None, **inputs: Any) -> io.NodeOutput:
         run = Run.of(cls.hidden)
-        check_sound(run, inputs.get("soundtrack"))
         stages = stages_of(model, chain, **inputs)
         ready = check_stages(stages, [model] * len(stages), chain)
         later = look_ahead(run, chain, ready, model)

@@ -13,7 +13,8 @@ from ..pipelines.sampling import SamplingSettings
 from ..pipelines.stage import MAX_SEED
 from ..pipelines.stills import render_stills
 from .progress import NodeProgress
-from .types import CATEGORY, ModelBundle, Sampling
+from .sizes import size_input, size_of
+from .types import STAGE, ModelBundle, Sampling
 
 
 class RenderStills(io.ComfyNode):
@@ -22,7 +23,7 @@ class RenderStills(io.ComfyNode):
         return io.Schema(
             node_id="LongtakeRenderStills",
             display_name="Render Stills",
-            category=CATEGORY,
+            category=STAGE,
             description="Renders one image for each prompt with the model loaded once. A prompt that fails is "
             "reported and "
             "the others are rendered.",
@@ -37,20 +38,19 @@ class RenderStills(io.ComfyNode):
                 io.String.Input(
                     "negative_prompt", multiline=True, tooltip="What to keep out. Has no effect where cfg is 1."
                 ),
-                io.Int.Input("width", default=832, min=0, max=16384, tooltip="Pixels; 0 takes the published size."),
-                io.Int.Input("height", default=480, min=0, max=16384, tooltip="Pixels; 0 takes the published size."),
+                size_input("the size the model was published with"),
                 io.Int.Input(
                     "seed",
                     default=0,
                     min=0,
                     max=MAX_SEED,
-                    control_after_generate=True,
+                    control_after_generate=io.ControlAfterGenerate.fixed,
                     tooltip="Seed of the first image; it goes up by one from prompt to prompt.",
                 ),
                 Sampling.Input(
                     "sampling",
                     optional=True,
-                    tooltip="From Sampling Settings. Without it: the values the model was published with.",
+                    tooltip="From Wan Sampling or LTX-2 Sampling. Without it: the values the model was published with.",
                 ),
             ],
             outputs=[io.Image.Output(display_name="images"), io.String.Output(display_name="report")],
@@ -63,8 +63,7 @@ class RenderStills(io.ComfyNode):
         model: VideoModel,
         prompts: str,
         negative_prompt: str,
-        width: int,
-        height: int,
+        size: dict,
         seed: int,
         sampling: SamplingSettings | None = None,
     ) -> io.NodeOutput:
@@ -75,8 +74,7 @@ class RenderStills(io.ComfyNode):
             texts,
             model,
             negative_prompt,
-            width,
-            height,
+            *size_of(size),
             seed,
             sampling,
             progress,

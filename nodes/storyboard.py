@@ -31,7 +31,7 @@ from .inputs import input_image, input_sound, state_of
 from .lora import lora_names, lora_path, state_of_loras
 from .progress import NodeProgress, say
 from .stage import look_ahead
-from .types import CATEGORY, Chain, ModelBundle, Sampling
+from .types import STAGE, Chain, ModelBundle, Sampling
 
 EXAMPLE = """{
   "schema": "longtake.storyboard.v1",
@@ -161,11 +161,20 @@ class RenderStoryboard(io.ComfyNode):
         return io.Schema(
             node_id="LongtakeRenderStoryboard",
             display_name="Render Storyboard",
-            category=CATEGORY,
+            category=STAGE,
             description="Renders a whole chain from one document, the same way as stages wired by hand. All "
             "prompts are "
             "read first, so that the text encoder is loaded once.",
-            search_aliases=["long video", "script", "multi prompt", "mold chain"],
+            search_aliases=[
+                "film",
+                "movie",
+                "long video",
+                "image to video",
+                "text to video",
+                "script",
+                "multi prompt",
+                "scenes",
+            ],
             inputs=[
                 ModelBundle.Input("model", tooltip="The model that renders every stage."),
                 io.String.Input(
@@ -184,8 +193,7 @@ class RenderStoryboard(io.ComfyNode):
                 Sampling.Input(
                     "sampling",
                     optional=True,
-                    tooltip="From Sampling Settings or LTX-2 Sampling. Without it: the values the model was published "
-                    "with.",
+                    tooltip="From Wan Sampling or LTX-2 Sampling. Without it: the values the model was published with.",
                 ),
                 io.Image.Input(
                     "start_image",

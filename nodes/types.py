@@ -5,6 +5,10 @@ from comfy_api.latest import io
 ModelBundle = io.Custom("LONGTAKE_MODEL")
 Chain = io.Custom("LONGTAKE_CHAIN")
 Sampling = io.Custom("LONGTAKE_SAMPLING")
-Keyframes = io.Custom("LONGTAKE_KEYFRAMES")
+Guide = io.Custom("LONGTAKE_GUIDE")
 
-CATEGORY = "Longtake"
+# Folders of the node library.
+LOAD, STAGE, FILM, TAKES = "Longtake/Load", "Longtake/Stage", "Longtake/Film", "Longtake/Takes"
+
+PUBLISHED = "as published"
+AUTOMATIC = "automatic"  # the choice that leaves a value to the model or the chain

@@ -100,14 +100,12 @@ def begin_with(
     check_size(width, height, model.variant)
     film = Fitted(at_rate(source, model.fps), width, height)
     if not 0 <= keep_seconds < float("inf"):
-        raise Refusal(
-            f"{keep_seconds} given; a time in seconds is needed, or 0 for the whole video.", field="keep_seconds"
-        )
+        raise Refusal(f"{keep_seconds} given; a time in seconds is needed, or 0 for the whole video.", field="keep")
     keep = round(Fraction(str(keep_seconds)) * model.fps) or film.frame_count
     if keep > film.frame_count:
         raise Refusal(
-            f"{keep_seconds} s given; the video lasts {float(film.frame_count / model.fps):.2f} s. 0 keeps all of it.",
-            field="keep_seconds",
+            f"{keep_seconds} s given; the video lasts {float(film.frame_count / model.fps):.2f} s.",
+            field="keep",
         )
     first = film.frame_count - keep
     footage = Footage(Excerpt(film, first, film.frame_count), _sound_from(sound, first / model.fps, keep / model.fps))

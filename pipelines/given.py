@@ -33,9 +33,9 @@ def check_given(stage: Stage, model: VideoModel, clip: Clip, shown: int) -> None
         check_able(model, Mode.SOUNDTRACK, "soundtrack")
         _check_soundtrack(stage, model, clip)
     if stage.anchor_strength and stage.anchor_image is None:
-        raise Refusal("there is no anchor image to give a strength; leave it at 0.", field="anchor_strength")
+        raise Refusal("there is no anchor image to give a strength.", field="anchor_strength")
     if stage.anchor_strength and stage.join.transition is Transition.SMOOTH and stage.carry is Carry.SVI:
-        raise Refusal("carry-over svi takes its anchor as it is; leave the strength at 0.", field="anchor_strength")
+        raise Refusal("carry-over svi takes its anchor as it is, without a strength.", field="anchor_strength")
     if not 0 <= stage.anchor_strength <= 1:
         raise Refusal(f"{stage.anchor_strength} given; a number from 0 to 1 is needed.", field="anchor_strength")
 

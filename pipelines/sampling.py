@@ -65,9 +65,7 @@ class SamplingSettings:
                     f"{value} given; a number from 0 to 100 is needed (1 switches guidance off).", field=field
                 )
         if self.shift is not None and not (math.isfinite(self.shift) and self.shift > 0):
-            raise Refusal(
-                f"{self.shift} given; a number above 0 is needed, or 0 for the published value.", field="shift"
-            )
+            raise Refusal(f"{self.shift} given; a number above 0 is needed.", field="shift")
         if self.boundary is not None and not (math.isfinite(self.boundary) and 0 < self.boundary < 1):
             raise Refusal(f"{self.boundary} given; a sigma between 0 and 1 is needed.", field="boundary")
         if self.split is Split.STEP and not 0 <= self.split_step <= self.steps:
@@ -79,7 +77,7 @@ class SamplingSettings:
         """The same settings with what was left open taken from the published ones."""
         if not isinstance(published, SamplingSettings):
             raise Refusal(
-                "Sampling Settings are for models with a high- and a low-noise expert; this bundle has a settings node "
+                "Wan Sampling is for models with a high- and a low-noise expert; this bundle has a settings node "
                 "of its own.",
                 field="sampling",
             )

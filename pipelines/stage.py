@@ -279,7 +279,7 @@ def _size(stage: Stage, model: VideoModel, chain: Chain | None) -> tuple[int, in
     if chain is not None and (width, height) != default:
         raise Refusal(
             f"{width}x{height} given, but the chain is {chain.width}x{chain.height}; all stages of a chain share one "
-            "size (0 follows the chain).",
+            "size (automatic follows the chain).",
             field="width" if width != chain.width else "height",
         )
     return width, height

@@ -2,12 +2,33 @@ import { api } from '../../scripts/api.js'
 import { app } from '../../scripts/app.js'
 
 // Room for what is written, in canvas units; the frontend's own is a line and a half.
-const TEXT_HEIGHT = 120
-const DOCUMENT_HEIGHT = 600
+const TEXT_HEIGHT = { prompt: 100, negative_prompt: 60, prompts: 200, storyboard: 600 }
 const DOCUMENT_WIDTH = 640
 
+const COLOURS = {
+  LONGTAKE_MODEL: '#b39ddb',
+  LONGTAKE_CHAIN: '#ffb74d',
+  LONGTAKE_SAMPLING: '#80cbc4',
+  LONGTAKE_GUIDE: '#a5d6a7'
+}
+
+function arrange(widget) {
+  // Nodes 2.0 folds what is marked as advanced; the classic canvas does so for widgets that say it themselves.
+  if (widget.options?.advanced) widget.advanced = true
+  // The frontend calls the control after its mode where the server says which one it begins with.
+  if (widget.name === 'fixed') widget.label = 'control after generate'
+  const height = TEXT_HEIGHT[widget.name]
+  if (height && widget.element?.tagName === 'TEXTAREA') widget.options.getMinHeight = () => height
+}
+
 app.registerExtension({
-  name: 'longtake.size',
+  name: 'longtake.nodes',
+
+  setup() {
+    for (const [type, colour] of Object.entries(COLOURS)) {
+      document.documentElement.style.setProperty(`--color-datatype-${type}`, colour)
+    }
+  },
 
   beforeRegisterNodeDef(nodeType, nodeData) {
     if (!nodeData.name.startsWith('Longtake')) return
@@ -21,10 +42,19 @@ app.registerExtension({
   },
 
   nodeCreated(node) {
+    if (!node.comfyClass?.startsWith('Longtake')) return
+    // The palette sets the colours of the types it knows whenever it is loaded, and leaves the others grey.
+    Object.assign(app.canvas?.default_connection_color_byType ?? {}, COLOURS)
+    Object.assign(globalThis.LGraphCanvas?.link_type_colors ?? {}, COLOURS)
+    node.widgets?.forEach(arrange)
+    // Widgets come and go with what is chosen in others.
+    const addCustomWidget = node.addCustomWidget
+    node.addCustomWidget = function (widget) {
+      const added = addCustomWidget.call(this, widget)
+      arrange(added)
+      return added
+    }
     const isDocument = node.comfyClass === 'LongtakeRenderStoryboard'
-    const texts = (node.widgets ?? []).filter((widget) => widget.element?.tagName === 'TEXTAREA')
-    if (!node.comfyClass?.startsWith('Longtake') || !texts.length) return
-    for (const widget of texts) widget.options.getMinHeight = () => (isDocument ? DOCUMENT_HEIGHT : TEXT_HEIGHT)
     const [width, height] = node.computeSize()
     node.setSize([Math.max(width, node.size[0], isDocument ? DOCUMENT_WIDTH : 0), height])
   }

@@ -51,12 +51,13 @@ class Ltx2Files:
 
 
 def ltx2_bundle(
-    files: Ltx2Files, text_encoder: ModelFile, kind: str, upscaler: ModelFile | None, frame_rate: Fraction
+    files: Ltx2Files, text_encoder: ModelFile, kind: str | None, upscaler: ModelFile | None, frame_rate: Fraction
 ) -> VideoModel:
     """A bundle of files that are checked now, by their headers, and loaded when they are first needed.
 
     Args:
-        kind: "dev" or "distilled": the weights of both have the same shapes and the same metadata.
+        kind: "dev" or "distilled": the weights of both have the same shapes and the same metadata. None goes by the
+            name of the file, and a note says so.
         upscaler: with one, stages render in two passes.
 
     Raises:
@@ -101,7 +102,7 @@ def in_two_passes(model: VideoModel, upscaler: Part) -> VideoModel:
     return replace(model, variant=variant, latent_upscaler=upscaler, notes=notes)
 
 
-def _variant(files: Ltx2Files, kind: str) -> tuple[Any, list[str]]:
+def _variant(files: Ltx2Files, kind: str | None) -> tuple[Any, list[str]]:
     field = "checkpoint" if files.whole else "diffusion_model"
     file = _read(files.model, field)
     config = model_config(file)
@@ -115,11 +116,44 @@ def _variant(files: Ltx2Files, kind: str) -> tuple[Any, list[str]]:
         what = "no diffusion model" if config is None else str(config.get("image_model"))
         older = ", an LTX-Video model from before LTX-2" if what == "ltxv" else ""
         raise Refusal(f"{file.name} is {what}{older}; LTX-2.0 or 2.3 is needed.", field=field)
+    release = found.name.rpartition("-")[2]
+    if kind is None:
+        kind = kind_by_name(file.name)
+        return LTX2.variant(kind, release), [f"Sampled as {kind}, as the name of the file suggests."]
     other = "dev" if kind == "distilled" else "distilled"
     notes = []
     if other in file.name.lower() and kind not in file.name.lower():
         notes.append(f"The name {file.name} says {other}, and it is sampled as {kind}.")
-    return LTX2.variant(kind, found.name.rpartition("-")[2]), notes
+    return LTX2.variant(kind, release), notes
+
+
+def holds_projection(file: Outline) -> bool:
+    """Whether a file has what brings Gemma's hidden states to the transformer's width."""
+    return bool(_projections(file))
+
+
+def holds_video_vae(file: Outline) -> bool:
+    """Whether a file has an LTX-2 video VAE in it."""
+    return any("decoder.up_blocks.0.res_blocks.0.conv1.conv.weight" in key for key in file.tensors)
+
+
+def holds_audio_vae(file: Outline) -> bool:
+    """Whether a file has an LTX-2 audio VAE with its vocoder in it."""
+    return any(key.endswith(VOCODERS) for key in file.tensors)
+
+
+def is_upscaler(file: Outline) -> bool:
+    """Whether a file is a latent upscaler of LTX-2, whatever it multiplies."""
+    return "post_upsample_res_blocks.0.conv2.bias" in file.tensors and _config(file).get("in_channels") == 128
+
+
+def kind_by_name(name: str) -> str:
+    """How a model was most likely published, as far as the name of its file tells: "dev" or "distilled"."""
+    return "dev" if "dev" in name.lower() and "distilled" not in name.lower() else "distilled"
+
+
+def _projections(file: Outline) -> list[Any]:
+    return [t for key, t in file.tensors.items() if key.startswith(PROJECTION) and key.endswith("weight")]
 
 
 def _check_text(gemma: Outline, projection: Outline) -> None:
@@ -127,7 +161,7 @@ def _check_text(gemma: Outline, projection: Outline) -> None:
         raise Refusal(
             f"{gemma.name} is not {LTX2.text_encoder_hint}, which LTX-2 reads prompts with.", field="text_encoder"
         )
-    weights = [t for key, t in projection.tensors.items() if key.startswith(PROJECTION) and key.endswith("weight")]
+    weights = _projections(projection)
     if not weights:
         raise Refusal(
             f"{projection.name} holds no text projection; use a whole LTX-2 checkpoint, or the file of parts that has "
@@ -146,7 +180,7 @@ def _check_text(gemma: Outline, projection: Outline) -> None:
 
 
 def _check_vae(file: Outline) -> None:
-    if not any("decoder.up_blocks.0.res_blocks.0.conv1.conv.weight" in key for key in file.tensors):
+    if not holds_video_vae(file):
         raise Refusal(f"{file.name} holds no LTX-2 video VAE.", field="vae")
     if "vae" not in _config(file):
         raise Refusal(_no_metadata(file, "video VAE"), field="vae")
@@ -154,7 +188,7 @@ def _check_vae(file: Outline) -> None:
 
 def _audio_part(file: ModelFile, required: bool) -> Part | None:
     found = _read(file, "audio_vae")
-    if not any(key.endswith(VOCODERS) for key in found.tensors):
+    if not holds_audio_vae(found):
         if required:
             raise Refusal(f"{file.name} holds no LTX-2 audio VAE with its vocoder.", field="audio_vae")
         return None
@@ -166,7 +200,7 @@ def _audio_part(file: ModelFile, required: bool) -> Part | None:
 def _check_upscaler(file: Outline) -> None:
     config = _config(file)
     doubles = config.get("spatial_upsample") and not config.get("temporal_upsample")
-    if "post_upsample_res_blocks.0.conv2.bias" not in file.tensors or config.get("in_channels") != 128:
+    if not is_upscaler(file):
         raise Refusal(f"{file.name} is no latent upscaler of LTX-2.", field="latent_upscaler")
     if not doubles or float(config.get("spatial_scale", 2.0)) != 2.0:
         raise Refusal(

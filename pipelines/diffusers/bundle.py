@@ -14,7 +14,7 @@ def bundle_from_folder(
     """A bundle of a folder that is checked now and whose weights load when they are first needed.
 
     Args:
-        choices: what LTX-2 leaves open; None for Wan.
+        choices: what LTX-2 leaves open; None for Wan, and for LTX-2 as its folder says.
 
     Raises:
         Refusal: a pipeline or a component of an unknown class, weights that are not whole, a config that ComfyUI does
@@ -22,11 +22,9 @@ def bundle_from_folder(
     """
     if folder.pipeline in wan.PIPELINES:
         if choices is not None:
-            raise Refusal(f"{folder.name} is Wan: choose Wan.", field="family")
+            raise Refusal(f"{folder.name} is Wan, which leaves nothing to choose: choose automatic.", field="family")
         return wan.wan_bundle(folder, weight_dtype)
     if folder.pipeline in ltx2.PIPELINES:
-        if choices is None:
-            raise Refusal(f"{folder.name} is LTX-2: choose LTX-2.", field="family")
-        return ltx2.ltx2_folder_bundle(folder, weight_dtype, choices)
+        return ltx2.ltx2_folder_bundle(folder, weight_dtype, choices or ltx2.Ltx2Choices())
     known = ", ".join((*wan.PIPELINES, *ltx2.PIPELINES))
     raise Refusal(f"{folder.name} is a {folder.pipeline}; {known} can be loaded.", field="folder")

@@ -99,7 +99,7 @@ class Ltx2Sampling:
         """The same settings with what was left open taken from the published ones."""
         if not isinstance(published, Ltx2Sampling):
             raise Refusal(
-                "LTX-2 Sampling is for LTX-2; this bundle takes Sampling Settings, or none for its published values.",
+                "LTX-2 Sampling is for LTX-2; this bundle takes Wan Sampling, or none for its published values.",
                 field="sampling",
             )
         filled = self

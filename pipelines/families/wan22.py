@@ -143,7 +143,7 @@ class Wan22:
         if missing and not (settings.split is Split.STEP and settings.split_step >= settings.steps):
             raise Refusal(
                 f"{model.variant.name} is two models and the low-noise one is not given. Choose it in the loader, or "
-                "set the expert split of Sampling Settings to 'single model' for a checkpoint that does every step.",
+                "set the expert split of Wan Sampling to 'single model' for a checkpoint that does every step.",
                 field="low_noise_model",
             )
 

@@ -18,8 +18,8 @@ SCHEMA = "mold.chain.v1"
 ELSEWHERE: dict[str, str] = {
     "model": "the model is the one connected here",
     "fps": "the frame rate is the model's own",
-    "steps": "steps are set by Sampling Settings",
-    "guidance": "guidance is set by Sampling Settings",
+    "steps": "steps are set by Wan Sampling",
+    "guidance": "guidance is set by Wan Sampling",
     "output_format": "the format of the file is chosen where the film is encoded",
     "placement": "ComfyUI decides what is on the GPU",
 }

@@ -33,7 +33,7 @@ PARTS = {
     "LoadAudio": "Images",
     "LongtakeKeyframe": "Images",
     "LongtakeBestSize": "Images",
-    "LongtakeSamplingSettings": "Models",
+    "LongtakeWanSampling": "Models",
     "LongtakeChainStage": "Stages",
     "LongtakeRenderStoryboard": "Stages",
     "LongtakeRenderStills": "Stages",
@@ -45,7 +45,7 @@ PARTS = {
     "LongtakeEncodeVideo": "Film",
 }
 COLOURS = {"Models": "#3f789e", "Images": "#88A", "Stages": "#8f7a55", "Film": "#8A8"}
-SHARED = ("LongtakeLoadWan22", "LongtakeLoadLtx2", "LongtakeUseLoadedModels", "LongtakeSamplingSettings")
+SHARED = ("LongtakeLoadWan22", "LongtakeLoadLtx2", "LongtakeUseLoadedModels", "LongtakeWanSampling")
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ WIDTHS = {
     "LongtakeApplyLora": 460,
     "LongtakeRenderStoryboard": 640,
     "LongtakeChainStage": 400,
-    "LongtakeSamplingSettings": 320,
+    "LongtakeWanSampling": 320,
     "LongtakeEncodeVideo": 460,
     "LongtakeSeamReport": 460,
 }

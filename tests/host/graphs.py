@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from . import stock, stock_ltx2
@@ -60,13 +61,14 @@ def sampling(**changes: Any) -> dict[str, Any]:
         "steps": stock.STEPS,
         "cfg_high": stock.CFG,
         "cfg_low": stock.CFG,
-        "shift": stock.SHIFT,
+        "shift": "own",
+        "shift.value": stock.SHIFT,
         "sampler": "euler",
         "scheduler": "simple",
         "expert_split": "step",
         "expert_split.split_step": stock.SPLIT,
     }
-    return node("LongtakeSamplingSettings", **(inputs | changes))
+    return node("LongtakeWanSampling", **(inputs | changes))
 
 
 def stage(model: str = "model", chain: str | None = None, frames: int = 17, **changes: Any) -> dict[str, Any]:
@@ -77,22 +79,35 @@ def stage(model: str = "model", chain: str | None = None, frames: int = 17, **ch
         "negative_prompt": NEGATIVE,
         "length": "frames",
         "length.frames": frames,
-        "width": WIDTH,
-        "height": HEIGHT,
         "seed": stock.SEED,
         "transition": "smooth",
-        "transition.overlap": 5,
-        "transition.carry_over": "pixels",
         "sampling": ["sampling", 0],
     }
+    smooth = changes.get("transition", "smooth") == "smooth"
+    joined = {"transition.overlap": 5, "transition.carry_over": "pixels"} if smooth else {}
     if "seconds" in changes:
         del inputs["length.frames"]
         inputs |= {"length": "seconds", "length.seconds": changes.pop("seconds")}
-    if changes.get("transition", "smooth") != "smooth":
-        del inputs["transition.overlap"], inputs["transition.carry_over"]
     if chain is not None:
         inputs["chain"] = [chain, 0]
-    return node("LongtakeChainStage", **(inputs | changes))
+    return node("LongtakeChainStage", **written({**inputs, "width": WIDTH, "height": HEIGHT, **joined, **changes}))
+
+
+def written(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Inputs of a stage as the API has them: size, overlap and take by their numbers, guides by their nodes."""
+    inputs = dict(changes)
+    width, height = inputs.pop("width", 0), inputs.pop("height", 0)
+    if "size" not in inputs:
+        inputs |= {"size": "own", "size.width": width, "size.height": height} if width else {"size": "automatic"}
+    if isinstance(overlap := inputs.pop("transition.overlap", None), int):
+        inputs |= {"transition.overlap": "frames", "transition.overlap.overlap_frames": overlap}
+    if "anchor_image" in inputs:
+        inputs["transition.carry_over.anchor_image"] = inputs.pop("anchor_image")
+    if "take" in inputs:
+        inputs |= {"take": "stored", "take.number": inputs.pop("take")}
+    for number, guide in enumerate(inputs.pop("guides", ())):
+        inputs[f"guides.guide{number}"] = [guide, 0]
+    return inputs
 
 
 def without(made: dict[str, Any], group: str) -> dict[str, Any]:

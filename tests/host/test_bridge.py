@@ -164,10 +164,12 @@ def test_an_overlap_of_one_frame_and_what_a_bridge_is_given(server: Server, phot
         **graphs.photo(photos["coffee"]),
         **film(3, **{"transition.overlap": 1}),
         "sound": node("EmptyAudio", duration=4.0, sample_rate=44100, channels=2),
+        "track": node("LongtakeSoundtrack", audio=["sound", 0]),
+        "anchor": node("LongtakeAnchor", image=["photo", 0], counts="own", **{"counts.strength": 0.9}),
         "key": node("LongtakeKeyframe", image=["photo", 0], frame=12, strength=1.0),
     }
     plain, made = latents(server, bridged(graph, "stage3"), "bridge", 2)
-    given = {"keyframes": ["key", 0], "soundtrack": ["sound", 0], "anchor_image": ["photo", 0], "anchor_strength": 0.9}
+    given = {"guides.guide0": ["key", 0], "guides.guide1": ["track", 0], "guides.guide2": ["anchor", 0]}
     new, sound = latents(server, bridged(graph, "stage3", **given), "bridge", 2)
     assert new.shape == plain.shape and sound.shape == made.shape
     assert difference(new, plain) > 1e-3

@@ -193,10 +193,9 @@ def test_stills_render_one_image_a_prompt(server: Server) -> None:
         model=["model", 0],
         prompts="a fox\n\n# not this\na lake",
         negative_prompt="",
-        width=96,
-        height=64,
         seed=5,
         sampling=["sampling", 0],
+        **{"size": "own", "size.width": 96, "size.height": 64},
     )
     graph = {
         "model": graphs.load("t2v"),

@@ -101,7 +101,8 @@ def test_two_passes_pin_the_tail_in_each(server: Server) -> None:
 
 
 def test_an_anchor_is_looked_at_and_leaves_no_frames_behind(server: Server, photos: dict[str, str]) -> None:
-    graph = {**graphs.photo(photos["chelsea"]), **film(2, anchor_image=["photo", 0])}
+    anchor = node("LongtakeAnchor", image=["photo", 0], counts="automatic")
+    graph = {**graphs.photo(photos["chelsea"]), "anchor": anchor, **film(2, guides=["anchor"])}
     anchored, _ = latents(server, graph, 2, 2)
     plain, _ = latents(server, film(2), 2, 2)
     assert anchored.shape == plain.shape

@@ -43,7 +43,7 @@ def test_wan_2_1_goes_on_from_an_image_and_to_a_last_frame(server: Server) -> No
         "closing": load("Wan2.1-FLF2V-14B-720P-diffusers"),
         **graphs.photo("astronaut.png"),
         "settings": node(
-            "LongtakeSamplingSettings",
+            "LongtakeWanSampling",
             **graphs.sampling(expert_split="single model")["inputs"],
         ),
         "first": graphs.stage(start_image=["photo", 0], sampling=["settings", 0]),

@@ -31,7 +31,7 @@ def write_video(path: Path, times: list[Fraction], size: tuple[int, int] = (96, 
 
 
 def extended(kind: str = "i2v", video: dict | None = None, **stage: object) -> Graph:
-    inputs = {"model": ["model", 0], "video": ["video", 0], "width": 0, "height": 0, "keep_seconds": 0.0}
+    inputs = {"model": ["model", 0], "video": ["video", 0], "size": "automatic", "keep": "all"}
     return {
         "model": graphs.load(kind),
         "sampling": graphs.sampling(),
@@ -77,7 +77,7 @@ def test_a_video_of_a_variable_rate_keeps_its_pace(server: Server) -> None:
 
 def test_only_the_end_of_a_video_is_kept(server: Server) -> None:
     write_video(server.input / "old.mp4", [Fraction(n, 16) for n in range(40)])
-    result = server.run(extended(video={"keep_seconds": 0.5}))
+    result = server.run(extended(video={"keep": "its end", "keep.seconds": 0.5}))
     assert result.ok, result.why()
     shown = brightness(server.files(result)[0])
     assert len(shown) == 8 + 12
@@ -88,10 +88,9 @@ def test_only_the_end_of_a_video_is_kept(server: Server) -> None:
     ("graph", "expected"),
     [
         (
-            extended(video={"keep_seconds": 9.0}),
-            "keep_seconds: 9.0 s given; the video lasts 0.50 s. 0 keeps all of it.",
+            extended(video={"keep": "its end", "keep.seconds": 9.0}),
+            "keep: 9.0 s given; the video lasts 0.50 s.",
         ),
-        (extended(video={"width": 96}), "width: 96x0 given; give both, or 0 and 0 for the video's own size."),
         (
             extended(**{"transition.carry_over": "latents"}),
             "stage 2, carry_over: latents cannot be carried over from a video, which has none; use pixels.",
@@ -102,7 +101,7 @@ def test_only_the_end_of_a_video_is_kept(server: Server) -> None:
             "use at most 5",
         ),
     ],
-    ids=["keeps more than there is", "half a size", "latents", "a short video"],
+    ids=["keeps more than there is", "latents", "a short video"],
 )
 def test_what_a_video_cannot_give_is_refused(server: Server, graph: Graph, expected: str) -> None:
     write_video(server.input / "old.mp4", [Fraction(n, 16) for n in range(8)])

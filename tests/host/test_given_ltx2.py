@@ -17,9 +17,8 @@ from tests.host.test_parity import both_latents
 from tests.host.test_parity_ltx2 import FRAMES, assert_same, cropped, guide, photo, without_film
 
 
-def keyframe(frame: int, strength: float = 1.0, before: str | None = None) -> dict[str, Any]:
-    more = {} if before is None else {"keyframes": [before, 0]}
-    return node("LongtakeKeyframe", image=["photo", 0], frame=frame, strength=strength, **more)
+def keyframe(frame: int, strength: float = 1.0) -> dict[str, Any]:
+    return node("LongtakeKeyframe", image=["photo", 0], frame=frame, strength=strength)
 
 
 def sampling(**changes: Any) -> dict[str, Any]:
@@ -28,7 +27,7 @@ def sampling(**changes: Any) -> dict[str, Any]:
         "guidance": "as published",
         "sampler": "euler",
         "second_pass": "as published",
-        "image_crf": -1,
+        "image_compression": "as published",
         "image_strength": 1.0,
     }
     return node("LongtakeLtx2Sampling", **(usual | changes))
@@ -36,6 +35,10 @@ def sampling(**changes: Any) -> dict[str, Any]:
 
 def tone(seconds: float) -> dict[str, Any]:
     return node("EmptyAudio", duration=seconds, sample_rate=44100, channels=2)
+
+
+def followed(sound: str, output: int = 0) -> dict[str, Any]:
+    return node("LongtakeSoundtrack", audio=[sound, output])
 
 
 def test_keyframes_equal_guides_one_after_another(server: Server, photos: dict[str, str]) -> None:
@@ -49,8 +52,8 @@ def test_keyframes_equal_guides_one_after_another(server: Server, photos: dict[s
         "cropped": cropped("late"),
         "model": graphs.load_ltx2(),
         "key1": keyframe(8),
-        "key2": keyframe(-1, 0.5, before="key1"),
-        "stage": graphs.ltx2_stage(frames=FRAMES, keyframes=["key2", 0]),
+        "key2": keyframe(-1, 0.5),
+        "stage": graphs.ltx2_stage(frames=FRAMES, guides=["key1", "key2"]),
     }
     assert_same(server, graph, "pass", ["cropped", 2])
 
@@ -99,9 +102,9 @@ def test_guidance_of_picture_and_sound_apart_moves_each_by_its_own(server: Serve
 
 
 def test_a_soundtrack_is_kept_as_it_is_encoded(server: Server) -> None:
-    graph = {**film(2), "sound": tone(3.0)}
+    graph = {**film(2), "sound": tone(3.0), "guide": followed("sound")}
     for stage in ("stage1", "stage2"):
-        graph[stage]["inputs"]["soundtrack"] = ["sound", 0]
+        graph[stage]["inputs"]["guides.guide0"] = ["guide", 0]
     picture, sound = latents(server, graph, 1, 2)
     plain, made = latents(server, film(2), 1, 2)
     assert sound.shape == made.shape
@@ -135,8 +138,8 @@ def test_a_file_without_sound_is_refused_before_anything_is_rendered(server: Ser
     """Load Audio refuses such a file itself; a silent video comes out of Get Video Components as nothing."""
     put_silent_film(server.input / "silent.mp4")
     put_empty_sound(server.input / "empty.wav")
-    graph = {**film(1), **graphs.delivered("stage1")}
-    graph["stage1"]["inputs"]["soundtrack"] = ["sound", 0]
+    graph = {**film(1), **graphs.delivered("stage1"), "guide": followed("sound")}
+    graph["stage1"]["inputs"]["guides.guide0"] = ["guide", 0]
     cases = [
         ({"sound": node("LoadAudio", audio="silent.mp4")}, "LoadAudio", "No audio stream found in the file."),
         ({"sound": node("LoadAudio", audio="empty.wav")}, "LoadAudio", "No audio frames decoded."),
@@ -147,16 +150,15 @@ def test_a_file_without_sound_is_refused_before_anything_is_rendered(server: Ser
         assert (result.error["node_type"], result.error["exception_message"].strip()) == (kind, expected)
         assert not result.of("longtake.stage_started")
 
-    graph["stage1"]["inputs"]["soundtrack"] = ["parts", 1]
     graph |= {
+        "guide": followed("parts", 1),
         "video": node("LoadVideo", file="silent.mp4"),
         "parts": node("GetVideoComponents", video=["video", 0]),
     }
     result = server.run(graph)
     assert result.error is not None, result.why()
-    assert result.error["exception_message"].strip() == (
-        "soundtrack: the soundtrack holds no sound; disconnect it, or give another."
-    )
+    assert result.error["exception_message"].strip() == ("audio: it holds no sound; disconnect it, or give another.")
+    assert result.error["node_id"] == "guide"
     assert not result.of("longtake.stage_started")
 
 
@@ -167,38 +169,39 @@ STAGES: dict[str, tuple[dict[str, Any], str]] = {
         "stage 2, overlap: 5 frames are given, and the model takes 8n+1; use 1 or 9",
     ),
     "keyframe outside the clip": (
-        {"keyframes": ["outside", 0]},
+        {"guides": ["outside"]},
         "stage 2, keyframes: frame 25 given; the stage has frames 0 to 24 (or -1, the last, to -25).",
     ),
     "two keyframes on one frame": (
-        {"keyframes": ["twice", 0]},
+        {"guides": ["last", "twice"]},
         "stage 2, keyframes: 2 keyframes stand on frame 24; one a frame.",
     ),
     "a keyframe in the overlap": (
-        {"keyframes": ["inside", 0]},
+        {"guides": ["inside"]},
         "stage 2, keyframes: a keyframe stands on frame 4; frames 0 to 8 are given already, by a stage beside it, the "
         "start image or the end image.",
     ),
     "audio shorter than the film": (
-        {"soundtrack": ["short", 0]},
+        {"guides": ["too_short"]},
         "stage 2, soundtrack: the soundtrack lasts 1.50 s and this stage ends at 1.71 s of the film; give a longer "
         "one, or a shorter stage.",
     ),
     "a soundtrack without sound": (
-        {"soundtrack": ["nothing", 0]},
+        {"guides": ["empty"]},
         "stage 2, soundtrack: the soundtrack holds no sound.",
     ),
-    "a strength without an anchor": (
-        {"anchor_strength": 0.5},
-        "stage 2, anchor_strength: there is no anchor image to give a strength; leave it at 0.",
+    "two soundtracks": (
+        {"guides": ["too_short", "empty"]},
+        "guides: 2 of the guides are soundtracks; connect one.",
     ),
+    "two anchors": ({"guides": ["anchor", "anchor"]}, "guides: 2 of the guides are anchors; connect one."),
     "carry-over svi": (
-        {"transition.carry_over": "svi"},
+        {"transition.carry_over": "svi", "anchor_image": ["photo", 0]},
         "stage 2, carry_over: distilled-2.0 has no carry-over svi; it has latents, pixels.",
     ),
     "settings of Wan": (
         {"sampling": ["wan_sampling", 0]},
-        "stage 2, sampling: Sampling Settings are for models with a high- and a low-noise expert; this bundle has a "
+        "stage 2, sampling: Wan Sampling is for models with a high- and a low-noise expert; this bundle has a "
         "settings node of its own.",
     ),
     "a Wan bundle": (
@@ -215,10 +218,13 @@ def test_a_stage_is_refused(server: Server, photos: dict[str, str], second: dict
         **film(2, **second),
         "outside": keyframe(25),
         "last": keyframe(-1),
-        "twice": keyframe(24, before="last"),
+        "twice": keyframe(24),
         "inside": keyframe(4),
         "short": tone(1.5),
+        "too_short": followed("short"),
         "nothing": tone(0.0),
+        "empty": followed("nothing"),
+        "anchor": node("LongtakeAnchor", image=["photo", 0], counts="automatic"),
         "wan_sampling": graphs.sampling(),
         "wan": graphs.load("ti2v"),
         **graphs.delivered("stage2"),
@@ -246,10 +252,11 @@ def test_an_ltx2_tail_is_not_given_to_wan_nor_a_wan_tail_to_ltx2(server: Server)
 
 def test_wan_refuses_a_soundtrack_and_keyframes_by_name(server: Server, photos: dict[str, str]) -> None:
     base = {**graphs.photo(photos["astronaut"]), "model": graphs.load("ti2v"), "key": keyframe(8), "sound": tone(9.0)}
+    base["guide"] = followed("sound")
     base["sampling"] = graphs.sampling(**{"expert_split": "single model"})
     for given, message in (
-        ({"soundtrack": ["sound", 0]}, "soundtrack: ti2v-5b cannot follow a soundtrack; LTX-2 can."),
-        ({"keyframes": ["key", 0]}, "keyframes: ti2v-5b cannot pass through keyframes; LTX-2 can."),
+        ({"guides": ["guide"]}, "soundtrack: ti2v-5b cannot follow a soundtrack; LTX-2 can."),
+        ({"guides": ["key"]}, "keyframes: ti2v-5b cannot pass through keyframes; LTX-2 can."),
     ):
         result = server.run({**base, "stage": graphs.stage(**given), **graphs.delivered("stage")})
         assert result.error is not None, result.why()
@@ -318,7 +325,8 @@ def test_a_silent_bundle_renders_silent_film_and_refuses_a_soundtrack(server: Se
     assert (delivered.frames, delivered.samples) == (25 + 16, 0)
 
     graph["sound"] = tone(3.0)
-    graph["stage1"]["inputs"]["soundtrack"] = ["sound", 0]
+    graph["guide"] = followed("sound")
+    graph["stage1"]["inputs"]["guides.guide0"] = ["guide", 0]
     refused = server.run({**graph, **graphs.delivered("stage1")})
     assert refused.error is not None
     assert (

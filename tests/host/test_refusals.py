@@ -74,8 +74,8 @@ STAGES = {
     ),
     "another size than the chain": (
         {"width": 64},
-        "stage 2, width: 64x64 given, but the chain is 96x64; all stages of a chain share one size (0 follows "
-        "the chain).",
+        "stage 2, width: 64x64 given, but the chain is 96x64; all stages of a chain share one size (automatic "
+        "follows the chain).",
     ),
     "a start image and a tail": (
         {"start_image": ["photo", 0]},
@@ -107,7 +107,7 @@ def test_two_fades_that_meet_are_refused(fresh: Server) -> None:
 
 FIRST = {
     "width off the grid": (
-        {"width": 100},
+        {"size.width": 100},
         "stage 1, width: 100 is not a multiple of 16, as i2v-14b needs; the nearest are 96 or 112.",
     ),
     "no image": (
@@ -116,7 +116,7 @@ FIRST = {
         "t2v-14b or ti2v-5b.",
     ),
     "an anchor without svi": (
-        {"anchor_image": ["photo", 0]},
+        {"guides.guide0": ["anchor", 0]},
         "stage 1, anchor_image: Wan 2.2 uses an anchor image only with a smooth transition and carry-over svi "
         "(and an SVI LoRA).",
     ),
@@ -125,7 +125,7 @@ FIRST = {
 
 @pytest.mark.parametrize(("inputs", "expected"), FIRST.values(), ids=FIRST.keys())
 def test_a_first_stage_is_refused(fresh: Server, inputs: dict[str, Any], expected: str) -> None:
-    graph = film()
+    graph = {**film(), "anchor": node("LongtakeAnchor", image=["photo", 0], counts="automatic")}
     for name, value in inputs.items():
         if value is None:
             del graph["first"]["inputs"][name]
@@ -164,7 +164,7 @@ def test_a_14b_model_without_its_low_noise_expert_is_refused(fresh: Server) -> N
     assert message(fresh, graph) == (
         "stage 1, low_noise_model: i2v-14b is two models and the low-noise one is not given. Choose it in the "
         "loader, or "
-        "set the expert split of Sampling Settings to 'single model' for a checkpoint that does every step."
+        "set the expert split of Wan Sampling to 'single model' for a checkpoint that does every step."
     )
 
 
@@ -223,7 +223,7 @@ def test_experts_in_each_others_place_are_remarked_on(fresh: Server) -> None:
             "cfg_high: nan given; a number from 0 to 100 is needed (1 switches guidance off).",
         ),
         ({"expert_split.split_step": 9}, "split_step: 9 given; with 4 steps it must be 0 to 4."),
-        ({"shift": float("nan")}, "shift: nan given; a number above 0 is needed, or 0 for the published value."),
+        ({"shift.value": float("nan")}, "shift: nan given; a number above 0 is needed."),
     ],
     ids=["cfg", "split step", "shift"],
 )
@@ -335,7 +335,7 @@ def test_two_stages_of_a_checkpoint_that_does_every_step_are_not_refused(server:
 
 WRONG = {
     "model": "model: a str came over the link; what is needed: a model bundle of a Longtake loader.",
-    "sampling": "sampling: a str came over the link; what is needed: what Sampling Settings or LTX-2 Sampling gives.",
+    "sampling": "sampling: a str came over the link; what is needed: what Wan Sampling or LTX-2 Sampling gives.",
     "start_image": "start_image: a str came over the link; what is needed: images [frames, height, width, channels].",
 }
 

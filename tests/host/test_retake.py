@@ -23,8 +23,9 @@ def retake(model: str = "model", **changes: Any) -> Graph:
         "start_seconds": 0.5,
         "end_seconds": 1.0,
         "sound": "rendered anew",
-        "width": stock_ltx2.WIDTH,
-        "height": stock_ltx2.HEIGHT,
+        "size": "own",
+        "size.width": stock_ltx2.WIDTH,
+        "size.height": stock_ltx2.HEIGHT,
         "seed": 3,
     }
     return {

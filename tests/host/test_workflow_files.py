@@ -90,7 +90,7 @@ def test_the_server_offers_the_workflows_as_templates(server: Server) -> None:
 
 
 def shuffle_values(graph: Graph) -> None:
-    node_of(graph, "LongtakeSamplingSettings")["widgets_values"].reverse()
+    node_of(graph, "LongtakeWanSampling")["widgets_values"].reverse()
 
 
 def lose_a_value(graph: Graph) -> None:
@@ -125,7 +125,7 @@ def name_an_unknown_node(graph: Graph) -> None:
 
 
 def write_nan(graph: Graph) -> None:
-    values = node_of(graph, "LongtakeSamplingSettings")["widgets_values"]
+    values = node_of(graph, "LongtakeWanSampling")["widgets_values"]
     values[1] = float("nan")
 
 

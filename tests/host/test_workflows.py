@@ -28,14 +28,15 @@ def shrunk(workflow: str, photo: str) -> dict[str, Any]:
         inputs = one["inputs"]
         match one["class_type"]:
             case "LongtakeChainStage":
-                inputs["width"], inputs["height"] = (width, height) if inputs["width"] else (0, 0)
+                if inputs["size"] == "own":
+                    inputs["size.width"], inputs["size.height"] = width, height
                 inputs["length.seconds"] = SECONDS
             case "LongtakeRenderStoryboard":
                 board = json.loads(inputs["storyboard"])
                 board["defaults"] |= {"width": width, "height": height, "seconds": SECONDS}
                 inputs["storyboard"] = json.dumps(board)
             case "LongtakeExtendVideo" | "LongtakeRetake":
-                inputs["width"], inputs["height"] = width, height
+                inputs |= {"size": "own", "size.width": width, "size.height": height}
             case "LoadImage":
                 inputs["image"] = photo
     return graph

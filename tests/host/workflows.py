@@ -48,7 +48,7 @@ def shrink(prompt: dict[str, dict[str, Any]], divisor: int = 4) -> dict[str, dic
 
 
 def shrink_sizes(entries: dict[str, Any], divisor: int) -> None:
-    for side in ("width", "height"):
+    for side in ("width", "height", "size.width", "size.height"):
         if isinstance(length := entries.get(side), int):
             entries[side] = max(2, round(length / divisor / SIZE_STEP)) * SIZE_STEP
 

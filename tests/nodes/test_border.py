@@ -40,8 +40,7 @@ def test_no_socket_of_any_node_takes_what_it_is_not_for(comfyui: Path) -> None:
 def test_each_socket_takes_what_it_is_for(comfyui: Path, tiny_models: Path) -> None:
     from comfy_api.latest import InputImpl
     from longtake.nodes.border import check
-    from longtake.nodes.types import Keyframes, ModelBundle, Sampling
-    from longtake.pipelines.families import Keyframe
+    from longtake.nodes.types import ModelBundle, Sampling
 
     from tests.pipelines.takes.test_keys import bundle, ltx2
 
@@ -49,7 +48,6 @@ def test_each_socket_takes_what_it_is_for(comfyui: Path, tiny_models: Path) -> N
     image = torch.zeros(1, 8, 8, 3)
     good: list[tuple[str, Any]] = [
         (ModelBundle.io_type, model),
-        (Keyframes.io_type, (Keyframe(image, 0, 1.0),)),
         (Sampling.io_type, model.variant.sampling),
         (Sampling.io_type, sounding.variant.sampling),
         ("IMAGE", image),

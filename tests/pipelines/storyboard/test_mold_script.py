@@ -80,8 +80,8 @@ def test_what_has_no_meaning_here_is_said():
     assert parse(SCRIPT).notes == (
         "chain.model: not used, the model is the one connected here",
         "chain.fps: not used, the frame rate is the model's own",
-        "chain.steps: not used, steps are set by Sampling Settings",
-        "chain.guidance: not used, guidance is set by Sampling Settings",
+        "chain.steps: not used, steps are set by Wan Sampling",
+        "chain.guidance: not used, guidance is set by Wan Sampling",
         "chain.output_format: not used, the format of the file is chosen where the film is encoded",
     )
     assert plan(parse(SCRIPT), LTX).as_json()["notes"] == list(parse(SCRIPT).notes)
