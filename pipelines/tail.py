@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from .chain import Link
 
 
-CONTEXT = 10  # latents of sound (0.4 s) encoded before those of an overlap, which an encoder needs to begin with
+# Latents of sound encoded before those that are asked for: LTX-2's encoder looks back over 104 frames of its spectrum,
+# which are 26 latents (1.04 s), and the first frame of a spectrum hears the sound mirrored.
+CONTEXT = 27
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """ComfyUI's eight templates for Wan 2.2 and LTX-2.3, each beside the same film of this pack's nodes.
 
-Of a template only its sizes, its length and its files are changed, and what no other film can be compared with: a
-prompt that a language model rewrites. Steps, guidance, shift, samplers, sigmas, strengths, LoRAs and seeds are its own,
-and are written out here once more for the pack.
+Of a template its sizes, its length and its files are changed; in LTX-2.3 also the frame rate, the seed of the second
+pass, which here is that of the first, and the rewriting of the prompt by a language model, which is off. Steps,
+guidance, shift, samplers, sigmas, strengths and LoRAs are its own, and are written out here once more for the pack.
 """
 
 from __future__ import annotations

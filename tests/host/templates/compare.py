@@ -14,8 +14,8 @@ from tests.host.stock import node
 from .cases import Case
 from .template import ObjectInfo
 
-# A decoder of sound looks ahead: what one film has a latent more of is heard in the last two latents of the other too.
-BLURRED = 3
+# Decoder and vocoder look ahead: where one film has a latent more, it is heard in the 58 ms before it too.
+AHEAD = 3  # latents, 120 ms
 SAVED_BY = {"latent": "SaveLatent", "sound_latent": "SaveLatent", "frames": "SaveImage", "sound": "SaveAudio"}
 SAVED_AS = {"SaveLatent": ("samples", "latents"), "SaveImage": ("images", "images"), "SaveAudio": ("audio", "audio")}
 
@@ -72,7 +72,7 @@ def measure(server: Server, case: Case, known: ObjectInfo) -> Difference:
     heard, there = both("sound")
     samples = min(heard.shape[1], there.shape[1])
     if ours.shape != theirs.shape:
-        samples -= BLURRED * samples // latents
+        samples -= AHEAD * samples // latents
     return Difference(
         *picture,
         relative(ours[:, :, :latents], theirs[:, :, :latents]),

@@ -70,3 +70,20 @@ def test_the_model_is_shown_the_number_of_latents_it_was_trained_on(bundle: Any,
     assert count == round(frames / fps * 25.0)
     assert torch.equal(canvas.audio, heard[:, :, :count])
     assert canvas.audio_mask.max() == 0
+
+
+@pytest.mark.parametrize("first", [16, 41, 300])
+def test_a_stage_hears_at_a_time_of_the_film_what_the_stage_before_hears_there(bundle: Any, first: int) -> None:
+    """At 25 frames a second every frame is on a latent, so the same latents can be held against each other."""
+    from longtake.pipelines.film.sound import Waveform
+    from longtake.pipelines.tail import encoded_sound
+
+    sound = Waveform({"waveform": noise(20 * RATE)[None], "sample_rate": RATE})
+
+    def heard(start: int, frames: int) -> Any:
+        return encoded_sound(bundle, Fraction(25), sound, Fraction(start, 25), Fraction(frames, 25))
+
+    with torch.inference_mode():
+        before, after = heard(0, first + 25), heard(first, 121)
+    shared = 25 - 3  # the last of the stage before hear its end
+    assert torch.allclose(before[:, :, first : first + shared], after[:, :, :shared], atol=1e-5)
