@@ -20,7 +20,7 @@ from .lookahead import check_later_stages, count_later_stages
 from .muted import muted_before
 from .overlap import AUTOMATIC, overlap_of
 from .previews import preview_of
-from .progress import NodeProgress
+from .progress import NodeProgress, say
 from .types import CATEGORY, Chain, Keyframes, ModelBundle, Sampling
 
 ONE_CLIP, AS_CHAIN = "one clip", "chain"
@@ -282,6 +282,9 @@ class ChainStage(io.ComfyNode):
         )
         node_id, graph = cls.hidden.unique_id, cls.hidden.prompt or {}
         check_sound(graph, node_id, soundtrack)
+        dropped = muted_before(cls.hidden.extra_pnginfo, node_id)
+        for note in dropped:
+            say(node_id, note)  # before a refusal that it may explain
         stages = split_stage(stage, model, chain) if long_stages == AS_CHAIN else [stage]
         ready = check_stages(stages, [model] * len(stages), chain)
         check_later_stages(graph, node_id, behind(ready, chain), model)
@@ -290,7 +293,7 @@ class ChainStage(io.ComfyNode):
             node_id,
             ready[-1].number + count_later_stages(graph, node_id),
             sum(one.sampling.steps for one in ready),
-            [*muted_before(cls.hidden.extra_pnginfo, node_id), *notes],
+            [*dropped, *notes],
         )
         made = render_stages(ready, progress, chain)
         return io.NodeOutput(made, ui=preview_of(made, progress))
