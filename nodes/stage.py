@@ -23,7 +23,7 @@ from ..pipelines.takes import store
 from .guides import guides_input
 from .muted import muted_before
 from .previews import preview_of
-from .progress import NodeProgress, announce
+from .progress import NodeProgress, announce, say
 from .sizes import size_input, size_of
 from .types import AUTOMATIC, STAGE, Chain, ModelBundle, Sampling
 
@@ -323,6 +323,9 @@ class ChainStage(io.ComfyNode):
     @classmethod
     def execute(cls, model: VideoModel, chain: ChainValue | None = None, **inputs: Any) -> io.NodeOutput:
         run = Run.of(cls.hidden)
+        dropped = muted_before(cls.hidden.extra_pnginfo, run.node_id)
+        for note in dropped:
+            say(run.node_id, note)  # before a refusal that it may explain
         stages = stages_of(model, chain, **inputs)
         ready = check_stages(stages, [model] * len(stages), chain)
         later = look_ahead(run, chain, ready, model)
@@ -330,10 +333,7 @@ class ChainStage(io.ComfyNode):
             run.node_id,
             ready[-1].number + later,
             sum(stage.sampling.steps for stage in ready),
-            [
-                *muted_before(cls.hidden.extra_pnginfo, run.node_id),
-                *(f"Stage {stage.number}: {note}" for stage in ready for note in stage.notes),
-            ],
+            [*dropped, *(f"Stage {stage.number}: {note}" for stage in ready for note in stage.notes)],
         )
         made = render_stages(ready, progress, chain)
         return io.NodeOutput(made, ui=preview_of(made, progress))

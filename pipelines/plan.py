@@ -118,7 +118,10 @@ def pieces(before: Sequence[Clip], clip: Clip, format: Format, overlap: int) -> 
     """
     start = starts((*before, clip))[-1]
     end = clip.asked_end - clip.surplus
-    lengths = cover(end - start, format.clip_frames, overlap, format.grid)
+    try:
+        lengths = cover(end - start, format.clip_frames, overlap, format.grid)
+    except Refusal as refusal:
+        raise Refusal(refusal.message, field="overlap" if refusal.field == "overlap" else "length") from None
     firsts = [0, *accumulate(frames - overlap for frames in lengths[:-1])]
     found = [
         Piece(

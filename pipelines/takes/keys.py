@@ -133,7 +133,7 @@ def _stored(shelf: store.Store, called: Identity, ready: Ready) -> Take | None:
     if take is None:
         have = ", ".join(map(str, numbers)) or "none yet"
         raise Refusal(
-            f"{ready.stage.take} is given; stored takes of this stage: {have}. 0 renders it as asked.",
+            f"{ready.stage.take} is given; stored takes of this stage: {have}. Without a take it is rendered as asked.",
             stage=ready.number,
             field="take",
         )

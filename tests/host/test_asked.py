@@ -153,6 +153,8 @@ def test_a_stage_whose_chain_is_muted_says_that_it_is_dropped(server: Server) ->
     said = "is dropped: The middle (node 5) is muted, so this is the first stage of a film of its own"
     muted = run(server, graph, extra_data={"extra_pnginfo": {"workflow": canvas}})
     assert any(said in text for text in muted.texts)
+    refused = server.run(graph | {"model": graphs.load("i2v")}, extra_data={"extra_pnginfo": {"workflow": canvas}})
+    assert refused.error is not None and any(said in text for text in refused.texts)
     canvas["nodes"][0]["mode"] = 0
     server.free()
     again = run(server, graph, extra_data={"extra_pnginfo": {"workflow": canvas}})

@@ -197,7 +197,7 @@ SHAPES = {
     "a take that is not there": Shape(
         {**FIRST, **SECOND, "third": stage("second", take=7), "keep": keep("third")},
         "third",
-        "stage 3, take: 7 is given; stored takes of this stage: none yet. 0 renders it as asked.",
+        "stage 3, take: 7 is given; stored takes of this stage: none yet. Without a take it is rendered as asked.",
     ),
 }
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from fractions import Fraction
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from longtake.pipelines.chain import Length, Transition
+from longtake.pipelines.chain import Format, Grid, Length, Transition
 from longtake.pipelines.document import read_prompts
 from longtake.pipelines.errors import Refusal
 from longtake.pipelines.lora.choice import LoraChoice, Passes
@@ -194,12 +195,15 @@ def test_a_storyboard_written_out_is_read_back_equal(written):
     assert to_json(parse(to_json(written))) == to_json(written)
 
 
+SHORT = Format(Grid(4), Fraction(16), clip_frames=17, overlap=5, ends_anywhere=False, longest=Fraction(1))
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4) | names
-values = scalars | st.sampled_from([1, 5, 9, 81, "smooth", "cut", "fade", "pixels"]) | st.lists(scalars, max_size=2)
+values = (
+    scalars | st.sampled_from([1, 5, 9, 81, "smooth", "cut", "fade", "pixels", "chain"]) | st.lists(scalars, max_size=2)
+)
 tables = st.dictionaries(st.sampled_from(sorted(BOARD | DEFAULTS | STAGE)), values, max_size=4)
 
 
-@given(tables, tables | values, st.lists(tables | values, max_size=4), st.sampled_from([WAN, LTX]))
+@given(tables, tables | values, st.lists(tables | values, max_size=4), st.sampled_from([WAN, LTX, SHORT]))
 def test_any_document_is_planned_or_refused(top, defaults, given_stages, format):
     text = json.dumps({**top, "defaults": defaults, "stages": given_stages})
     with suppress(Refusal):
