@@ -181,9 +181,17 @@ class _Later:
                 one.behind(chain, own), (*before.ready, one) if exact and before.ready is not None else None
             )
             if stage.take and planned.ready is not None:
-                look_up(planned.ready, self._chain)
+                self._check_take(planned.ready)
         self._seen[node.id] = _Seen(planned.chain.clips, own is not None)
         return planned
+
+    def _check_take(self, ready: Sequence[Ready]) -> None:
+        """Refuse a number of a take that the last stage has not; one before it speaks for itself."""
+        try:
+            look_up(ready, self._chain)
+        except Refusal as refusal:
+            if refusal.stage == ready[-1].number:
+                raise
 
 
 def _constants(node: Node) -> dict[str, Any] | None:

@@ -55,19 +55,18 @@ _VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
     """The node, made to refuse what is not of the type of its socket: a link of any type can bring anything."""
-    execute = node.execute.__func__
-    if hasattr(execute, "__wrapped__"):
-        return node
 
-    @functools.wraps(execute)
-    def checking(cls: type[io.ComfyNode], **inputs: Any) -> io.NodeOutput:
-        for socket in node.GET_SCHEMA().inputs:
-            if socket.id in inputs and socket.get_io_type() in _VALUES:
+    @functools.cache
+    def sockets() -> list[io.Input]:
+        return [socket for socket in node.define_schema().inputs if socket.get_io_type() in _VALUES]
+
+    def execute(cls: type[io.ComfyNode], **inputs: Any) -> io.NodeOutput:
+        for socket in sockets():
+            if socket.id in inputs:
                 _check(socket, inputs[socket.id])
-        return execute(cls, **inputs)
+        return node.execute.__func__(cls, **inputs)
 
-    node.execute = classmethod(checking)
-    return node
+    return type(node.__name__, (node,), {"execute": classmethod(execute), "__module__": node.__module__})
 
 
 def _check(socket: io.Input, value: Any) -> None:
