@@ -178,9 +178,17 @@ class _Later:
             known = (*before.ready, *ready) if exact and before.ready is not None else None
             planned = _Planned(behind(ready, chain) or chain, known)
             if known and any(stage.take for stage in stages):
-                look_up(known, self._chain)
+                self._check_take(known)
         self._seen[node.id] = _Seen(planned.chain.clips, own is not None)
         return planned
+
+    def _check_take(self, ready: Sequence[Ready]) -> None:
+        """Refuse a number of a take that the last stage has not; one before it speaks for itself."""
+        try:
+            look_up(ready, self._chain)
+        except Refusal as refusal:
+            if refusal.stage == ready[-1].number:
+                raise
 
 
 def _constants(node: Node) -> dict[str, Any] | None:

@@ -192,9 +192,9 @@ STAGES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "two soundtracks": (
         {"guides": ["too_short", "empty"]},
-        "guides: 2 of the guides are soundtracks; connect one.",
+        "stage 2, guides: 2 of the guides are soundtracks; connect one.",
     ),
-    "two anchors": ({"guides": ["anchor", "anchor"]}, "guides: 2 of the guides are anchors; connect one."),
+    "two anchors": ({"guides": ["anchor", "anchor"]}, "stage 2, guides: 2 of the guides are anchors; connect one."),
     "carry-over svi": (
         {"transition.carry_over": "svi", "anchor_image": ["photo", 0]},
         "stage 2, carry_over: distilled-2.0 has no carry-over svi; it has latents, pixels.",
@@ -231,7 +231,7 @@ def test_a_stage_is_refused(server: Server, photos: dict[str, str], second: dict
     }
     result = server.run(graph)
     assert result.error is not None, result.why()
-    assert result.error["exception_message"].strip() == expected
+    assert result.error["exception_message"].splitlines()[0].strip() == expected
 
 
 def test_an_ltx2_tail_is_not_given_to_wan_nor_a_wan_tail_to_ltx2(server: Server) -> None:
@@ -245,7 +245,7 @@ def test_an_ltx2_tail_is_not_given_to_wan_nor_a_wan_tail_to_ltx2(server: Server)
     }
     result = server.run(graph)
     assert result.error is not None, result.why()
-    assert result.error["exception_message"].strip() == (
+    assert result.error["exception_message"].splitlines()[0].strip() == (
         "stage 2, model: a bundle of LTX-2 cannot continue a chain of wan22."
     )
 

@@ -194,6 +194,11 @@ SHAPES = {
         "third",
         "stage 3, length: none is given; give seconds or frames.",
     ),
+    "takes that are not there, the running stage's too": Shape(
+        {"first": stage(take=9999), **SECOND, "third": stage("second", take=7), "keep": keep("third")},
+        "first",
+        "stage 1, take: 9999 is given",
+    ),
     "a take that is not there": Shape(
         {**FIRST, **SECOND, "third": stage("second", take=7), "keep": keep("third")},
         "third",

@@ -235,5 +235,6 @@ def test_a_later_stage_on_a_model_of_its_own_is_checked_with_it(with_bad_loras: 
     }
     assert message(with_bad_loras, graph) == (
         "stage 2, transition: t2v-14b cannot continue from the stage before. Give this stage a bundle of i2v-14b or "
-        "ti2v-5b, or choose transition cut."
+        "ti2v-5b, or choose transition cut.\n"
+        "This is of node second (Chain Stage), which runs later; nothing is rendered before it is put right."
     )

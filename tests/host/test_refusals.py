@@ -299,8 +299,7 @@ def test_stills_without_a_prompt_are_refused(fresh: Server) -> None:
     inputs = {
         "prompts": " \n ",
         "negative_prompt": "",
-        "width": 96,
-        "height": 64,
+        "size": "automatic",
         "seed": 0,
         "sampling": ["sampling", 0],
     }

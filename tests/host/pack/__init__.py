@@ -40,7 +40,14 @@ class Loop(Film):
 
 def stage(graph, model, sampling, frames, seed, chain):
     before = {} if chain is None else {"chain": chain}
-    inputs = {"length": "frames", "length.frames": frames, "transition": "cut", "size": "own", "size.width": 96, "size.height": 64}
+    inputs = {
+        "length": "frames",
+        "length.frames": frames,
+        "transition": "cut",
+        "size": "own",
+        "size.width": 96,
+        "size.height": 64,
+    }
     texts = {"prompt": "a fox", "negative_prompt": ""}
     return graph.node("LongtakeChainStage", model=model, sampling=sampling, seed=seed, **inputs, **texts, **before)
 
