@@ -2,7 +2,7 @@
 
     python benchmarks/checkpoint.py [NAME]
 
-A step here is the wrapper that a checkpoint puts around a prediction, for the latents of Wan's published sizes, around a
+A step here is the wrapper that a checkpoint puts around a prediction, with the latents of Wan's published sizes and a
 model that computes for half a second on one thread. The same steps without it are taken in turns; what is told is the
 median of the differences. Prints a table and writes the row NAME ("now") to benchmarks/results/checkpoint.md beside
 those that are there.

@@ -90,8 +90,9 @@ class BridgeStage(io.ComfyNode):
             keyframes=keyframes,
             soundtrack=soundtrack,
         )
-        steps = check_bridge(chain, stage, asked, model)[0].sampling.steps
-        progress = NodeProgress(cls.hidden.unique_id, len(chain.links), steps)
+        ready = check_bridge(chain, stage, asked, model)[0]
+        frames = {stage: ready.clip.frames}
+        progress = NodeProgress(cls.hidden.unique_id, len(chain.links), ready.sampling.steps, frames)
         bridged, error = bridge(chain, stage, asked, model, progress)
         report = f"Stage {stage}: {error or 'the stage after does not continue it, so that no seam is there'}"
         say(cls.hidden.unique_id, report)

@@ -110,6 +110,11 @@ class KeepChain(io.ComfyNode):
         name = name.strip()
         if not name:
             raise Refusal("none is given.", field="name")
+        if chains.stored(chain) is None:
+            raise Refusal(
+                "nothing of it is rendered: it is the video it begins with; connect the chain of a stage behind it.",
+                field="chain",
+            )
         held = chains.find(shelf, name)
         chains.remember(shelf, chain)
         mine = chains.find(shelf, chains.id_of(chain))

@@ -270,7 +270,12 @@ class ChainStage(io.ComfyNode):
         check_sound(graph, node_id, soundtrack)
         ready = check_stage(stage, model, chain)
         check_later_stages(graph, node_id, ready.behind(chain, model), model)
-        progress = NodeProgress(node_id, ready.number + count_later_stages(graph, node_id), ready.sampling.steps)
+        progress = NodeProgress(
+            node_id,
+            ready.number + count_later_stages(graph, node_id),
+            ready.sampling.steps,
+            {ready.number: ready.clip.frames},
+        )
         made = render_stages([ready], progress, chain)
         return io.NodeOutput(made, ui=preview_of(made, progress))
 

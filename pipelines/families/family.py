@@ -103,12 +103,12 @@ class Keyframe:
     """An image that a clip passes through.
 
     Args:
-        image: `[1, H, W, C]` in 0..1.
+        image: `[1, H, W, C]` in 0..1, or what reads it when it is used; a family is given it read.
         frame: of the clip as it is rendered, overlap included, counted from 0; negative counts from its end.
         strength: 0..1, how much it counts.
     """
 
-    image: torch.Tensor
+    image: Any
     frame: int
     strength: float = 1.0
 

@@ -117,9 +117,14 @@ class StoredChain:
         return found
 
 
-def stored(chain: Chain) -> StoredChain:
-    """A rendered chain as it is kept; without the video it may begin with, which is not the store's."""
-    first = next(index for index, link in enumerate(chain.links) if link.footage is None)
+def stored(chain: Chain) -> StoredChain | None:
+    """A rendered chain as it is kept, without the video it may begin with, which is not the store's.
+
+    None where it is nothing but that video.
+    """
+    first = next((index for index, link in enumerate(chain.links) if link.footage is None), None)
+    if first is None:
+        return None
     links = chain.links[first:]
     clips = film_of(chain.clips, first)
     entries = tuple(Entry(link.rendered.key, clip) for link, clip in zip(links, clips, strict=True))
@@ -127,12 +132,16 @@ def stored(chain: Chain) -> StoredChain:
 
 
 def id_of(chain: Chain) -> str:
-    return stored(chain).id
+    """The id of a rendered chain; empty where nothing of it is stored."""
+    kept = stored(chain)
+    return "" if kept is None else kept.id
 
 
 def remember(store: Store, chain: Chain) -> None:
     """Keep a rendered chain, in place of the same chain without its last stages."""
     now = stored(chain)
+    if now is None:
+        return
     if find(store, now.id) is None:
         _write(store, now)
     for count in range(1, len(now.entries)):

@@ -87,7 +87,7 @@ class Checkpoint:
         """Let go of the file, which stays, once all of it is written."""
         try:
             self._beside.finish()
-        except OSError as error:
+        except Exception as error:  # whatever it is, the stage is worth more than what is kept of it
             self._give_up(error)
         if self._tape is not None:
             self._tape.close()
@@ -179,14 +179,15 @@ class Checkpoint:
 
         try:
             self._beside.do(write)
-        except OSError as error:
+        except Exception as error:  # whatever it is, the stage is worth more than what is kept of it
             self._give_up(error)
 
-    def _give_up(self, error: OSError) -> None:
+    def _give_up(self, error: Exception) -> None:
         if self._tape is not None:
             self._tape.remove()
             self._tape = None
-        self._not_kept(f"the checkpoint cannot be written ({error.strerror})")
+        why = error.strerror if isinstance(error, OSError) else error or type(error).__name__
+        self._not_kept(f"the checkpoint cannot be written ({why})")
 
     def _not_kept(self, why: str) -> None:
         line = f"{NOT_KEPT}: {why}"
