@@ -214,7 +214,7 @@ def decoding(chain: ChainValue) -> Callable[[Link], np.ndarray | FootageFrames]:
             number = chain.links.index(link) + 1
             say_on_running(f"Decoding stage {number} of {len(chain.links)}")
             announce_decoding(number, len(chain.links), link.clip.frames)
-        return decoded(link)
+        return decoded(link, chain)
 
     return opened
 

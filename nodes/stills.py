@@ -61,7 +61,7 @@ class RenderStills(io.ComfyNode):
                     "zip",
                     default=False,
                     optional=True,
-                    tooltip="Save all images to one ZIP file in the output folder: longtake/stills_00001_.zip and so on.",
+                    tooltip="Save all images to one ZIP file in the output folder, as longtake/stills_00001_.zip.",
                 ),
             ],
             outputs=[

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import threading
 import time
@@ -168,7 +167,6 @@ def test_a_long_storyboard_holds_the_conditionings_and_images_of_a_few_stages(
 
     class Counts(Silent):
         def step(self, done: int, steps: int, preview: Any) -> None:
-            gc.collect()
             most[:] = max(most[0], len(words)), max(most[1], len(images))
 
     monkeypatch.setattr(VideoModel, "encode_prompt", encode)
