@@ -60,7 +60,11 @@ def test_stills_are_told_one_by_one_and_a_cancel_loses_only_the_one_in_work(serv
 
 def test_ltx2_renders_stills_with_its_own_sampling_and_a_bar_of_all_steps(server: Server) -> None:
     graph = stills(["a heron"])
-    graph |= {"model": graphs.load_ltx2(), "sampling": graphs.ltx2_sampling()}
+    published = {name: "as published" for name in ("schedule", "guidance", "second_pass")}
+    graph |= {
+        "model": graphs.load_ltx2(),
+        "sampling": node("LongtakeLtx2Sampling", sampler="euler", image_crf=-1, image_strength=1.0, **published),
+    }
     graph["stills"]["inputs"] |= {"width": 128, "height": 64}
     result = server.run(graph)
     assert result.ok, result.why()
