@@ -6,8 +6,8 @@ Each film is rendered by a server of its own on the tiny models and saved by Enc
 
 - long stages: 192x128, 81 frames each, one prompt and one image. At this size 2,000 frames held as float32, as an IMAGE
   batch holds them, are 590 MB, so a film that is held anywhere would show;
-- many stages: 5 frames each, every one with a prompt and a 1920x1080 photo of its own. A photo held as float32 is 25 MB,
-  so images that are held for all stages would show.
+- many stages: 5 frames each, every one with a prompt and a 1920x1080 photo of its own. A photo held as float32 is
+  25 MB, so images that are held for all stages would show.
 
 What is compared is the peak of the server's anonymous memory (RssAnon): pages of mapped files are the system's to drop.
 Prints a table and writes it to benchmarks/results/storyboard_memory.md.

@@ -182,7 +182,7 @@ def table(minutes: float, seen: Seen) -> str:
             "",
             f"Written by benchmarks/two_servers.py --minutes {minutes:g}: tiny models, {STAGES} stages a film.",
             "",
-            "| films delivered | stages rendered | stages found stored | prompts that waited for the other | takes pruned |",
+            "| films delivered | stages rendered | stages found stored | prompts that waited | takes pruned |",
             "|---|---|---|---|---|",
             f"| {films} | {sum(seen.rendered.values())} | {seen.hits} | {seen.waited} | {sum(seen.pruned.values())} |",
             "",
