@@ -109,7 +109,11 @@ def checkpoint_of(called: Identity, progress: Progress) -> Iterator[Checkpoint |
     """Where something is kept while it is rendered and until it is stored, both of which happen inside.
 
     None where its take has no name to be found again by, which is said.
+
+    Raises:
+        Refusal: what is rendered could not be stored.
     """
+    store.here().check_writable()
     if called.unidentified:
         progress.doing(f"{NOT_KEPT}: {called.unidentified}")
         yield None
