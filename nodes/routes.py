@@ -70,11 +70,8 @@ async def get_takes(request: web.Request) -> web.Response:
     place = request.query.get("place")
 
     def read() -> list[dict[str, Any]]:
-        shelf = store.here()
-        records = [(t, r) for t, r in shelf.records() if place is None or r["facts"].get("place") == place]
-        records.sort(key=lambda pair: pair[1]["created"], reverse=True)
-        page = records[first : first + count]
-        return [{"total": len(records)}, *(housekeeping.summary(take, record) for take, record in page)]
+        total, page = store.here().newest(first, count, place)
+        return [{"total": total}, *(housekeeping.summary(take, record) for take, record in page)]
 
     head, *takes = await _apart(read)
     return web.json_response({**head, "offset": first, "takes": takes})

@@ -13,9 +13,9 @@ from .decode import decoded
 from .errors import Refusal
 from .families import Carry
 from .head import head_of
-from .render import remember, render_stages
+from .render import render_stages
 from .stage import Ready, Stage, check_stage
-from .takes import store
+from .takes import chains, store
 
 if TYPE_CHECKING:
     from .bundle.model import VideoModel
@@ -96,7 +96,7 @@ def bridge(
     ready, before = check_bridge(chain, number, stage, model)
     rendered = render_stages([ready], progress, before)
     bridged = replace(chain, links=(*rendered.links, *chain.links[number:]))
-    remember(store.here(), bridged, progress)
+    chains.remember(store.here(), bridged)
     overlap = ready.stage.until.overlap if ready.stage.until else 0
     return bridged, seam_error(bridged.links[number - 1], bridged.links[number], overlap) if overlap else None
 

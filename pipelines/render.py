@@ -55,7 +55,7 @@ def render_stages(ready: Sequence[Ready], progress: Progress, chain: Chain | Non
         with _named(one.ready.number, chain, progress):
             take = take_of(one, chain, prompts, progress)
         chain = one.ready.behind(chain, one.ready.model, take)
-        remember(store.here(), chain, progress)
+        chains.remember(store.here(), chain)
     if chain is None:
         raise Refusal("a chain needs at least one stage.", field="stages")
     return chain
@@ -82,11 +82,15 @@ def render_once(called: Identity, progress: Progress, render: Callable[[Checkpoi
     Args:
         render: renders and keeps it; given where it is kept while it is rendered, or None where its take has no name
             to be found again by, which is said.
+
+    Raises:
+        Refusal: what is rendered could not be stored.
     """
+    shelf = store.here()
+    shelf.check_writable()
     if called.unidentified:
         progress.doing(f"{NOT_KEPT}: {called.unidentified}")
         return render(None), True
-    shelf = store.here()
     waited = 0
     while True:
         with claimed(shelf.root, called.key) as held:
@@ -165,15 +169,6 @@ def _thumbnail(model: VideoModel, latent: torch.Tensor) -> torch.Tensor | None:
     except Exception:  # a stage that took an hour is not lost for its picture in a list
         log.warning("Longtake: a take is stored without a thumbnail", exc_info=True)
         return None
-
-
-def remember(shelf: store.Store, chain: Chain, progress: Progress) -> None:
-    """Record a rendered chain; its takes are stored, so that it is no worse where that fails, which is said."""
-    try:
-        chains.remember(shelf, chain)
-    except (OSError, Refusal) as error:
-        log.warning("Longtake: a chain could not be recorded: %s", error)
-        progress.doing(f"stored, but Load Chain will not list the chain: {error}")
 
 
 def versions() -> dict[str, str]:

@@ -18,9 +18,9 @@ from .families import Mode, Settings
 from .film.frames import as_images
 from .given import check_able
 from .prompts import encoded
-from .render import keep, remember, render_once
+from .render import keep, render_once
 from .tail import encoded_sound
-from .takes import store
+from .takes import chains, store
 from .takes.identity import Identity, identity
 from .takes.keys import embeddings_in, model_ingredients
 
@@ -103,7 +103,7 @@ def render_retake(retake: Retake, model: VideoModel, video: Chain, settings: Set
             progress.stored(1, settings.steps, take.key)
     clip = Clip(model.family.grid.ceil(video.frames), Join(), video.frames)
     chain = Chain(video.family, video.width, video.height, video.fps, (Link(clip, take, model),))
-    remember(shelf, chain, progress)
+    chains.remember(shelf, chain)
     return chain
 
 

@@ -105,7 +105,7 @@ def test_a_chain_that_is_only_a_video_cannot_be_kept_and_that_is_said(tiny_model
         KeepChain.execute(behind_video(bundle(tiny_models))[0], "film")
 
 
-@pytest.mark.parametrize("what", ["thumbnail", "housekeeping.keep_to_limit", "chains.remember"])
+@pytest.mark.parametrize("what", ["render.thumbnail", "render.housekeeping.keep_to_limit", "takes.chains._write"])
 def test_a_stage_is_stored_whatever_fails_beside_it(
     tiny_models: Path, store_folder: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
@@ -114,13 +114,13 @@ def test_a_stage_is_stored_whatever_fails_beside_it(
     def fail(*_: object) -> None:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(f"longtake.pipelines.render.{what}", fail)
+    monkeypatch.setattr(f"longtake.pipelines.{what}", fail)
     chain, rendered = render(ready_stages(bundle(tiny_models))[:1])
     assert rendered == [1]
     monkeypatch.undo()
     take = store.Store(store_folder).find(chain.links[0].rendered.key)
     assert take is not None
-    assert ("thumbnail" in take.tensors()) == (what != "thumbnail")
+    assert ("thumbnail" in take.tensors()) == (what != "render.thumbnail")
 
 
 def test_three_chain_stages_of_two_texts_ask_the_text_encoder_twice(
