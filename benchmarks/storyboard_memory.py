@@ -136,7 +136,7 @@ def main() -> int:
     pairs = [
         (render(kind, board_of, short), render(kind, board_of, long))
         for kind, board_of, short, long in (
-            ("long stages", long_stages, frames // 10, frames),
+            ("long stages", long_stages, 200, frames),
             ("many stages", many_stages, 20, 300),
         )
     ]
