@@ -13,7 +13,7 @@ CHOOSING = (
     "LongtakeLoadLtx2",
     "LongtakeLoadDiffusersFolder",
     "LongtakeApplyLora",
-    "LongtakeSamplingSettings",
+    "LongtakeWanSampling",
     "LongtakeLtx2Sampling",
 )
 

@@ -37,10 +37,11 @@ class LoadChain(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, chain: str = "", **_: Any) -> str:
+    def fingerprint_inputs(cls, chain: str | None = None, **_: Any) -> str:
+        # A linked input is not known yet; what it turns out to be, ComfyUI sees by itself.
         shelf = store.here()
-        found = chains.find(shelf, chain)
-        return f"{found.id if found else ''} {shelf.deletions()}"
+        opened = chains.find(shelf, chain.strip()) if chain is not None else None
+        return f"{opened.id if opened else ''} {shelf.deletions()}"
 
     @classmethod
     def execute(cls, model: VideoModel, chain: str, first_stage: int, last_stage: int) -> io.NodeOutput:
@@ -77,8 +78,13 @@ class LoadTake(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, **_: Any) -> str:
-        return str(store.here().deletions())
+    def fingerprint_inputs(cls, take: str | None = None, **_: Any) -> str:
+        shelf = store.here()
+        try:
+            opened = shelf.named(take.strip()).key if take is not None else ""
+        except Refusal:
+            opened = ""
+        return f"{opened} {shelf.deletions()}"
 
     @classmethod
     def execute(cls, model: VideoModel, take: str) -> io.NodeOutput:
@@ -110,14 +116,19 @@ class KeepChain(io.ComfyNode):
         name = name.strip()
         if not name:
             raise Refusal("none is given.", field="name")
-        held = chains.find(shelf, name)
-        chains.remember(shelf, chain)
-        mine = chains.find(shelf, chains.id_of(chain))
+        mine = chains.stored(chain)
         if mine is None:
-            raise Refusal("the store is read-only, so that no chain can be named.", field="name")
-        if held is not None and held.id != mine.id:
-            chains.rename(shelf, held, "")
-        chains.rename(shelf, mine, name)
+            raise Refusal(
+                "nothing of it is rendered: it is the video it begins with; connect the chain of a stage behind it.",
+                field="chain",
+            )
+        holder = next((known for known in chains.list_chains(shelf) if known.name == name), None)
+        try:
+            if holder is not None and holder.id != mine.id:
+                chains.rename(shelf, holder, "")
+            chains.rename(shelf, mine, name)
+        except OSError as error:
+            raise Refusal(f"the chain cannot be kept, {shelf.root} cannot be written ({error.strerror}).") from error
         return io.NodeOutput(chain, ui=ui.PreviewText(f"{name}: chain {mine.id}"))
 
 

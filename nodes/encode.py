@@ -23,8 +23,8 @@ from ..pipelines.film.encode import CRF, PRESET, PRESETS, encode
 from ..pipelines.film.frames import Film, FrameSource, Images, as_images
 from ..pipelines.film.sound import Sound, Waveform
 from ..pipelines.film.soundtrack import soundtrack
-from ..pipelines.film.video import LazyVideo, canvas_progress, frames_and_sound
-from .progress import say, say_on_running
+from ..pipelines.film.video import LazyVideo, frames_and_sound
+from .progress import announce_decoding, say, say_on_running, watch_encoding
 from .types import FILM, Chain
 
 # Bytes of a file name that every file system takes, less the counter, the suffix and a part file's mark.
@@ -52,7 +52,7 @@ class StitchChain(io.ComfyNode):
 
     @classmethod
     def execute(cls, chain: ChainValue, match_colour: bool = True) -> io.NodeOutput:
-        return io.NodeOutput(LazyVideo(_film(chain, match_colour), soundtrack(chain)))
+        return io.NodeOutput(LazyVideo(_film(chain, match_colour), soundtrack(chain), watch_encoding))
 
 
 class ChainToImages(io.ComfyNode):
@@ -194,7 +194,7 @@ class EncodeVideo(io.ComfyNode):
             preset=preset,
             audio=Waveform(audio) if audio is not None else sound,
             metadata=_workflow(cls.hidden),
-            progress=canvas_progress(source.frame_count),
+            progress=watch_encoding(source.frame_count),
         )
         say(cls.hidden.unique_id, f"{source.frame_count} frames, {float(source.frame_count / source.frame_rate):.2f} s")
         shown = ui.PreviewVideo([ui.SavedResult(file, subfolder, io.FolderType.output)])
@@ -243,7 +243,8 @@ def decoding(chain: ChainValue) -> Callable[[Link], np.ndarray | FootageFrames]:
         if link.footage is None and not link.rendered.frames_path.exists():
             number = chain.links.index(link) + 1
             say_on_running(f"Decoding stage {number} of {len(chain.links)}")
-        return decoded(link)
+            announce_decoding(number, len(chain.links), link.clip.frames)
+        return decoded(link, chain)
 
     return opened
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import comfy.model_management
 import comfy.utils
+from PIL import Image
 from server import PromptServer
+
+OFTEN = 0.5  # seconds between two words about a frame
 
 
 def announce(event: str, **data: Any) -> None:
-    """Tell every client over the websocket."""
+    """Tell the client whose prompt runs, over the websocket; there is none where it was queued without."""
     server = _server()
-    if server is not None:
-        server.send_sync(f"longtake.{event}", data)
+    if server is not None and server.client_id is not None:
+        server.send_sync(f"longtake.{event}", {"prompt_id": _running()[0], **data}, server.client_id)
 
 
 def say(node_id: str | None, text: str) -> None:
@@ -30,6 +36,66 @@ def say_on_running(text: str) -> None:
         say(server.last_node_id, text)
 
 
+def watch_encoding(frames: int) -> Callable[[int, int], None]:
+    """A bar over `frames` frames on the node that is running, and events; cancels where the person has cancelled."""
+    bar, pace = comfy.utils.ProgressBar(frames), Pace()
+    said = 0.0
+
+    def report(done: int, total: int) -> None:
+        nonlocal said
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        bar.update_absolute(done, total)
+        now = time.monotonic()
+        if now - said < OFTEN and done < total:
+            return
+        said = now
+        announce("encoding", node=_running()[1], frame=done, frames=total)
+        if done < total:
+            say_on_running(f"Encoding, frame {done} of {total}{pace.left(done, total)}")
+
+    return report
+
+
+def announce_decoding(stage: int, stages: int, frames: int) -> None:
+    """Tell who listens that a stage of `frames` frames is being decoded by the node that runs."""
+    announce("decoding", node=_running()[1], stage=stage, stages=stages, frames=frames)
+
+
+class Pace:
+    """How long what is left will take, told by how long the last of what is done took."""
+
+    def __init__(self) -> None:
+        self._reached: deque[tuple[float, int]] = deque(maxlen=9)
+
+    def left(self, done: int, total: int) -> str:
+        """ ", about 3 min left"; empty where it cannot be known yet, or is less than a second.
+
+        Args:
+            done: steps or frames, of `total`; it only grows.
+        """
+        self._reached.append((time.monotonic(), done))
+        (began, first), (now, last) = self._reached[0], self._reached[-1]
+        if last == first:
+            return ""
+        seconds = (now - began) / (last - first) * (total - done)
+        if seconds < 1:
+            return ""
+        if seconds < 100:
+            return f", about {seconds:.0f} s left"
+        minutes = round(seconds / 60)
+        if minutes < 100:
+            return f", about {minutes} min left"
+        return f", about {minutes // 60} h {minutes % 60} min left"
+
+
+def _running() -> tuple[str | None, str | None]:
+    """The prompt and the node that run now."""
+    from comfy_execution.utils import get_executing_context
+
+    context = get_executing_context()
+    return (None, None) if context is None else (context.prompt_id, context.node_id)
+
+
 def _server() -> PromptServer | None:
     # There is none where nodes are used without a server.
     return getattr(PromptServer, "instance", None)
@@ -41,13 +107,26 @@ class NodeProgress:
     Args:
         stages: stages of the whole chain, as far as the node can know; its own number if that is higher.
         steps: denoising steps over all stages this node renders.
+        frames: of each stage this node renders, by its number.
+        each: what a stage is called.
         notes: shown below whatever is said, until the node has run.
     """
 
-    def __init__(self, node_id: str | None, stages: int, steps: int, notes: Sequence[str] = ()):
+    def __init__(
+        self,
+        node_id: str | None,
+        stages: int,
+        steps: int,
+        frames: Mapping[int, int] | None = None,
+        each: str = "Stage",
+        notes: Sequence[str] = (),
+    ):
         self._node_id = node_id
         self._notes = "".join(f"\n{note}" for note in notes)
         self._stages = stages
+        self._frames = frames or {}
+        self._each = each
+        self._pace = Pace()
         self._bar = comfy.utils.ProgressBar(steps, node_id=node_id)
         self._before = 0
         self._stage = 0
@@ -61,6 +140,7 @@ class NodeProgress:
         self._before += self._done
         self._done = 0
         self._stage = number
+        self._pace = Pace()
         self._announce("stage_started")
 
     def stored(self, number: int, steps: int, key: str) -> None:
@@ -80,8 +160,18 @@ class NodeProgress:
     def step(self, done: int, steps: int, preview: Any) -> None:
         self._done = done
         self._bar.update_absolute(self._before + done, preview=preview)
-        self._show(f"step {done} of {steps}")
+        self._show(f"step {done} of {steps}{self._pace.left(done, steps)}")
         self._announce("step", step=done, steps=steps)
+
+    def landed(self, picture: Image.Image, key: str, saved: Mapping[str, str] | None) -> None:
+        """An image is there: shown on the bar, and where it lies said to who listens.
+
+        Args:
+            key: of its take.
+            saved: its file as ComfyUI's clients ask for it, or None.
+        """
+        self._bar.update_absolute(self._before + self._done, preview=("JPEG", picture, None))
+        self._announce("image", take=key, image=saved)
 
     def at_rest(self) -> None:
         """Say what became of the last stage; once more where something else was said since."""
@@ -89,9 +179,10 @@ class NodeProgress:
 
     def _announce(self, event: str, **data: Any) -> None:
         stages = max(self._stages, self._stage)
-        announce(event, node=self._node_id, stage=self._stage, stages=stages, **data)
+        where = {"node": self._node_id, "stage": self._stage, "stages": stages}
+        announce(event, **where, frames=self._frames.get(self._stage), **data)
 
     def _show(self, text: str) -> None:
-        where = f"Stage {self._stage} of {max(self._stages, self._stage)}, " if self._stage else ""
+        where = f"{self._each} {self._stage} of {max(self._stages, self._stage)}, " if self._stage else ""
         text = where + text if where else text[:1].upper() + text[1:]
         say(self._node_id, text + self._notes)

@@ -155,11 +155,9 @@ async def get_takes(request: web.Request) -> web.Response:
     place = request.query.get("place")
 
     def read() -> dict[str, Any]:
-        shelf = store.here()
-        records = [(t, r) for t, r in shelf.records() if place is None or r["facts"].get("place") == place]
-        records.sort(key=lambda pair: pair[1]["created"], reverse=True)
-        takes = [housekeeping.summary(take, record) for take, record in records[first : first + count]]
-        return {"total": len(records), "offset": first, "takes": takes}
+        total, page = store.here().newest(first, count, place)
+        takes = [housekeeping.summary(take, record) for take, record in page]
+        return {"total": total, "offset": first, "takes": takes}
 
     return await _json(read)
 

@@ -333,7 +333,8 @@ class ChainStage(io.ComfyNode):
             run.node_id,
             ready[-1].number + later,
             sum(stage.sampling.steps for stage in ready),
-            [*dropped, *(f"Stage {stage.number}: {note}" for stage in ready for note in stage.notes)],
+            {stage.number: stage.clip.frames for stage in ready},
+            notes=[*dropped, *(f"Stage {stage.number}: {note}" for stage in ready for note in stage.notes)],
         )
         made = render_stages(ready, progress, chain)
         return io.NodeOutput(made, ui=preview_of(made, progress))

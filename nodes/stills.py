@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
+import folder_paths
 import torch
-from comfy.model_management import InterruptProcessingException
 from comfy_api.latest import io, ui
 
 from ..pipelines.bundle.model import VideoModel
 from ..pipelines.document import read_prompts
 from ..pipelines.errors import Refusal
-from ..pipelines.sampling import SamplingSettings
+from ..pipelines.families import Settings
 from ..pipelines.stage import MAX_SEED
-from ..pipelines.stills import render_stills
+from ..pipelines.stills import Still, plan_stills, render_stills, write_zip
+from ..pipelines.takes.decoded import temp
+from ..pipelines.takes.take import Take
 from .progress import NodeProgress
 from .sizes import size_input, size_of
 from .types import STAGE, ModelBundle, Sampling
@@ -24,9 +29,8 @@ class RenderStills(io.ComfyNode):
             node_id="LongtakeRenderStills",
             display_name="Render Stills",
             category=STAGE,
-            description="Renders one image for each prompt with the model loaded once. A prompt that fails is "
-            "reported and "
-            "the others are rendered.",
+            description="Renders one image for each prompt with the model loaded once. Each is stored as it lands: "
+            "queued again, only what is new is rendered. A prompt that fails is reported and the others are rendered.",
             search_aliases=["text to image", "batch images", "keyframes"],
             inputs=[
                 ModelBundle.Input("model", tooltip="A model that can render from text alone: t2v-14b or ti2v-5b."),
@@ -52,9 +56,20 @@ class RenderStills(io.ComfyNode):
                     optional=True,
                     tooltip="From Wan Sampling or LTX-2 Sampling. Without it: the values the model was published with.",
                 ),
+                io.Boolean.Input(
+                    "zip",
+                    default=False,
+                    optional=True,
+                    tooltip="Save all images to one ZIP file in the output folder, as longtake/stills_00001_.zip.",
+                ),
             ],
-            outputs=[io.Image.Output(display_name="images"), io.String.Output(display_name="report")],
+            outputs=[
+                io.Image.Output(display_name="images"),
+                io.String.Output(display_name="report"),
+                io.String.Output(display_name="zip", tooltip="Where the ZIP file was saved; empty without one."),
+            ],
             hidden=[io.Hidden.unique_id],
+            is_output_node=True,
         )
 
     @classmethod
@@ -65,29 +80,64 @@ class RenderStills(io.ComfyNode):
         negative_prompt: str,
         size: dict,
         seed: int,
-        sampling: SamplingSettings | None = None,
+        sampling: Settings | None = None,
+        zip: bool = False,
     ) -> io.NodeOutput:
-        texts = read_prompts(prompts)
-        steps = (sampling or model.variant.sampling).steps
-        progress = NodeProgress(cls.hidden.unique_id, len(texts), steps * len(texts))
-        stills = render_stills(
-            texts,
-            model,
-            negative_prompt,
-            *size_of(size),
-            seed,
-            sampling,
-            progress,
-            lambda error: isinstance(error, InterruptProcessingException),
-        )
-        report = "\n".join(
-            f"{number}. seed {still.seed}: {still.error or 'rendered'} ({still.prompt})"
-            for number, still in enumerate(stills, start=1)
-        )
+        ready = plan_stills(read_prompts(prompts), model, negative_prompt, *size_of(size), seed, sampling)
+        steps = sum(still.sampling.steps for still in ready)
+        frames = {still.number: 1 for still in ready}
+        progress = NodeProgress(cls.hidden.unique_id, len(ready), steps, frames, each="Image")
+        stills, shown = [], []
+        for still in render_stills(ready, progress):
+            stills.append(still)
+            if still.take is not None and still.image is not None:
+                shown.append(_show(still, still.take, progress))
+        report = "\n".join(map(str, stills))
         images = [still.image for still in stills if still.image is not None]
         if not images:
             raise Refusal(f"no prompt could be rendered.\n{report}", field="prompts")
-        return io.NodeOutput(torch.cat(images), report, ui=ui.PreviewText(report))
+        path, saved = _save_zip(stills, images[0]) if zip else ("", [])
+        outputs = {"images": [one for one in shown if one is not None], "text": [report], "files": saved}
+        return io.NodeOutput(torch.cat(images), report, path, ui={name: one for name, one in outputs.items() if one})
+
+
+def _show(still: Still, take: Take, progress: NodeProgress) -> ui.SavedResult | None:
+    """Show a still on the node as soon as it is there; it is stored, and no worse where that fails."""
+    picture = still.picture()
+    saved = None
+    try:
+        path = temp() / f"{take.key}.still.png"
+        picture.save(path, compress_level=1)
+        saved = ui.SavedResult(path.name, path.parent.name, io.FolderType.temp)
+    except OSError as error:
+        progress.doing(f"stored, but it cannot be shown: {error}")
+    progress.landed(picture, take.key, saved)
+    return saved
+
+
+def _save_zip(stills: Sequence[Still], image: torch.Tensor) -> tuple[str, list[ui.SavedResult]]:
+    _, height, width, _ = image.shape
+    folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
+        "longtake/stills", folder_paths.get_output_directory(), width, height
+    )
+    path = reserved(Path(folder), name, counter)
+    try:
+        write_zip(path, stills)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    return str(path), [ui.SavedResult(path.name, subfolder, io.FolderType.output)]
+
+
+def reserved(folder: Path, name: str, counter: int) -> Path:
+    """A name of a ZIP file that nobody has, made now, so that another server on this folder takes the next."""
+    while True:
+        path = folder / f"{name}_{counter:05}_.zip"
+        try:
+            with open(path, "xb"):
+                return path
+        except FileExistsError:
+            counter += 1
 
 
 NODES = [RenderStills]

@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cache
-from typing import Any
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Any
 
 import torch
 from comfy_api.latest import io, ui
@@ -27,11 +27,14 @@ from ..pipelines.storyboard.plan import Plan, PlannedStage, plan
 from ..pipelines.storyboard.storyboard import IMAGES, Storyboard
 from ..pipelines.storyboard.text import parse
 from ..pipelines.takes import store
-from .inputs import input_image, input_sound, state_of
+from .inputs import input_image, input_path, input_sound, state_of
 from .lora import lora_names, lora_path, state_of_loras
 from .progress import NodeProgress, say
 from .stage import look_ahead
 from .types import STAGE, Chain, ModelBundle, Sampling
+
+if TYPE_CHECKING:
+    from ..pipelines.pictures import Image
 
 EXAMPLE = """{
   "schema": "longtake.storyboard.v1",
@@ -47,20 +50,30 @@ EXAMPLE = """{
 def stages_of(
     board: Storyboard, planned: Plan, start_image: torch.Tensor | None, sampling: Settings | None
 ) -> list[Stage]:
-    """The stages of a planned storyboard, with what they name read from the input folder, each file once.
+    """The stages of a planned storyboard. The sounds they name are read, each once; images when they are used.
 
     Args:
         start_image: for the first stage, in place of a file named in the document.
     """
-    image, sound = cache(input_image), cache(input_sound)
+    # A few: an image that many stages share is read once, and those of a thousand stages are not held.
+    image, sound = lru_cache(4)(input_image), cache(input_sound)
     stages: list[Stage] = []
-    latest: torch.Tensor | None = None  # start image
+    latest: Image | None = None  # start image
     for number, one in enumerate(planned.stages, start=1):
         entry = one.entry
-        images: dict[str, torch.Tensor | None] = {}
-        for field in IMAGES:
+
+        def later(name: str, field: str, number: int = number) -> Image:
             with _named(number, field):
-                images[field] = None if getattr(entry, field) is None else image(getattr(entry, field))
+                input_path(name, "image")
+
+            def read() -> torch.Tensor:
+                with _named(number, field):
+                    return image(name)
+
+            return read
+
+        named = {field: getattr(entry, field) for field in IMAGES}
+        images = {field: None if name is None else later(name, field) for field, name in named.items()}
         if number == 1 and start_image is not None:
             if images["start_image"] is not None:
                 raise Refusal(
@@ -73,15 +86,14 @@ def stages_of(
             latest = images["start_image"]
         if entry.anchor is not None:
             images["anchor_image"] = _anchor(latest, number)
-        with _named(number, "keyframes"):
-            keyframes = tuple(Keyframe(image(key.image), key.frame, key.strength) for key in entry.keyframes)
+        keyframes = tuple(Keyframe(later(key.image, "keyframes"), key.frame, key.strength) for key in entry.keyframes)
         with _named(number, "soundtrack"):
             soundtrack = None if entry.soundtrack is None else sound(entry.soundtrack)
         stages.append(replace(_stage(board, one, sampling), keyframes=keyframes, soundtrack=soundtrack, **images))
     return stages
 
 
-def _anchor(latest: torch.Tensor | None, number: int) -> torch.Tensor:
+def _anchor(latest: Image | None, number: int) -> Image:
     if latest is None:
         raise Refusal(
             "start_image is given, and no stage before it has one; name a start image, or an anchor_image.",
@@ -238,7 +250,8 @@ class RenderStoryboard(io.ComfyNode):
             return io.NodeOutput(ExecutionBlocker(None), text, ui=ui.PreviewText(text))
         steps = sum(one.sampling.steps for one in ready)
         later = look_ahead(Run.of(cls.hidden), None, ready, model)
-        chain = render_stages(ready, NodeProgress(cls.hidden.unique_id, len(ready) + later, steps))
+        frames = {stage.number: stage.clip.frames for stage in ready}
+        chain = render_stages(ready, NodeProgress(cls.hidden.unique_id, len(ready) + later, steps, frames))
         return io.NodeOutput(chain, text, ui=ui.PreviewText(text))
 
 

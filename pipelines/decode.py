@@ -13,7 +13,7 @@ from .takes.decoded import read_frames, read_sound, write_frames, write_sound
 if TYPE_CHECKING:
     import torch
 
-    from .chain import Link
+    from .chain import Chain, Link
     from .existing import FootageFrames
 
 
@@ -38,10 +38,13 @@ def decoded_sound(link: Link) -> tuple[np.ndarray, int] | None:
     return (np.pad(sound, ((0, 0), (shift, 0))) if shift > 0 else sound[:, -shift:]), rate
 
 
-def decoded(link: Link) -> np.ndarray | FootageFrames:
+def decoded(link: Link, chain: Chain | None = None) -> np.ndarray | FootageFrames:
     """All frames of a clip `[T, H, W, 3]`, 16 bits a channel, mapped from disk or read from a video.
 
-    A clip is decoded once, when its frames are first asked for, and kept beside its take.
+    A clip is decoded once, when its frames are first asked for, and kept as long as there is room.
+
+    Args:
+        chain: the film that is being read; what it reads next is kept rather than what it has passed.
     """
     if link.footage is not None:
         return link.footage.frames()
@@ -52,7 +55,8 @@ def decoded(link: Link) -> np.ndarray | FootageFrames:
     frames = link.model.family.decode(link.model, take.latent())
     if len(frames) != link.clip.frames:
         raise RuntimeError(f"the VAE decoded {len(frames)} frames where {link.clip.frames} were rendered")
-    write_frames(take, tuple(frames.shape), lambda array: _quantise(frames, array))
+    film = [] if chain is None else [one.take for one in chain.links if one.take is not None]
+    write_frames(take, tuple(frames.shape), lambda array: _quantise(frames, array), film)
     return np.load(take.frames_path, mmap_mode="r")
 
 

@@ -78,7 +78,8 @@ def check_able(model: VideoModel, mode: Mode, field: str) -> None:
 
 def _check_keyframes(stage: Stage, frames: int) -> None:
     for one in stage.keyframes:
-        check_single(one.image, "keyframes")
+        if not callable(one.image):
+            check_single(one.image, "keyframes")
         if not -frames <= one.frame < frames:
             raise Refusal(
                 f"frame {one.frame} given; the stage has frames 0 to {frames - 1} (or -1, the last, to -{frames}).",

@@ -10,16 +10,17 @@ from .stage import Ready
 from .takes import store
 from .takes.keys import Planned, look_up
 
+LEARNED_FROM = 500  # takes, the newest
 Takes = list[dict[str, Any]]
 
 
 def forecast(ready: Sequence[Ready]) -> dict[str, Any]:
     """For each stage whether it is stored, and what the others take, as JSON values. Nothing is loaded.
 
-    Times and sizes are those of stored takes of the same variant, scaled by pixels, frames and steps; null where there
-    is none to learn from.
+    Times and sizes are those of the newest stored takes of the same variant, scaled by pixels, frames and steps; null
+    where there is none to learn from.
     """
-    past = [record for _, record in store.here().records()]
+    past = [record for _, record in store.here().newest(0, LEARNED_FROM)[1]]
     stages = [_stage(one, past) for one in look_up(ready)]
     new = [stage for stage in stages if stage["status"] == "new"]
     return {

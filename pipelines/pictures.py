@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +14,14 @@ if TYPE_CHECKING:
     import torch
 
     from .families import Variant
+
+    # An image, or what reads it: a storyboard of a thousand stages must not hold all of theirs.
+    Image = torch.Tensor | Callable[[], torch.Tensor]
+
+
+def pixels(image: Image) -> torch.Tensor:
+    """An image `[1, H, W, C]` in 0..1, read now where it is read when it is used; raises what its reader raises."""
+    return image() if callable(image) else image
 
 
 def check_single(image: torch.Tensor, field: str) -> None:

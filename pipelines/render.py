@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .chain import Chain, Transition
 from .errors import Refusal
 from .film.thumbnail import thumbnail
-from .stage import Ready, encode_prompts, facts_of, render_latents
+from .prompts import Prompts
+from .stage import Ready, facts_of, render_latents
 from .tail import tail_of
 from .takes import chains, housekeeping, numbers, store
+from .takes.claim import claimed
 from .takes.keys import Planned, look_up
 from .takes.resume import NOT_KEPT, Checkpoint
 
@@ -26,6 +30,11 @@ if TYPE_CHECKING:
     from .takes.identity import Identity
     from .takes.take import Take
 
+log = logging.getLogger(__name__)
+
+POLL = 0.5  # seconds between two looks at a stage that another server renders
+SAID_EVERY = 5  # seconds between two words about it
+
 
 class StageFailed(RuntimeError):
     """A stage that could not be rendered; the message names it and says what is kept."""
@@ -34,8 +43,8 @@ class StageFailed(RuntimeError):
 def render_stages(ready: Sequence[Ready], progress: Progress, chain: Chain | None = None) -> Chain:
     """The chain with checked stages at its end: stored ones from the store, the others rendered.
 
-    All prompts of stages that render are read first, so that the text encoder is loaded once; where every stage is
-    stored nothing is loaded. Each stage is kept as soon as it is finished, and so is the chain up to it.
+    Prompts of stages that render are read some at a time, so that the text encoder is seldom loaded; where every stage
+    is stored nothing is loaded. Each stage is kept as soon as it is finished, and so is the chain up to it.
 
     Raises:
         StageFailed: naming the stage; those before it are stored, and their chain opens with Load Chain.
@@ -43,33 +52,81 @@ def render_stages(ready: Sequence[Ready], progress: Progress, chain: Chain | Non
     if chain is not None and chain.links[-1].footage is not None:
         progress.doing("reading the video")
     planned = look_up(ready, chain)
-    missing = [one.ready for one in planned if one.take is None]
-    prompts = iter(encode_prompts(missing, progress) if missing else ())
+    prompts = Prompts([one.ready for one in planned if one.take is None], progress)
     for one in planned:
-        if one.take is not None:
-            progress.stored(one.ready.number, one.ready.sampling.steps, one.take.key)
-            chain = one.ready.behind(chain, one.ready.model, one.take)
-        else:
-            progress.stage(one.ready.number)
-            with _named(one.ready.number, chain, progress):
-                take = _render(one, chain, *next(prompts), progress)
-            chain = one.ready.behind(chain, one.ready.model, take)
-            progress.finished(one.ready.number, take.key)
+        with _named(one.ready.number, chain, progress):
+            take = take_of(one, chain, prompts, progress)
+        chain = one.ready.behind(chain, one.ready.model, take)
         chains.remember(store.here(), chain)
     if chain is None:
         raise Refusal("a chain needs at least one stage.", field="stages")
     return chain
 
 
+def take_of(one: Planned, chain: Chain | None, prompts: Prompts, progress: Progress) -> Take:
+    """The take of a planned stage behind a chain: the stored one, or one that is rendered now."""
+    number = one.ready.number
+    if one.take is not None:
+        progress.stored(number, one.ready.sampling.steps, one.take.key)
+        return one.take
+    progress.stage(number)
+    take, rendered = render_once(one.identity, progress, partial(_render, one, chain, prompts, progress))
+    if rendered:
+        progress.finished(number, take.key)
+    else:
+        progress.stored(number, one.ready.sampling.steps, take.key)
+    return take
+
+
+def render_once(called: Identity, progress: Progress, render: Callable[[Checkpoint | None], Take]) -> tuple[Take, bool]:
+    """A take that is not stored yet, and whether it was rendered here: another server may be faster, and is waited for.
+
+    Args:
+        render: renders and keeps it; given where it is kept while it is rendered, or None where its take has no name
+            to be found again by, which is said.
+
+    Raises:
+        Refusal: what is rendered could not be stored.
+    """
+    shelf = store.here()
+    shelf.check_writable()
+    if called.unidentified:
+        progress.doing(f"{NOT_KEPT}: {called.unidentified}")
+        return render(None), True
+    waited = 0
+    while True:
+        with claimed(shelf.root, called.key) as held:
+            # Somebody may have stored it between the look that missed it and this claim.
+            take = shelf.find(called.key) if held is not None or shelf.take(called.key) is not None else None
+            if take is not None:
+                return take, False
+            if held is not None:
+                housekeeping.forget_checkpoints(shelf)
+                with Checkpoint(shelf.checkpoint_path(called.key), progress.doing, held) as checkpoint:
+                    take = render(checkpoint)
+                    checkpoint.remove()
+                    return take, True
+        _wait(waited, progress)
+        waited += 1
+
+
+def _wait(waited: int, progress: Progress) -> None:
+    """Wait a little for the server that renders this stage; a cancel ends it."""
+    from comfy.model_management import throw_exception_if_processing_interrupted
+
+    throw_exception_if_processing_interrupted()
+    seconds = waited * POLL
+    if seconds % SAID_EVERY == 0:
+        progress.doing(f"another server renders it; waiting for its take ({seconds:.0f} s)")
+    time.sleep(POLL)
+
+
 def _render(
-    one: Planned,
-    chain: Chain | None,
-    positive: list[Any],
-    negative: list[Any],
-    progress: Progress,
+    one: Planned, chain: Chain | None, prompts: Prompts, progress: Progress, checkpoint: Checkpoint | None
 ) -> Take:
     started = time.monotonic()
     stage, model, tail = one.ready.stage, one.ready.model, None
+    positive, negative = prompts.of(one.ready)
     if stage.join.transition is Transition.SMOOTH and chain is not None:
         progress.doing("taking over the end of the stage before")
         tail = tail_of(chain.links[-1], stage.join.overlap, stage.carry)
@@ -77,9 +134,8 @@ def _render(
             tail = replace(tail, audio=None, sound_offset=Fraction(0))
     progress.doing("loading the model and the images")
     facts = {**facts_of(one.ready, model), "sound_offset": "0" if tail is None else str(tail.sound_offset)}
-    with checkpoint_of(one.identity, progress) as checkpoint:
-        tensors = render_latents(one.ready, model, tail, positive, negative, progress, checkpoint)
-        return keep(one.identity, model, tensors, facts, time.monotonic() - started)
+    tensors = render_latents(one.ready, model, tail, positive, negative, progress, checkpoint)
+    return keep(one.identity, model, tensors, facts, time.monotonic() - started)
 
 
 def keep(
@@ -92,7 +148,7 @@ def keep(
         seconds: that rendering took.
     """
     shelf = store.here()
-    picture = thumbnail(model, tensors["latent"])
+    picture = _thumbnail(model, tensors["latent"])
     if picture is not None:
         tensors = {**tensors, "thumbnail": picture}
     numbered = {
@@ -102,25 +158,19 @@ def keep(
         "unidentified": called.unidentified,
     }
     take = shelf.write(called.key, tensors, {**facts, **numbered, **versions()})
-    housekeeping.keep_to_limit(shelf)
+    try:
+        housekeeping.keep_to_limit(shelf)
+    except Exception:  # whatever it is, the take is stored
+        log.warning("Longtake: the store could not be kept to its limit", exc_info=True)
     return take
 
 
-@contextmanager
-def checkpoint_of(called: Identity, progress: Progress) -> Iterator[Checkpoint | None]:
-    """Where something is kept while it is rendered and until it is stored, both of which happen inside.
-
-    None where its take has no name to be found again by, which is said.
-    """
-    if called.unidentified:
-        progress.doing(f"{NOT_KEPT}: {called.unidentified}")
-        yield None
-        return
-    shelf = store.here()
-    housekeeping.forget_checkpoints(shelf)
-    with Checkpoint(shelf.checkpoint_path(called.key), progress.doing) as checkpoint:
-        yield checkpoint
-        checkpoint.remove()
+def _thumbnail(model: VideoModel, latent: torch.Tensor) -> torch.Tensor | None:
+    try:
+        return thumbnail(model, latent)
+    except Exception:  # a stage that took an hour is not lost for its picture in a list
+        log.warning("Longtake: a take is stored without a thumbnail", exc_info=True)
+        return None
 
 
 def versions() -> dict[str, str]:
@@ -144,7 +194,7 @@ def _named(number: int, before: Chain | None, progress: Progress) -> Iterator[No
     except Refusal as refusal:
         raise refusal.at(stage=number) from None
     except Exception as error:
-        message = f"stage {number}: {error or type(error).__name__}{_kept(before)}"
+        message = f"stage {number}: {str(error) or type(error).__name__}{_kept(before)}"
         if is_oom(error):
             error.args = (message, *error.args[1:])
             raise
@@ -152,10 +202,10 @@ def _named(number: int, before: Chain | None, progress: Progress) -> Iterator[No
 
 
 def _kept(chain: Chain | None) -> str:
-    if chain is None:
+    stored = None if chain is None else chains.stored(chain)
+    if chain is None or stored is None:
         return ""
-    count = len(chain.links)
-    what = "Stage 1 is" if count == 1 else f"Stages 1 to {count} are"
-    return (
-        f"\n{what} stored: queued again, this goes on from there; Load Chain opens them as chain {chains.id_of(chain)}."
-    )
+    last = len(chain.links)
+    first = last - len(stored.entries) + 1
+    what = f"Stage {last} is" if first == last else f"Stages {first} to {last} are"
+    return f"\n{what} stored: queued again, this goes on from there; Load Chain opens them as chain {stored.id}."

@@ -6,6 +6,7 @@ import math
 import time
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,7 +17,8 @@ from .existing import begin_with
 from .families import Mode, Settings
 from .film.frames import as_images
 from .given import check_able
-from .render import checkpoint_of, keep
+from .prompts import encoded
+from .render import keep, render_once
 from .tail import encoded_sound
 from .takes import chains, store
 from .takes.identity import Identity, identity
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from .film.frames import FrameSource
     from .film.sound import Sound
     from .progress import Progress
+    from .takes.resume import Checkpoint
     from .takes.take import Take
 
 
@@ -95,8 +98,12 @@ def render_retake(retake: Retake, model: VideoModel, video: Chain, settings: Set
         progress.stored(1, settings.steps, take.key)
     else:
         progress.stage(1)
-        take = _render(retake, model, video, settings, called, progress)
-        progress.finished(1, take.key)
+        render = partial(_render, retake, model, video, settings, called, progress)
+        take, rendered = render_once(called, progress, render)
+        if rendered:
+            progress.finished(1, take.key)
+        else:
+            progress.stored(1, settings.steps, take.key)
     clip = Clip(model.family.grid.ceil(video.frames), Join(), video.frames)
     chain = Chain(video.family, video.width, video.height, video.fps, (Link(clip, take, model),))
     chains.remember(shelf, chain)
@@ -127,12 +134,18 @@ def retake_identity(retake: Retake, model: VideoModel, video: Chain, settings: S
 
 
 def _render(
-    retake: Retake, model: VideoModel, video: Chain, settings: Settings, called: Identity, progress: Progress
+    retake: Retake,
+    model: VideoModel,
+    video: Chain,
+    settings: Settings,
+    called: Identity,
+    progress: Progress,
+    checkpoint: Checkpoint | None,
 ) -> Take:
     started = time.monotonic()
     known, anew = _known(retake, model, video)
     progress.doing("reading the prompts")
-    positive, negative = model.encode_prompt(retake.prompt), model.encode_prompt(retake.negative_prompt)
+    positive, negative = encoded(model, retake.prompt), encoded(model, retake.negative_prompt)
 
     def on_step(done: int, preview: Any) -> None:
         progress.step(done, settings.steps, preview)
@@ -153,9 +166,8 @@ def _render(
         "loras": [lora.facts() for lora in model.loras],
         **settings.facts(),
     }
-    with checkpoint_of(called, progress) as checkpoint:
-        made = model.family.retake(model, known, anew, positive, negative, settings, retake.seed, on_step, checkpoint)
-        return keep(called, model, made, facts, time.monotonic() - started)
+    made = model.family.retake(model, known, anew, positive, negative, settings, retake.seed, on_step, checkpoint)
+    return keep(called, model, made, facts, time.monotonic() - started)
 
 
 def _footage(video: Chain) -> Footage:

@@ -10,14 +10,15 @@ from .chain import Chain, Clip, Format, Join, Length, Link, Transition, starts
 from .errors import Refusal
 from .families import Carry, Keyframe, Mode, Pictures, Settings, Shot
 from .given import check_given, given_sound
-from .pictures import check_single, check_size, fit
+from .pictures import check_single, check_size, fit, pixels
 from .plan import is_long, piece_of, pieces, plan_clip, remarks
 
 if TYPE_CHECKING:
     import torch
 
-    from .bundle.model import Part, VideoModel
+    from .bundle.model import VideoModel
     from .head import Ending, Head
+    from .pictures import Image
     from .progress import Progress
     from .tail import Tail
     from .takes.resume import Checkpoint
@@ -34,7 +35,7 @@ class Stage:
         join: how it joins the clip before it; the first stage of a chain is always a cut.
         carry: what a smooth stage is pinned to.
         width, height: pixels; 0 follows the chain, or the variant's published size for a first stage.
-        start_image, end_image, anchor_image: `[1, H, W, C]` in 0..1 at any size.
+        start_image, end_image, anchor_image: `[1, H, W, C]` in 0..1 at any size, or what reads it when it is used.
         image_strength: how firmly the start image is kept, 0..1; None leaves it to the settings.
         sampling: None takes the values the variant was published with.
         take: number of a stored take of this stage that is used whatever the words, seed and sampling; 0 is none.
@@ -52,9 +53,9 @@ class Stage:
     carry: Carry = Carry.PIXELS
     width: int = 0
     height: int = 0
-    start_image: torch.Tensor | None = None
-    end_image: torch.Tensor | None = None
-    anchor_image: torch.Tensor | None = None
+    start_image: Image | None = None
+    end_image: Image | None = None
+    anchor_image: Image | None = None
     sampling: Settings | None = None
     take: int = 0
     anchor_strength: float = 0.0
@@ -215,20 +216,6 @@ def behind(ready: Sequence[Ready], chain: Chain | None) -> Chain | None:
     return chain
 
 
-def encode_prompts(ready: Sequence[Ready], progress: Progress) -> list[tuple[list[Any], list[Any]]]:
-    """Conditionings of all stages in one go, each text once, so that a text encoder is loaded once."""
-    progress.doing("reading the prompts")
-    encoded: dict[tuple[Part, str], list[Any]] = {}
-
-    def read(model: VideoModel, text: str) -> list[Any]:
-        called = (model.text_encoder, text)
-        if called not in encoded:
-            encoded[called] = model.encode_prompt(text)
-        return encoded[called]
-
-    return [(read(one.model, one.stage.prompt), read(one.model, one.stage.negative_prompt)) for one in ready]
-
-
 def facts_of(ready: Ready, model: VideoModel) -> dict[str, Any]:
     """What made a take, as JSON values."""
     stage = ready.stage
@@ -329,7 +316,7 @@ def _check_mode(stage: Stage, model: VideoModel) -> None:
     model.family.check(variant, mode, stage.carry if smooth else None, stage.join.overlap, anchored)
     for field in ("start_image", "end_image", "anchor_image"):
         image = getattr(stage, field)
-        if image is not None:
+        if image is not None and not callable(image):
             check_single(image, field)
 
 
@@ -353,10 +340,10 @@ def _check_room(ready: Ready) -> None:
 def _pictures(stage: Stage, ending: Ending | None, shown: int, width: int, height: int) -> Pictures:
     def fitted(field: str) -> torch.Tensor | None:
         image = getattr(stage, field)
-        return None if image is None else fit(image, width, height)
+        return None if image is None else fit(pixels(image), width, height)
 
     keyframes = tuple(
-        Keyframe(fit(one.image, width, height), one.frame % shown, one.strength) for one in stage.keyframes
+        Keyframe(fit(pixels(one.image), width, height), one.frame % shown, one.strength) for one in stage.keyframes
     )
     end = fitted("end_image") if ending is None else ending.frames
     return Pictures(fitted("start_image"), end, fitted("anchor_image"), stage.anchor_strength, keyframes, shown - 1)

@@ -29,18 +29,22 @@ ABANDONED = 3600
 
 
 @contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def whole_file(path: Path, lasting: bool = True) -> Iterator[Path]:
     """Give a name to write to; move it to `path` when all went well, remove it when not.
 
     What killed processes left in the folder an hour ago or more is removed first.
+
+    Args:
+        lasting: flush it to the disk first; what is in the temp folder can be made again.
     """
     clear_abandoned(path.parent)
     unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
         with _held(unfinished):
             yield unfinished
-            with open(unfinished, "rb+") as file:
-                os.fsync(file.fileno())
+            if lasting:
+                with open(unfinished, "rb+") as file:
+                    os.fsync(file.fileno())
             os.replace(unfinished, path)
     except BaseException:
         unfinished.unlink(missing_ok=True)

@@ -115,12 +115,12 @@ class Keyframe:
     """An image that a clip passes through.
 
     Args:
-        image: `[1, H, W, C]` in 0..1.
+        image: `[1, H, W, C]` in 0..1, or what reads it when it is used; a family is given it read.
         frame: of the clip, overlap included, counted from 0; negative counts from where the stage ends.
         strength: 0..1, how much it counts.
     """
 
-    image: torch.Tensor
+    image: Any
     frame: int
     strength: float = 1.0
 

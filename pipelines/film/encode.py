@@ -51,6 +51,7 @@ def encode(
     metadata: dict | None = None,
     progress: Callable[[int, int], None] | None = None,
     format: str = "mp4",
+    lasting: bool = True,
 ) -> int:
     """Encode a film to H.264 (8-bit 4:2:0, BT.709, limited range) in mp4 and return the number of frames written.
 
@@ -67,6 +68,7 @@ def encode(
         metadata: tags of the container; values are written as JSON, as ComfyUI does (`prompt`, `workflow`).
         progress: called after every frame with (frames done, frames in all); raising cancels the encoding.
         format: "mp4".
+        lasting: whether the file is flushed to the disk, see `whole_file`.
 
     Raises:
         Refusal: no frames, odd sides, settings out of range, or audio that AAC cannot hold.
@@ -87,7 +89,7 @@ def encode(
             return _write(container, source, _x264(container, source, crf, preset), sound, progress)
 
     if isinstance(path, (str, os.PathLike)):
-        with whole_file(Path(path)) as unfinished:
+        with whole_file(Path(path), lasting) as unfinished:
             # moov first: players start at once, and ComfyUI's page finds the workflow within the 64 MiB it reads
             return write(os.fspath(unfinished), "use_metadata_tags+faststart")
     with _whole_buffer(path) as buffer:

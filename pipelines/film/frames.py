@@ -144,15 +144,16 @@ def frames_digest(source: FrameSource) -> str:
     """Hash of every frame, for those that no file stands behind. It reads all of them, with a bar on the node that
     runs, until that is cancelled.
     """
+    import comfy.model_management
+    import comfy.utils
     from blake3 import blake3
 
-    from .video import canvas_progress
-
-    progress = canvas_progress(source.frame_count)
+    bar = comfy.utils.ProgressBar(source.frame_count)
     key = blake3(f"{source.width}x{source.height}, {source.frame_rate} a second".encode(), max_threads=blake3.AUTO)
     for number, frame in enumerate(source.frames(), start=1):
         key.update(np.ascontiguousarray(frame).view(np.uint8).data)
-        progress(number, source.frame_count)
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        bar.update_absolute(number)
     return key.hexdigest()
 
 

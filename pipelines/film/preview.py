@@ -32,7 +32,8 @@ def write_preview(chain: Chain, decoded: Callable[[Link], np.ndarray | FootageFr
     """
     link = chain.links[-1]
     alone = replace(chain, links=(replace(link, clip=replace(link.clip, join=Join(), asked_end=link.clip.frames)),))
-    encode(Shrunk(Film(alone, lambda _: decoded(link)), WIDTH), path, crf=CRF, preset=PRESET, audio=soundtrack(alone))
+    small = Shrunk(Film(alone, lambda _: decoded(link)), WIDTH)
+    encode(small, path, crf=CRF, preset=PRESET, audio=soundtrack(alone), lasting=False)
 
 
 class Shrunk:

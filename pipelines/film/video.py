@@ -9,8 +9,6 @@ from collections.abc import Callable
 from fractions import Fraction
 from math import ceil
 
-import comfy.model_management
-import comfy.utils
 import folder_paths
 import torch
 from comfy_api.latest import Input, InputImpl, Types
@@ -21,6 +19,7 @@ from .footage import SoundTrack, VideoFile
 from .frames import Excerpt, FrameSource, Images, as_images
 from .sound import Sound, SoundExcerpt, Waveform
 
+Watch = Callable[[int], Callable[[int, int], None]]
 SUFFIXES = ("", ".mp4", ".m4v")
 
 
@@ -30,11 +29,13 @@ class LazyVideo(Input.Video):
     Args:
         source: the frames.
         sound: what is heard with them, or None.
+        watch: gives, for a number of frames, what is told of each that is encoded and may raise to cancel.
     """
 
-    def __init__(self, source: FrameSource, sound: Sound | None = None):
+    def __init__(self, source: FrameSource, sound: Sound | None = None, watch: Watch | None = None):
         self.source = source
         self.sound = sound
+        self.watch = watch
         self._encoded: str | None = None
 
     def get_components(self) -> Types.VideoComponents:
@@ -73,7 +74,7 @@ class LazyVideo(Input.Video):
             crf=CRF if crf is None else crf,
             audio=self.sound,
             metadata=metadata,
-            progress=canvas_progress(self.source.frame_count),
+            progress=None if self.watch is None else self.watch(self.source.frame_count),
         )
 
     def as_trimmed(
@@ -98,7 +99,7 @@ class LazyVideo(Input.Video):
         if first >= min(stop, count) or (strict_duration and stop > count):
             return None
         stop = min(stop, count)
-        return LazyVideo(Excerpt(self.source, first, stop), _excerpt(self.sound, first, stop, rate))
+        return LazyVideo(Excerpt(self.source, first, stop), _excerpt(self.sound, first, stop, rate), self.watch)
 
     def get_stream_source(self) -> str:
         """A file in ComfyUI's temp folder, encoded when it is first asked for: a film is no thing to hold in memory."""
@@ -136,17 +137,6 @@ def frames_and_sound(video: Input.Video) -> tuple[FrameSource, Sound | None]:
         return images, Waveform(components.audio) if components.audio else None
     file, window = video.get_stream_source(), video.get_active_trim_window()
     return VideoFile(file, *window), SoundTrack.of(file, *window)
-
-
-def canvas_progress(frames: int) -> Callable[[int, int], None]:
-    """A bar over `frames` frames on the node that is running; cancels where the person has cancelled."""
-    bar = comfy.utils.ProgressBar(frames)
-
-    def report(done: int, total: int) -> None:
-        comfy.model_management.throw_exception_if_processing_interrupted()
-        bar.update_absolute(done, total)
-
-    return report
 
 
 def _decimal(seconds: float) -> Fraction:

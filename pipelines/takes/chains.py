@@ -2,7 +2,8 @@
 
     chains/<id>.json   sealed with a hash of itself; the id is a hash of the takes and their joins
 
-Only the longest record of a chain is kept: when a stage is added, the record without it goes, unless it has a name.
+Only the longest record of a chain is kept: when a stage is added, the record without it goes, unless it has a name. A
+chain that another goes on from has no record of its own, and is found in the longer one.
 """
 
 from __future__ import annotations
@@ -11,25 +12,41 @@ import contextlib
 import hashlib
 import json
 import logging
+import os
 import re
+import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..chain import Chain, Clip, Join, Link, Transition, starts
 from ..errors import Refusal
-from .disk import READ_ONLY, Damaged, sealed, unsealed, write_whole
+from .disk import (
+    Damaged,
+    Unreadable,
+    contents,
+    is_there,
+    make_folder,
+    names_in,
+    put_aside,
+    sealed,
+    unsealed,
+    warn_once,
+    write_whole,
+)
 from .store import Store
-from .take import Take
+from .take import KEY, Take
 
 if TYPE_CHECKING:
     from ..bundle.model import VideoModel
 
 log = logging.getLogger(__name__)
 
+FOLDER = "chains"
 CHAIN_FORMAT = "longtake.chain.v1"
 ID = re.compile(r"[0-9a-f]{16}")
 NAME = re.compile(r"[^\x00-\x1f\x7f]{1,120}")
@@ -57,6 +74,8 @@ class Entry:
 
     @classmethod
     def read(cls, entry: dict[str, Any]) -> Entry:
+        if not KEY.fullmatch(entry["take"]):
+            raise ValueError(f"{entry['take']!r} is no key of a take")
         join = Join(Transition(entry["transition"]), int(entry["overlap"]), int(entry["fade_frames"]))
         clip = Clip(int(entry["frames"]), join, int(entry["asked_end"]), int(entry.get("surplus", 0)))
         return cls(str(entry["take"]), clip)
@@ -81,8 +100,19 @@ class StoredChain:
 
     @property
     def id(self) -> str:
-        document = [[self.family, self.width, self.height, str(self.fps)], [entry.as_json() for entry in self.entries]]
-        return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:16]
+        return self.ids[-1]
+
+    @cached_property
+    def ids(self) -> list[str]:
+        """The ids of the chain's first stage alone, of its first two, and so on to its own."""
+        head = json.dumps([self.family, self.width, self.height, str(self.fps)])
+        hashed, ids = hashlib.sha256(f"[{head}, [".encode()), []
+        for index, entry in enumerate(self.entries):
+            hashed.update(((", " if index else "") + json.dumps(entry.as_json(), sort_keys=True)).encode())
+            whole = hashed.copy()
+            whole.update(b"]]")
+            ids.append(whole.hexdigest()[:16])
+        return ids
 
     @property
     def frames(self) -> int:
@@ -113,16 +143,42 @@ class StoredChain:
                 name=str(document["name"]),
                 created=float(document["created"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, ZeroDivisionError) as error:
             raise Damaged(f"not a chain ({error})") from None
         if not found.entries:
             raise Damaged("a chain of no stage")
         return found
 
 
-def stored(chain: Chain) -> StoredChain:
-    """A rendered chain as it is kept; without the video it may begin with, which is not the store's."""
-    first = next(index for index, link in enumerate(chain.links) if link.footage is None)
+@dataclass
+class _Read:
+    """What was read of one folder of records.
+
+    Args:
+        files: by name of the file: the file's state, and the chain in it.
+        within: by the id of every chain that is recorded, or begins a recorded one: the longer one, and how many of
+            its stages it has.
+    """
+
+    files: dict[str, tuple[tuple[int, int, int], StoredChain]] = field(default_factory=dict)
+    within: dict[str, tuple[StoredChain, int]] = field(default_factory=dict)
+
+    def chains(self) -> dict[str, StoredChain]:
+        return {chain.id: chain for _, chain in self.files.values()}
+
+
+_lock = threading.RLock()  # reading and changing records is one step
+_read_of: dict[Path, _Read] = {}
+
+
+def stored(chain: Chain) -> StoredChain | None:
+    """A rendered chain as it is kept, without the video it may begin with, which is not the store's.
+
+    None where it is nothing but that video.
+    """
+    first = next((index for index, link in enumerate(chain.links) if link.footage is None), None)
+    if first is None:
+        return None
     links = chain.links[first:]
     clips = film_of(chain.clips, first)
     entries = tuple(Entry(link.rendered.key, clip) for link, clip in zip(links, clips, strict=True))
@@ -130,18 +186,33 @@ def stored(chain: Chain) -> StoredChain:
 
 
 def id_of(chain: Chain) -> str:
-    return stored(chain).id
+    """The id of a rendered chain; empty where nothing of it is stored."""
+    kept = stored(chain)
+    return "" if kept is None else kept.id
 
 
 def remember(store: Store, chain: Chain) -> None:
-    """Keep a rendered chain, in place of the same chain without its last stages."""
+    """Keep a rendered chain, in place of the same chain without its last stages.
+
+    Nothing is written where it is recorded already, or begins a longer chain that is. That a record cannot be written
+    costs the film nothing, and is reported.
+    """
     now = stored(chain)
-    if find(store, now.id) is None:
-        _write(store, now)
-    for count in range(1, len(now.entries)):
-        found = find(store, replace(now, entries=now.entries[:count]).id)
-        if found is not None and not found.name:
-            forget(store, found)
+    if now is None:
+        return
+    ids = now.ids
+    try:
+        with _lock:
+            read = _refresh(store)
+            if ids[-1] in read.within:
+                return
+            _write(store, now)
+            shorter = set(ids[:-1])
+            for _, known in list(read.files.values()):
+                if not known.name and len(known.entries) < len(ids) and known.id in shorter:
+                    forget(store, known)
+    except (OSError, Refusal) as error:
+        log.warning("Longtake: the chain of %s stages is not recorded: %s", len(ids), error)
 
 
 def rename(store: Store, chain: StoredChain, name: str) -> StoredChain:
@@ -152,44 +223,60 @@ def rename(store: Store, chain: StoredChain, name: str) -> StoredChain:
     """
     if name and not NAME.fullmatch(name):
         raise Refusal("a name has 1 to 120 characters and no line breaks.", field="name")
-    other = next((one for one in list_chains(store) if name and one.name == name and one.id != chain.id), None)
-    if other is not None:
-        raise Refusal(f"chain {other.id} has this name already.", field="name")
-    named = replace(chain, name=name)
-    _write(store, named)
+    with _lock:
+        other = next((known for known in list_chains(store) if name and known.name == name), None)
+        if other is not None and other.id != chain.id:
+            raise Refusal(f"chain {other.id} has this name already.", field="name")
+        named = replace(chain, name=name)
+        _write(store, named)
     return named
 
 
 def forget(store: Store, chain: StoredChain) -> None:
     """Remove a chain's record; its takes stay."""
-    for root in store.roots:
-        with contextlib.suppress(OSError):
-            (root / "chains" / f"{chain.id}.json").unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        _path(store, chain).unlink(missing_ok=True)
 
 
 def list_chains(store: Store) -> list[StoredChain]:
-    """Every readable chain, the newest first; what cannot be read is reported."""
-    found = {chain.id: chain for chain in _read_all(store)}
-    return sorted(found.values(), key=lambda chain: chain.created, reverse=True)
+    """Every readable chain, the newest first; what is damaged is put aside.
+
+    Raises:
+        Unreadable: their folder cannot be read now.
+    """
+    with _lock:
+        return sorted(_refresh(store).chains().values(), key=lambda chain: chain.created, reverse=True)
 
 
 def damaged(store: Store) -> Iterator[tuple[str, str]]:
     """File name and problem of every chain that cannot be read."""
-    for root in store.roots:
-        for path in (root / "chains").glob("*.json"):
+    for name in names_in(store.root / FOLDER):
+        if name.endswith(".json"):
             try:
-                _read(path)
-            except (Damaged, OSError) as error:
-                yield path.name, str(error)
+                _read(store.root / FOLDER / name)
+            except (Damaged, Refusal) as error:
+                yield name, str(error)
+            except FileNotFoundError:
+                continue
 
 
 def find(store: Store, id_or_name: str) -> StoredChain | None:
-    """A chain by its id or name; the newest one for an empty text."""
-    if ID.fullmatch(id_or_name):
-        for root in store.roots:
-            with contextlib.suppress(FileNotFoundError, Damaged):
-                return _read(root / "chains" / f"{id_or_name}.json")
-    return next((one for one in list_chains(store) if not id_or_name or one.name == id_or_name), None)
+    """A chain by its id or name; the newest one for an empty text. An id may be that of the beginning of a chain."""
+    with _lock:
+        read = _refresh(store)
+        if ID.fullmatch(id_or_name) and id_or_name in read.within:
+            chain, count = read.within[id_or_name]
+            return chain if count == len(chain.entries) else replace(chain, entries=chain.entries[:count], name="")
+        chains = sorted(read.chains().values(), key=lambda chain: chain.created, reverse=True)
+    return next((chain for chain in chains if not id_or_name or chain.name == id_or_name), None)
+
+
+def forget_gone(store: Store, age: float) -> None:
+    """Remove the records of unnamed chains whose last take is gone, if they are older than `age` seconds."""
+    takes = {take.key for take in store.takes()}
+    for chain in list_chains(store):
+        if not chain.name and chain.entries[-1].key not in takes and time.time() - chain.created > age:
+            forget(store, chain)
 
 
 def opened(store: Store, chain: StoredChain, model: VideoModel, first: int, last: int) -> Chain:
@@ -241,29 +328,51 @@ def film_of(clips: Sequence[Clip], first: int) -> tuple[Clip, ...]:
     return (replace(moved[0], join=Join()), *moved[1:])
 
 
+def _path(store: Store, chain: StoredChain) -> Path:
+    return store.root / FOLDER / f"{chain.id}.json"
+
+
 def _write(store: Store, chain: StoredChain) -> None:
+    path = _path(store, chain)
+    make_folder(path.parent, store.root)
+    if path.is_dir():
+        put_aside(path, store.root, "it is not a file")
     data = sealed({"format": CHAIN_FORMAT, **chain.as_json()})
-    for root in store.roots:
-        path = root / "chains" / f"{chain.id}.json"
+    write_whole(path, lambda partial: partial.write_bytes(data))
+
+
+def _refresh(store: Store) -> _Read:
+    """What is recorded now. Only files that have changed since the last time are read."""
+    read = _read_of.setdefault(store.root, _Read())
+    states = {}
+    for name in names_in(store.root / FOLDER):
+        if name.endswith(".json"):
+            with contextlib.suppress(OSError):
+                status = os.lstat(store.root / FOLDER / name)
+                states[name] = (status.st_ino, status.st_size, status.st_mtime_ns)
+    gone = [name for name, (state, _) in read.files.items() if states.get(name) != state]
+    new = [name for name in states if name not in read.files or name in gone]
+    for name in gone:
+        del read.files[name]
+    for name in new:
+        path = store.root / FOLDER / name
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path, lambda partial: partial.write_bytes(data))
-            return
-        except OSError as error:
-            if error.errno not in READ_ONLY:
-                raise
-
-
-def _read_all(store: Store) -> Iterator[StoredChain]:
-    for root in store.roots:
-        for path in (root / "chains").glob("*.json"):
-            try:
-                yield _read(path)
-            except FileNotFoundError:
-                continue
-            except (Damaged, OSError) as error:
-                log.warning("Longtake: chain %s cannot be read: %s", path.name, error)
+            read.files[name] = states[name], _read(path)
+        except Damaged as error:
+            put_aside(path, store.root, f"the chain in it is lost, {error}")
+        except FileNotFoundError:
+            if is_there(path):
+                put_aside(path, store.root, "it is a link to nothing")
+        except Unreadable as error:
+            warn_once(path, f"chain {name}: {error}")
+    if gone or new:
+        read.within = {}
+        for chain in read.chains().values():
+            for count, id in enumerate(chain.ids[:-1], start=1):
+                read.within.setdefault(id, (chain, count))
+        read.within |= {chain.id: (chain, len(chain.entries)) for chain in read.chains().values()}
+    return read
 
 
 def _read(path: Path) -> StoredChain:
-    return StoredChain.read(unsealed(path.read_bytes(), (CHAIN_FORMAT,)))
+    return StoredChain.read(unsealed(contents(path), (CHAIN_FORMAT,)))

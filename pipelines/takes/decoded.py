@@ -1,14 +1,18 @@
-"""What takes were decoded to, kept in the temp folder while it is used: it can always be made again."""
+"""What takes were decoded to, kept in the temp folder while it is used: it can always be made again.
+
+Nothing here is flushed to the disk; ComfyUI empties the folder when it starts.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .disk import forget_oldest, write_whole
+from .disk import room_for
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,12 +32,15 @@ def temp() -> Path:
     return path
 
 
-def write_frames(take: Take, shape: tuple[int, ...], fill: Callable[[np.ndarray], None]) -> None:
+def write_frames(
+    take: Take, shape: tuple[int, ...], fill: Callable[[np.ndarray], None], film: Sequence[Take] = ()
+) -> None:
     """Keep the decoded frames of a take.
 
     Args:
         shape: `(T, H, W, 3)`.
         fill: writes 16-bit values into the array `[T, H, W, 3]`, a file mapped into memory.
+        film: the takes of the film that is being read, in order.
     """
     import numpy as np
 
@@ -44,31 +51,70 @@ def write_frames(take: Take, shape: tuple[int, ...], fill: Callable[[np.ndarray]
             with open(partial, "rb+") as file:
                 os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
         fill(frames)
-        frames.flush()
 
-    write_whole(take.frames_path, write)
-    forget_frames(DECODED_LIMIT)
+    _write(take.frames_path, write)
+    forget_frames(DECODED_LIMIT, [one.frames_path for one in film], take.frames_path)
 
 
 def read_frames(take: Take) -> np.ndarray | None:
     """The decoded frames of a take `[T, H, W, 3]` uint16, mapped from disk, or None where they are not kept."""
     import numpy as np
 
+    path = take.frames_path
     try:
-        frames = np.load(take.frames_path, mmap_mode="r")
+        frames = np.load(path, mmap_mode="r")
     except FileNotFoundError:
         return None
+    except (OSError, ValueError, EOFError):  # cut short, for one: it is made again
+        with contextlib.suppress(OSError):
+            path.unlink()
+        return None
     with contextlib.suppress(OSError):
-        os.utime(take.frames_path)
+        os.utime(path)
     return frames
 
 
-def forget_frames(limit: int) -> None:
-    """Remove the decoded frames that were not used for longest, until at most `limit` bytes are kept.
+def forget_frames(limit: int, film: Sequence[Path] = (), newest: Path | None = None) -> None:
+    """Remove decoded frames until at most `limit` bytes are kept.
+
+    First those of no clip of the film, the longest unused first. A film is read in order, again and again, so of its
+    clips those go first that will be read last: backwards from where it is read now, then from its end. The clip that
+    is read and the one before it, which a fade or a seam shows too, stay.
 
     Frames somebody still reads live on until they are let go, or stay where a system does not remove files in use.
+
+    Args:
+        film: where the frames of its clips are, or would be, in order.
+        newest: what was decoded last; it stays, and is where the film is read. Without it, what was used last stays.
     """
-    forget_oldest(temp().glob("*.frames.npy"), limit)
+    kept: dict[Path, os.stat_result] = {}
+    for path in temp().glob("*.frames.npy"):
+        with contextlib.suppress(OSError):
+            kept[path] = path.stat()
+    newest = newest or max(kept, key=lambda path: kept[path].st_mtime_ns, default=None)
+    unused = sorted(kept.keys() - set(film) - {newest}, key=lambda path: kept[path].st_mtime_ns)
+    at = film.index(newest) if newest is not None and newest in film else len(film)
+    passed = [*film[: max(at - 1, 0)][::-1], *film[at + 1 :][::-1]]
+    total = sum(status.st_size for status in kept.values())
+    for path in dict.fromkeys([*unused, *passed]):
+        if total <= limit:
+            return
+        if path in kept and path != newest:
+            with contextlib.suppress(OSError):
+                path.unlink()
+                total -= kept[path].st_size
+
+
+def _write(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file under another name and rename it; raises `Refusal` where the disk is full."""
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+    try:
+        with room_for(path):
+            write(partial)
+            os.replace(partial, path)
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def write_sound(take: Take, sound: torch.Tensor, sample_rate: int) -> None:
@@ -80,7 +126,7 @@ def write_sound(take: Take, sound: torch.Tensor, sample_rate: int) -> None:
     from safetensors.torch import save_file
 
     tensors = {"sound": sound.detach().cpu().float().contiguous().clone()}
-    write_whole(take.sound_path, lambda partial: save_file(tensors, partial, {"sample_rate": str(sample_rate)}))
+    _write(take.sound_path, lambda partial: save_file(tensors, partial, {"sample_rate": str(sample_rate)}))
 
 
 def read_sound(take: Take) -> tuple[np.ndarray, int]:

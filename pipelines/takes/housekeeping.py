@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 import contextlib
+import heapq
 import json
+import logging
 import shutil
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ..errors import Refusal
-from . import chains
-from .disk import Damaged, forget_oldest, write_whole
+from . import chains, claim, listing, numbers, uses
+from .disk import ASIDE, Damaged, Unreadable, contents, forget_oldest, make_folder, parsed, put_aside, write_whole
 from .store import Store
 from .take import Take
 
-STARTED = time.time()
-DAY = 24 * 3600
-ABANDONED = {"partial": DAY, "checkpoints": 7 * DAY}  # seconds after which what is half made is nobody's any more
+log = logging.getLogger(__name__)
+
+HOUR = 3600
+DAY = 24 * HOUR
+# Seconds after which what is half made is nobody's any more, and what was put aside has been looked at.
+ABANDONED = {"partial": DAY, "checkpoints": 7 * DAY, uses.FOLDER: DAY, claim.FOLDER: DAY, ASIDE: 30 * DAY}
+UNFINISHED = (".", "chains", uses.FOLDER, claim.FOLDER)  # folders in which killed processes leave files half-written
+SWEEP_EVERY = HOUR
 CHECKPOINTS = 4 * 2**30  # bytes; two of the largest
 LIMIT = "limit.json"
+
+_last_used: dict[Path, float] = {}  # so that pruning looks at few takes
+_swept: dict[Path, float] = {}
 
 
 @dataclass(frozen=True)
@@ -39,14 +51,14 @@ class Pruned:
 
 
 def verify(store: Store) -> Iterator[dict[str, str]]:
-    """Every take and chain that is not what was written, as `{"take" or "chain": ..., "problem": ...}`.
+    """Every take and chain that is not what was written or cannot be read, as `{"take" or "chain", "problem"}`.
 
     Nothing is changed: what is damaged is put aside and rendered again when it is needed.
     """
     for take in store.takes():
         try:
             take.checked()
-        except Damaged as error:
+        except (Damaged, Unreadable) as error:
             yield {"take": take.key, "problem": str(error)}
     for name, problem in chains.damaged(store):
         yield {"chain": name, "problem": problem}
@@ -55,21 +67,30 @@ def verify(store: Store) -> Iterator[dict[str, str]]:
 def prune(store: Store, limit: int) -> Pruned:
     """Remove the takes that were used longest ago until all of them together take no more than `limit` bytes.
 
-    Never removed: what a named chain needs, what is marked to be kept, and what was used since ComfyUI started.
+    Never removed: what a named chain needs, what is marked to be kept, and what a running server uses, be it this one
+    or another on the same store.
     """
-    _sweep(store)
-    needed = {entry.key for chain in chains.list_chains(store) if chain.name for entry in chain.entries}
-    sizes = {take: take.size() for take in store.takes()}
-    size, freed = sum(sizes.values()), 0
-    removed = []
-    for take in sorted(sizes, key=lambda take: take.used):
-        if size - freed <= limit or take.used >= STARTED:
-            break
-        if take.key in needed or take.notes()["keep"]:
-            continue
-        store.delete(take)
-        removed.append(take.key)
-        freed += sizes[take]
+    rows = {row.take.key: row for row in listing.rows(store.root)}
+    size, freed, removed = sum(row.size for row in rows.values()), 0, []
+    if size > limit:
+        needed = {entry.key for chain in chains.list_chains(store) if chain.name for entry in chain.entries}
+        kept = {take.key for take in store.noted() if _is_kept(take)}
+        oldest = [(_last_used.get(row.take.path, row.used), key) for key, row in rows.items()]
+        heapq.heapify(oldest)
+        while oldest and size - freed > limit:
+            used, key = heapq.heappop(oldest)
+            take = rows[key].take
+            if key in needed or key in kept:
+                continue
+            now = _last_used[take.path] = take.used
+            if now > used:
+                heapq.heappush(oldest, (now, key))
+            # Asked anew for every take: another server may just have begun to use it.
+            elif key not in uses.in_use(store.root):
+                store.delete(take)
+                _last_used.pop(take.path)
+                removed.append(key)
+                freed += rows[key].size
     return Pruned(tuple(removed), freed, size - freed)
 
 
@@ -89,25 +110,42 @@ def delete(store: Store, take: Take) -> None:
 
 def limit(store: Store) -> int | None:
     """The size in bytes that the store is pruned to after each stage; None is no limit."""
-    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-        return int(json.loads((store.root / LIMIT).read_bytes())["bytes"])
-    return None
+    path = store.root / LIMIT
+    try:
+        document = parsed(contents(path))
+        bytes_allowed = document.get("bytes")
+        if type(bytes_allowed) is not int or bytes_allowed < 0:
+            raise Damaged("it names no number of bytes")
+        return bytes_allowed
+    except FileNotFoundError:
+        return None
+    except Damaged as error:
+        put_aside(path, store.root, f"there is no limit now, {error}")
+        return None
 
 
 def set_limit(store: Store, limit: int | None) -> None:
+    if (store.root / LIMIT).is_dir():
+        put_aside(store.root / LIMIT, store.root, "it is not a file")
     if limit is None:
         (store.root / LIMIT).unlink(missing_ok=True)
         return
-    store.root.mkdir(parents=True, exist_ok=True)
+    make_folder(store.root, store.root)
     text = json.dumps({"format": "longtake.limit.v1", "bytes": limit})
     write_whole(store.root / LIMIT, lambda partial: partial.write_text(text))
 
 
 def keep_to_limit(store: Store) -> None:
-    """Prune where a limit is set."""
-    bytes_allowed = limit(store)
-    if bytes_allowed is not None:
-        prune(store, bytes_allowed)
+    """Prune where a limit is set, and sweep from time to time. What goes wrong in it costs no stage."""
+    try:
+        bytes_allowed = limit(store)
+        if bytes_allowed is not None:
+            prune(store, bytes_allowed)
+        if time.monotonic() >= _swept.get(store.root, -SWEEP_EVERY) + SWEEP_EVERY:
+            _swept[store.root] = time.monotonic()
+            threading.Thread(target=_sweep_quietly, args=(store,), name="longtake-sweep", daemon=True).start()
+    except (OSError, Refusal) as error:
+        log.warning("Longtake: %s is not kept in order now: %s", store.root, error)
 
 
 def forget_checkpoints(store: Store) -> None:
@@ -118,21 +156,49 @@ def forget_checkpoints(store: Store) -> None:
 def summary(take: Take, record: dict[str, Any]) -> dict[str, Any]:
     """A take as a list shows it."""
     facts = record["facts"]
+    notes: dict[str, Any] = {"name": "", "keep": False}
+    with contextlib.suppress(Unreadable):
+        notes = take.notes()
     return {
         "key": take.key,
         "created": record["created"],
         "used": take.used,
         "bytes": sum(file["size"] for file in record["files"].values()),
-        **take.notes(),
+        **notes,
         **facts,
     }
 
 
-def _sweep(store: Store) -> None:
-    """Remove what killed processes left half-written."""
-    for root in store.roots:
-        for folder, abandoned in ABANDONED.items():
-            for path in (root / folder).glob("*"):
-                with contextlib.suppress(OSError):
-                    if time.time() - path.stat().st_mtime > abandoned:
-                        shutil.rmtree(path) if path.is_dir() else path.unlink()
+def sweep(store: Store) -> None:
+    """Remove what killed processes left half-written, what was put aside long ago, and records of takes that are gone.
+
+    Raises:
+        Unreadable: a folder of the store cannot be read now.
+    """
+    for folder, abandoned in ABANDONED.items():
+        _remove_old((store.root / folder).glob("*"), abandoned)
+    for folder in UNFINISHED:
+        _remove_old((store.root / folder).glob(".*.partial"), DAY)
+    chains.forget_gone(store, DAY)
+    numbers.forget_gone(store, 30 * DAY)
+
+
+def _sweep_quietly(store: Store) -> None:
+    try:
+        sweep(store)
+    except (OSError, Refusal) as error:
+        log.warning("Longtake: %s is not swept now: %s", store.root, error)
+
+
+def _remove_old(paths: Iterator[Path], age: float) -> None:
+    for path in paths:
+        with contextlib.suppress(OSError):
+            if time.time() - path.lstat().st_mtime > age:
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+
+
+def _is_kept(take: Take) -> bool:
+    try:
+        return bool(take.notes()["keep"])
+    except Unreadable:
+        return True  # it may be

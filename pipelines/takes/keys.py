@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from ..chain import Chain, Link, Transition
@@ -58,7 +58,10 @@ def look_up(ready: Sequence[Ready], chain: Chain | None = None) -> list[Planned]
     shelf = store.here()
     planned = []
     for one in ready:
-        called = stage_identity(one, one.model, before)
+        try:
+            called = stage_identity(one, one.model, before)
+        except Refusal as refusal:
+            raise refusal.at(stage=one.number) from None
         take = _stored(shelf, called, one)
         planned.append(Planned(one, called, take))
         before = _before(called.key if take is None else take.key, one.model)
@@ -82,7 +85,10 @@ def stage_identity(ready: Ready, model: VideoModel, before: Before | None) -> Id
     belongs to a film does, so that takes are numbered for each stage of each film.
     """
     stage = ready.stage
-    shared: dict[str, Any] = {field.name: getattr(stage, field.name) for field in fields(stage) if _shared(field.name)}
+    shared: dict[str, Any] = {
+        field.name: _read(getattr(stage, field.name)) for field in fields(stage) if _shared(field.name)
+    }
+    shared |= {"keyframes": tuple(replace(one, image=_read(one.image)) for one in stage.keyframes)}
     shared |= {"frames": ready.clip.frames, "width": ready.width, "height": ready.height}
     shared |= {"family": model.family.name, "fps": model.fps}
     shared |= {"soundtrack": heard_soundtrack(stage, model, ready.clip, ready.start)}
@@ -105,6 +111,11 @@ def model_ingredients(model: VideoModel) -> dict[str, Any]:
     """Every field of a bundle that says what it renders; the tables of its family are not the model."""
     parts = {field.name: getattr(model, field.name) for field in fields(model) if field.compare}
     return {**parts, "family": model.family.name, "variant": model.variant.name, "published": model.variant.sampling}
+
+
+def _read(value: Any) -> Any:
+    """An image that is read when it is used counts as what it shows."""
+    return value() if callable(value) else value
 
 
 def _shared(name: str) -> bool:

@@ -12,11 +12,12 @@ import contextlib
 import errno
 import os
 import shutil
+import time
 import uuid
 from itertools import count
 from pathlib import Path
 
-from .disk import READ_ONLY, flush, flush_folder, room_for
+from .disk import READ_ONLY, Damaged, contents, flush, flush_folder, is_there, make_folder, names_in, room_for
 from .store import Store
 from .take import KEY, Take
 
@@ -44,29 +45,32 @@ def claim(store: Store, place: str, key: str) -> int:
     Raises:
         Refusal: the disk is full.
     """
-    *first, last = store.roots
-    for root in first:
-        try:
-            return _claim(store, root, place, key)
-        except OSError as error:
-            if error.errno not in READ_ONLY:
-                raise
-    return _claim(store, last, place, key)
-
-
-def _claim(store: Store, root: Path, place: str, key: str) -> int:
     given = _keys(store, place)
     known = next((number for number, other in given.items() if other == key), None)
     if known is not None:
         return known
-    folder = root / FOLDER / place
+    folder = store.root / FOLDER / place
     with room_for(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        return next(number for number in count(max(given, default=0) + 1) if _made(folder / str(number), key))
+        return next(number for number in count(max(given, default=0) + 1) if _made(folder / str(number), key, store))
 
 
-def _made(path: Path, key: str) -> bool:
+def forget_gone(store: Store, age: float) -> None:
+    """Remove the numbers of stages that have no take any more, and that gave none for `age` seconds."""
+    keys = {take.key for take in store.takes()}
+    for place in names_in(store.root / FOLDER):
+        folder = store.root / FOLDER / place
+        with contextlib.suppress(OSError):
+            if time.time() - folder.stat().st_mtime <= age or keys.intersection(_keys(store, place).values()):
+                continue
+            gone = store.root / "partial" / uuid.uuid4().hex
+            make_folder(gone.parent, store.root)
+            os.rename(folder, gone)
+            shutil.rmtree(gone, ignore_errors=True)
+
+
+def _made(path: Path, key: str, store: Store) -> bool:
     """Whether the number was free, and is this take's now."""
+    make_folder(path.parent, store.root)
     try:
         with open(path, "x") as file:
             file.write(key)
@@ -82,15 +86,15 @@ def _keys(store: Store, place: str) -> dict[int, str]:
 
     A file without a key is a number that somebody is just taking, or that a killed process has taken.
     """
+    if not is_there(store.root / FOLDER) and is_there(store.root / "takes"):
+        return _number_old_takes(store.root).get(place, {})
     given: dict[int, str] = {}
-    for root in store.roots:
-        if not (root / FOLDER).is_dir() and (root / "takes").is_dir():
-            given |= _number_old_takes(root).get(place, {})
-            continue
-        with contextlib.suppress(FileNotFoundError):
-            for entry in os.scandir(root / FOLDER / place):
-                if entry.name.isdecimal():
-                    given[int(entry.name)] = Path(entry.path).read_text(errors="replace")
+    for name in names_in(store.root / FOLDER / place):
+        if name.isdecimal():
+            try:
+                given[int(name)] = contents(store.root / FOLDER / place / name).decode(errors="replace")
+            except (Damaged, FileNotFoundError):
+                given[int(name)] = ""
     return given
 
 
@@ -108,7 +112,7 @@ def _number_old_takes(root: Path) -> dict[str, dict[int, str]]:
     partial = root / "partial" / uuid.uuid4().hex
     try:
         with room_for(root):
-            partial.mkdir(parents=True)
+            make_folder(partial, root)
             for place, given in places.items():
                 (partial / place).mkdir()
                 for number, key in given.items():

@@ -4,6 +4,8 @@
     numbers/<place>/<number>  the key of a take of this stage, see numbers.py
     chains/<id>.json          a chain of takes, see chains.py
     checkpoints/<key>.tape    a stage that is being rendered, or was stopped, see resume.py
+    servers/<id>              what a running server uses, see uses.py
+    damaged/                  what was not what had been written
 
 A take is put together under another name and appears by one rename, so it exists wholly or not at all.
 """
@@ -23,8 +25,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Refusal
-from .decoded import temp
-from .disk import READ_ONLY, Damaged, flush, flush_folder, room_for, sealed
+from . import deletions, listing, noted, uses
+from .alive import clock
+from .disk import Damaged, Unreadable, flush, flush_folder, is_there, make_folder, names_in, put_aside, room_for, sealed
 from .take import FACTS, KEY, TAKE_FORMAT, TENSORS, Take
 
 if TYPE_CHECKING:
@@ -34,38 +37,54 @@ log = logging.getLogger(__name__)
 
 
 class Store:
-    """A folder of takes, and a spare one that takes what the first cannot.
+    """A folder of takes.
 
     Args:
         root: usually `output/longtake`.
-        spare: written to where `root` is read-only.
     """
 
-    def __init__(self, root: Path, spare: Path | None = None):
+    def __init__(self, root: Path):
         self.root = root
-        self.roots = (root,) if spare is None else (root, spare)
 
     def find(self, key: str) -> Take | None:
-        """The take of this key, whole and checked, or None.
+        """The take of this key, whole and checked, or None. No server prunes it while somebody holds it.
 
-        What lies under the key and is no whole take is reported and put aside, so that it is rendered again.
+        What lies under the key and is not what was written is reported and put aside, so that it is rendered again.
+
+        Raises:
+            Unreadable: it is there and cannot be read now.
         """
-        for root in self.roots:
-            take = Take(root / "takes" / key)
-            if not os.path.lexists(take.path):
-                continue
-            try:
-                take.checked()
-            except Damaged as error:
-                log.warning("Longtake: take %s is rendered again: %s", key[:12], error)
-                _put_aside(take.path)
-                continue
-            take.touch()
-            return take
-        return None
+        path = self.root / "takes" / key
+        if not is_there(path):
+            return None
+        take = uses.held(Take(path))
+        try:
+            take.checked()
+        except Damaged as error:
+            if is_there(path):
+                self._put_aside(take, error)
+            return None
+        take.touch()
+        return take
+
+    def check_writable(self) -> None:
+        """Check, before anything is rendered, that it could be kept.
+
+        Raises:
+            Refusal: the folder cannot be written, or the disk is full.
+        """
+        try:
+            with room_for(self.root / "takes"):
+                make_folder(self.root / "takes", self.root)
+                clock(self.root / "takes")
+        except OSError as error:
+            raise Refusal(
+                f"{self.root} cannot be written ({error.strerror}), so nothing that is rendered could be kept. Make "
+                "ComfyUI's output folder writable, or start ComfyUI with --output-directory and a folder that is."
+            ) from error
 
     def write(self, key: str, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> Take:
-        """Keep a take, in the spare folder where the store is read-only.
+        """Keep a take. No server prunes it while somebody holds it.
 
         Args:
             tensors: by name; "latent" `[1, C, T, h, w]` is the picture.
@@ -77,36 +96,63 @@ class Store:
         from safetensors.torch import save
 
         data = save({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()})
-        *first, last = self.roots
-        for root in first:
-            try:
-                return _publish(root, key, data, facts)
-            except OSError as error:
-                if error.errno not in READ_ONLY:
-                    raise
-                log.warning("Longtake: %s cannot be written (%s); takes go to %s", root, error.strerror, last)
-        return _publish(last, key, data, facts)
+        take = uses.held(Take(self.root / "takes" / key))
+        partial = self.root / "partial" / uuid.uuid4().hex
+        record = {
+            "format": TAKE_FORMAT,
+            "key": key,
+            "created": time.time(),
+            "facts": dict(facts),
+            "files": {TENSORS: {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}},
+        }
+        try:
+            with room_for(take.path):
+                make_folder(take.path.parent, self.root)
+                make_folder(partial, self.root)
+                deletions.have_token(self.root)
+                for name, content in ((TENSORS, data), (FACTS, sealed(record))):
+                    (partial / name).write_bytes(content)
+                    flush(partial / name)
+                flush_folder(partial)
+                self._appear(partial, take)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+        return take
 
     def takes(self) -> Iterator[Take]:
         """Every folder that may be a take, read or not."""
-        for root in self.roots:
-            with contextlib.suppress(FileNotFoundError):
-                for entry in os.scandir(root / "takes"):
-                    if KEY.fullmatch(entry.name):
-                        yield Take(Path(entry.path))
+        for name in names_in(self.root / "takes"):
+            if KEY.fullmatch(name):
+                yield Take(self.root / "takes" / name)
 
     def records(self) -> Iterator[tuple[Take, dict[str, Any]]]:
         """Every readable take and what its take.json says."""
         for take in self.takes():
-            with contextlib.suppress(Damaged):
+            with contextlib.suppress(Damaged, Unreadable):
                 yield take, take.glance()
+
+    def newest(self, first: int, count: int, place: str | None = None) -> tuple[int, list[tuple[Take, dict[str, Any]]]]:
+        """How many takes there are, and some of them with what take.json says, the newest first.
+
+        Args:
+            first, count: of those that are wanted.
+            place: of the stage whose takes are meant; those of all without it.
+        """
+        rows = [row for row in listing.rows(self.root) if place is None or row.place == place]
+        page = []
+        for row in rows[first : first + count]:
+            with contextlib.suppress(Damaged, Unreadable):
+                page.append((row.take, row.take.glance()))
+        return len(rows), page
 
     def take(self, key: str) -> Take | None:
         """The take of a key, or None; what it holds is not read."""
-        if not KEY.fullmatch(key):
-            return None
-        paths = (root / "takes" / key for root in self.roots)
-        return next((Take(path) for path in paths if path.is_dir()), None)
+        path = self.root / "takes" / key
+        return Take(path) if KEY.fullmatch(key) and path.is_dir() else None
+
+    def noted(self) -> Iterator[Take]:
+        """Every take that may have a name or a keep mark."""
+        yield from map(Take, noted.noted(self.root))
 
     def checkpoint_path(self, key: str) -> Path:
         """Where a stage is kept while it renders."""
@@ -119,87 +165,54 @@ class Store:
             Refusal: there is none, or more than one.
         """
         if re.fullmatch(r"[0-9a-f]{8,64}", text):
-            found = [take for take in self.takes() if take.key.startswith(text)]
+            matching = [take for take in self.takes() if take.key.startswith(text)]
         else:
-            found = [take for take in self.takes() if text and take.notes()["name"] == text]
-        if len(found) != 1:
-            many = f"{len(found)} takes are called {text!r}" if found else f"there is no take {text!r}"
+            matching = [take for take in self.noted() if text and take.notes()["name"] == text]
+        if len(matching) != 1:
+            many = f"{len(matching)} takes are called {text!r}" if matching else f"there is no take {text!r}"
             raise Refusal(f"{many}; give the key of one, or its first digits (8 or more).", field="take")
-        return found[0]
+        return matching[0]
 
     def deletions(self) -> int:
         """A number that changes whenever a take goes: what refers to takes must then be asked for anew."""
-        with contextlib.suppress(OSError):
-            return (self.root / "deletions").stat().st_mtime_ns
-        return 0
+        return deletions.token(self.root)
 
     def delete(self, take: Take) -> None:
         """Remove a take: it is gone at once, whatever happens while its files are being removed."""
-        gone = take.path.parents[1] / "partial" / uuid.uuid4().hex
-        gone.parent.mkdir(parents=True, exist_ok=True)
+        gone = self.root / "partial" / uuid.uuid4().hex
+        make_folder(gone.parent, self.root)
         with contextlib.suppress(FileNotFoundError):
             os.replace(take.path, gone)
-        _count_deletion(take.path.parents[1])
+        deletions.count_deletion(self.root)
+        if gone.is_symlink() or gone.is_file():
+            gone.unlink()
         shutil.rmtree(gone, ignore_errors=True)
+
+    def _appear(self, partial: Path, take: Take) -> None:
+        """Let a finished folder become the take; another process may have been faster with the same one."""
+        try:
+            os.rename(partial, take.path)
+        except OSError:
+            if not is_there(take.path):
+                raise
+            try:
+                take.checked()
+                return
+            except Unreadable:
+                return  # the same take, written before
+            except Damaged as error:
+                self._put_aside(take, error)
+            os.rename(partial, take.path)
+        flush_folder(take.path.parent)
+
+    def _put_aside(self, take: Take, error: Damaged) -> None:
+        log.warning("Longtake: take %s is rendered again: %s", take.key[:12], error)
+        put_aside(take.path, self.root, str(error))
+        deletions.count_deletion(self.root)
 
 
 def here() -> Store:
     """The store of this ComfyUI, in its output folder."""
     import folder_paths
 
-    return Store(Path(folder_paths.get_output_directory()) / "longtake", temp())
-
-
-def _publish(root: Path, key: str, data: bytes, facts: Mapping[str, Any]) -> Take:
-    path = root / "takes" / key
-    partial = root / "partial" / uuid.uuid4().hex
-    record = {
-        "format": TAKE_FORMAT,
-        "key": key,
-        "created": time.time(),
-        "facts": dict(facts),
-        "files": {TENSORS: {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}},
-    }
-    try:
-        with room_for(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            partial.mkdir(parents=True)
-            for name, content in ((TENSORS, data), (FACTS, sealed(record))):
-                (partial / name).write_bytes(content)
-                flush(partial / name)
-            flush_folder(partial)
-            return _rename(partial, Take(path))
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def _rename(partial: Path, take: Take) -> Take:
-    """Let a finished folder become the take; another process may have been faster with the same one."""
-    if os.path.lexists(take.path):
-        try:
-            take.checked()
-            return take
-        except Damaged:
-            _put_aside(take.path)
-    try:
-        os.rename(partial, take.path)
-    except OSError:
-        if not take.path.is_dir():
-            raise
-        take.checked()
-    flush_folder(take.path.parent)
-    return take
-
-
-def _put_aside(path: Path) -> None:
-    """Move what is no whole take out of the way, without losing it."""
-    aside = path.parents[1] / "damaged"
-    with contextlib.suppress(OSError):
-        aside.mkdir(exist_ok=True)
-        os.rename(path, aside / f"{path.name}.{uuid.uuid4().hex[:8]}")
-    _count_deletion(path.parents[1])
-
-
-def _count_deletion(root: Path) -> None:
-    with contextlib.suppress(OSError):
-        (root / "deletions").touch()
+    return Store(Path(folder_paths.get_output_directory()) / "longtake")

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
-import logging
 import os
 import re
 from dataclasses import dataclass
@@ -19,16 +17,16 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import Refusal
 from . import decoded
-from .disk import Damaged, sealed, unsealed, write_whole
+from .deletions import count_deletion
+from .disk import Damaged, contents, parsed, put_aside, sealed, unsealed, write_whole
+from .noted import NOTES, mark
 
 if TYPE_CHECKING:
     import torch
 
-log = logging.getLogger(__name__)
-
 TAKE_FORMAT = "longtake.take.v2"
 NOTES_FORMAT = "longtake.notes.v1"
-FACTS, TENSORS, NOTES = "take.json", "tensors.safetensors", "notes.json"
+FACTS, TENSORS = "take.json", "tensors.safetensors"
 KEY = re.compile(r"[0-9a-f]{64}")
 
 
@@ -47,12 +45,19 @@ class Take:
     def key(self) -> str:
         return self.path.name
 
+    @property
+    def root(self) -> Path:
+        """The store it lies in."""
+        return self.path.parents[1]
+
     def record(self) -> dict[str, Any]:
-        """What take.json says; raises `Damaged`."""
-        try:
-            record = unsealed((self.path / FACTS).read_bytes(), (TAKE_FORMAT,))
-        except OSError as error:
-            raise Damaged(f"its {FACTS} cannot be read ({error.strerror})") from None
+        """What take.json says.
+
+        Raises:
+            Damaged: it is not there, or not what was written.
+            Unreadable: it cannot be read now.
+        """
+        record = unsealed(self._contents(FACTS), (TAKE_FORMAT,))
         if record.get("key") != self.key:
             raise Damaged("it is another take under this one's name")
         return record
@@ -61,15 +66,16 @@ class Take:
         """What take.json says, for lists: its seal, which takes most of the time of reading it, is not checked.
 
         Raises:
-            Damaged: it cannot be read at all.
+            Damaged: it is not there, or nothing that is written here.
+            Unreadable: it cannot be read now.
         """
+        record = parsed(self._contents(FACTS))
         try:
-            record = json.loads((self.path / FACTS).read_bytes())
             if record["format"] == TAKE_FORMAT and record["key"] == self.key and isinstance(record["facts"], dict):
                 float(record["created"]), sum(file["size"] for file in record["files"].values())
                 return record
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            raise Damaged(f"its {FACTS} cannot be read ({error})") from None
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise Damaged(f"its {FACTS} is not what is written here ({error})") from None
         raise Damaged(f"its {FACTS} is of another take or format")
 
     def facts(self) -> dict[str, Any]:
@@ -80,16 +86,18 @@ class Take:
         """Its tensors by name, read and checked.
 
         Raises:
-            Refusal: the take has been deleted or damaged since it was rendered.
+            Refusal: the take has been deleted or damaged since it was rendered, or cannot be read now.
         """
         from safetensors.torch import load
 
         try:
             return load(self.checked())
         except Damaged as error:
+            # Whoever still holds the take is then asked anew.
+            count_deletion(self.root)
             raise Refusal(
-                f"the take {self.key[:12]} can no longer be used: {error}. Queue again with a new seed, or restart "
-                "ComfyUI and queue again: it is rendered anew and the stages that are stored are not."
+                f"the take {self.key[:12]} can no longer be used: {error}. Queue again: it is rendered anew, and the "
+                "stages that are stored are not."
             ) from error
 
     def latent(self) -> torch.Tensor:
@@ -100,31 +108,44 @@ class Take:
         return self.tensors().get("audio")
 
     def checked(self) -> bytes:
-        """The bytes of its tensor file; raises `Damaged` where they are not what was written."""
+        """The bytes of its tensor file.
+
+        Raises:
+            Damaged: it is not there, or not what was written.
+            Unreadable: it cannot be read now.
+        """
         expected = self.record()["files"][TENSORS]
-        try:
-            data = (self.path / TENSORS).read_bytes()
-        except OSError as error:
-            raise Damaged(f"its {TENSORS} cannot be read ({error.strerror})") from None
+        data = self._contents(TENSORS)
         if len(data) != expected["size"] or hashlib.sha256(data).hexdigest() != expected["sha256"]:
             raise Damaged(f"its {TENSORS} has changed since it was written")
         return data
 
     def notes(self) -> dict[str, Any]:
-        """Name and keep mark; those of an unnamed take where nothing readable is noted."""
+        """Name and keep mark; those of an unnamed take where nothing is noted, or what was noted is damaged.
+
+        Raises:
+            Unreadable: they cannot be read now.
+        """
         blank = {"name": "", "keep": False}
         try:
-            return {**blank, **unsealed((self.path / NOTES).read_bytes(), (NOTES_FORMAT,))}
+            return {**blank, **unsealed(contents(self.path / NOTES), (NOTES_FORMAT,))}
         except FileNotFoundError:
             return blank
-        except (OSError, Damaged) as error:
-            log.warning("Longtake: the notes of take %s are lost: %s", self.key[:12], error)
+        except Damaged as error:
+            put_aside(self.path / NOTES, self.root, f"the notes of take {self.key[:12]} are lost, {error}")
             return blank
 
     def note(self, **changes: Any) -> None:
         """Change its name or keep mark."""
+        mark(self.path)
         notes = {**self.notes(), **changes, "format": NOTES_FORMAT}
         write_whole(self.path / NOTES, lambda partial: partial.write_bytes(sealed(notes)))
+
+    def _contents(self, name: str) -> bytes:
+        try:
+            return contents(self.path / name)
+        except FileNotFoundError:
+            raise Damaged(f"its {name} is missing") from None
 
     def size(self) -> int:
         """Bytes on disk."""

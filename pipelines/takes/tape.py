@@ -73,11 +73,14 @@ class Tape:
         return record
 
     def add(self, kind: str, facts: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> None:
-        """Put a record in the place of whatever still lies ahead; raises `OSError`."""
+        """Put a record in the place of whatever still lies ahead; raises `OSError`.
+
+        Args:
+            tensors: contiguous, on the CPU, each in memory of its own.
+        """
         from safetensors.torch import save
 
-        kept = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-        body = save(kept, {"facts": json.dumps(facts)})
+        body = save(dict(tensors), {"facts": json.dumps(facts)})
         self._file.truncate(self._place)
         self._file.write(_HEAD.pack(kind.encode(), len(body), hashlib.sha256(body).digest()))
         self._file.write(body)

@@ -27,9 +27,10 @@ class Watched(Gray):
 
 @pytest.fixture
 def video(comfyui):
+    from longtake.nodes.progress import watch_encoding
     from longtake.pipelines.film.video import LazyVideo
 
-    return LazyVideo(Watched(LEVELS), Waveform(tone(60_000, 16000)))
+    return LazyVideo(Watched(LEVELS), Waveform(tone(60_000, 16000)), watch_encoding)
 
 
 def test_facts_are_known_without_reading_a_frame(video):

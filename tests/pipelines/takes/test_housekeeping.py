@@ -52,10 +52,14 @@ def test_pruning_never_removes_what_a_named_chain_needs_or_what_is_kept(store: S
     assert numbers(store) == [0, 2, 3]
 
 
-def test_pruning_never_removes_what_was_used_since_the_start(store: Store) -> None:
-    assert store.find(f"{1:064x}") is not None
+def test_pruning_never_removes_what_is_in_use_and_removes_it_once_it_is_not(store: Store) -> None:
+    used = store.find(f"{1:064x}")
+    assert used is not None
     housekeeping.prune(store, 0)
     assert numbers(store) == [1]
+    del used
+    housekeeping.prune(store, 0)
+    assert numbers(store) == []
 
 
 def test_a_limit_is_kept_and_taken_away(store: Store) -> None:
@@ -73,7 +77,7 @@ def test_half_written_takes_of_killed_processes_go_after_a_day(store: Store) -> 
         path.mkdir()
         then = time.time() - age
         os.utime(path, (then, then))
-    housekeeping.prune(store, 10**9)
+    housekeeping.sweep(store)
     assert [path.name for path in (store.root / "partial").iterdir()] == ["new"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
@@ -132,6 +133,30 @@ def test_a_stage_that_was_finished_but_not_stored_asks_no_model(wan: Any, tmp_pa
     assert again.calls == 0
     assert again.equals(whole)
     assert whole.equals(wan(None))
+
+
+def test_the_model_is_asked_again_while_its_last_answer_is_being_written(
+    wan: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from longtake.pipelines.takes.tape import Tape
+
+    asked, beside = [threading.Event() for _ in range(3)], []
+    counter = iter(asked)
+    hook = wan.model.high.get().model.diffusion_model.register_forward_hook(lambda *_: next(counter).set())
+    plain = Tape.add
+
+    def slow(tape: Any, kind: str, *record: Any) -> None:
+        if not beside:
+            beside.append(asked[1].wait(30))
+        plain(tape, kind, *record)
+
+    monkeypatch.setattr(Tape, "add", slow)
+    try:
+        wan(tmp_path / "kept", stop_after=3)
+    finally:
+        hook.remove()
+    assert beside == [True]
+    assert wan(tmp_path / "kept").calls == STEPS - 3 + 1
 
 
 def test_the_samplers_below_are_those_of_comfyui() -> None:

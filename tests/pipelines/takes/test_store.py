@@ -13,7 +13,7 @@ import torch
 from longtake.pipelines.errors import Refusal
 from longtake.pipelines.takes import decoded
 from longtake.pipelines.takes import store as stores
-from longtake.pipelines.takes.disk import Damaged, sealed, unsealed
+from longtake.pipelines.takes.disk import Damaged, Unreadable, sealed, unsealed
 from longtake.pipelines.takes.store import Store
 from longtake.pipelines.takes.take import Take
 
@@ -23,7 +23,7 @@ LATENT = torch.arange(24.0).reshape(1, 2, 3, 2, 2)
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "longtake", tmp_path / "spare")
+    return Store(tmp_path / "longtake")
 
 
 def test_a_take_gives_back_what_was_written(store: Store) -> None:
@@ -87,15 +87,16 @@ def test_a_take_of_another_format_is_reported_and_not_read(store: Store) -> None
     record = json.loads((take.path / "take.json").read_bytes())
     del record["check"]
     (take.path / "take.json").write_bytes(sealed({**record, "format": "longtake.take.v99"}))
-    with pytest.raises(Damaged, match=r"format longtake\.take\.v99, and this version reads longtake\.take\.v2"):
-        take.checked()
+    with pytest.raises(Unreadable, match=r"format longtake\.take\.v99, and this version reads longtake\.take\.v2"):
+        store.find(KEY)
+    assert take.path.exists()
 
 
 def test_a_take_that_was_deleted_says_what_to_do(store: Store) -> None:
     take = store.write(KEY, {"latent": LATENT}, {})
     store.delete(take)
     assert list((store.root / "partial").iterdir()) == []
-    with pytest.raises(Refusal, match=r"can no longer be used.*queue again"):
+    with pytest.raises(Refusal, match=r"can no longer be used.*Queue again"):
         take.latent()
 
 
@@ -133,12 +134,12 @@ def test_a_take_that_cannot_be_written_whole_leaves_nothing(store: Store, monkey
     monkeypatch.setattr(stores, "flush", full)
     with pytest.raises(Refusal, match="is full"):
         store.write(KEY, {"latent": LATENT}, {})
-    assert [path for path in store.root.rglob("*") if path.is_file()] == []
+    assert list((store.root / "partial").iterdir()) == []
     assert not (store.root / "takes" / KEY).exists()
 
 
 def test_a_full_disk_is_a_clear_error_and_nothing_half_written(small_disk: Path, tmp_path: Path) -> None:
-    store = Store(small_disk / "longtake", tmp_path / "spare")
+    store = Store(small_disk / "longtake")
     store.write(KEY, {"latent": torch.zeros(1000)}, {})
     with pytest.raises(Refusal, match=r"the disk that holds .* is full.*What was stored before is whole"):
         store.write("cd" * 32, {"latent": torch.zeros(200_000)}, {})
@@ -157,14 +158,14 @@ def test_decoded_frames_that_find_no_room_are_an_error_and_no_crash(
     assert list(small_disk.iterdir()) == []
 
 
-def test_a_read_only_store_is_read_and_new_takes_go_to_the_spare_folder(small_disk: Path, tmp_path: Path) -> None:
-    store = Store(small_disk / "longtake", tmp_path / "spare")
+def test_a_read_only_store_is_read_and_nothing_is_rendered_that_it_could_not_keep(small_disk: Path) -> None:
+    store = Store(small_disk / "longtake")
+    store.check_writable()
     store.write(KEY, {"latent": LATENT}, {})
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
-    other = store.write("cd" * 32, {"latent": LATENT}, {})
-    assert store.find(KEY) is not None
-    assert store.find(other.key) == other
-    assert other.path.is_relative_to(tmp_path / "spare")
+    assert store.find(KEY).latent().equal(LATENT)
+    with pytest.raises(Refusal, match=r"cannot be written \(Read-only file system\).*--output-directory"):
+        store.check_writable()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
