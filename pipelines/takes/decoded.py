@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,12 +55,18 @@ def read_frames(take: Take) -> np.ndarray | None:
     """The decoded frames of a take `[T, H, W, 3]` uint16, mapped from disk, or None where they are not kept."""
     import numpy as np
 
+    path = take.frames_path
     try:
-        frames = np.load(take.frames_path, mmap_mode="r")
+        frames = np.load(path, mmap_mode="r")
     except FileNotFoundError:
         return None
+    except (ValueError, EOFError, IsADirectoryError, PermissionError):
+        # Not what was written: they are decoded again.
+        with contextlib.suppress(OSError):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        return None
     with contextlib.suppress(OSError):
-        os.utime(take.frames_path)
+        os.utime(path)
     return frames
 
 
