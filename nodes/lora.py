@@ -97,9 +97,11 @@ class ApplyLora(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, high_noise_lora: str, low_noise_lora: str, **_: object) -> list[tuple[str, int, int]]:
-        """The node runs again where a file was exchanged for another of the same name."""
-        return state_of_loras({high_noise_lora, low_noise_lora})
+    def fingerprint_inputs(
+        cls, high_noise_lora: str | None = None, low_noise_lora: str | None = None, **_: object
+    ) -> list[tuple[str, int, int]]:
+        """The node runs again where a file was exchanged for another of the same name; a linked name is not known."""
+        return state_of_loras({name for name in (high_noise_lora, low_noise_lora) if name is not None})
 
     @classmethod
     def execute(

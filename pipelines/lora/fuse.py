@@ -105,9 +105,7 @@ def fuse(
     with whole_file(target) as unfinished, open(unfinished, "wb") as file:
         begin = file.write(source.header({**source.metadata, RECORD: record}))
         _write(file, begin, source, names, patches, quantised, progress)
-    path = target.path if isinstance(target, CountedName) else target
-    assert path is not None, "a file that is whole has its name"
-    return Fused(path, len(names))
+    return Fused(target.parent / target.name, len(names))
 
 
 def _write(
