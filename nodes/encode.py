@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable
 from fractions import Fraction
+from pathlib import Path
 
 import folder_paths
 import numpy as np
@@ -24,6 +24,7 @@ from ..pipelines.film.frames import Film, FrameSource, Images, as_images
 from ..pipelines.film.sound import Sound, Waveform
 from ..pipelines.film.soundtrack import soundtrack
 from ..pipelines.film.video import LazyVideo, frames_and_sound
+from ..pipelines.whole_file import CountedName
 from .progress import announce_decoding, say, say_on_running, watch_encoding
 from .types import FILM, Chain
 
@@ -185,11 +186,10 @@ class EncodeVideo(io.ComfyNode):
         folder, filename, counter, subfolder, _ = folder_paths.get_save_image_path(
             filename_prefix, folder_paths.get_output_directory(), source.width, source.height
         )
-        file = f"{filename}_{counter:05}_.mp4"
-        path = os.path.join(folder, file)
+        film = CountedName(Path(folder), f"{filename}_", "_.mp4", counter)
         encode(
             source,
-            path,
+            film,
             crf=crf,
             preset=preset,
             audio=Waveform(audio) if audio is not None else sound,
@@ -197,8 +197,8 @@ class EncodeVideo(io.ComfyNode):
             progress=watch_encoding(source.frame_count),
         )
         say(cls.hidden.unique_id, f"{source.frame_count} frames, {float(source.frame_count / source.frame_rate):.2f} s")
-        shown = ui.PreviewVideo([ui.SavedResult(file, subfolder, io.FolderType.output)])
-        return io.NodeOutput(InputImpl.VideoFromFile(path), path, ui=shown)
+        shown = ui.PreviewVideo([ui.SavedResult(film.name, subfolder, io.FolderType.output)])
+        return io.NodeOutput(InputImpl.VideoFromFile(str(film.path)), str(film.path), ui=shown)
 
 
 def _prefix_problem(prefix: str) -> str:

@@ -16,6 +16,7 @@ from ..pipelines.errors import Refusal
 from ..pipelines.lora.apply import apply_lora
 from ..pipelines.lora.choice import AUTO, NONE, LoraChoice, Passes
 from ..pipelines.lora.fuse import experts_to_fuse, fuse
+from ..pipelines.whole_file import CountedName
 from .progress import say
 from .types import LOAD, ModelBundle
 
@@ -97,9 +98,11 @@ class ApplyLora(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, high_noise_lora: str, low_noise_lora: str, **_: object) -> list[tuple[str, int, int]]:
-        """The node runs again where a file was exchanged for another of the same name."""
-        return state_of_loras({high_noise_lora, low_noise_lora})
+    def fingerprint_inputs(
+        cls, high_noise_lora: str | None = None, low_noise_lora: str | None = None, **_: object
+    ) -> list[tuple[str, int, int]]:
+        """The node runs again where a file was exchanged for another of the same name; a linked name is not known."""
+        return state_of_loras({name for name in (high_noise_lora, low_noise_lora) if name is not None})
 
     @classmethod
     def execute(
@@ -155,7 +158,7 @@ class FuseAndSave(io.ComfyNode):
         said = []
         for number, (name, source) in enumerate(chosen):
             expert = f"_{name}_noise" if model.low is not None else ""
-            target = Path(folder) / f"{filename}_{counter:05}{expert}.safetensors"
+            target = CountedName(Path(folder), f"{filename}_", f"{expert}.safetensors", counter)
             say(cls.hidden.unique_id, f"Merging into {source.name}")
             loras = [lora for lora in model.loras if lora.expert == name]
             fused = fuse(
@@ -165,6 +168,7 @@ class FuseAndSave(io.ComfyNode):
                 target,
                 lambda done, total, before=number: bar.update_absolute(before * 1000 + done * 1000 // max(1, total)),
             )
+            counter = target.number  # the other expert's file goes by the same number
             said.append((str(fused.path), f"{target.name}: {fused.weights} weights of {source.name} changed"))
         text = "\n".join(line for _, line in said)
         say(cls.hidden.unique_id, text)

@@ -17,6 +17,7 @@ from ..pipelines.stage import MAX_SEED
 from ..pipelines.stills import Still, plan_stills, render_stills, write_zip
 from ..pipelines.takes.decoded import temp
 from ..pipelines.takes.take import Take
+from ..pipelines.whole_file import CountedName, whole_file
 from .progress import NodeProgress
 from .sizes import size_input, size_of
 from .types import STAGE, ModelBundle, Sampling
@@ -120,24 +121,10 @@ def _save_zip(stills: Sequence[Still], image: torch.Tensor) -> tuple[str, list[u
     folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
         "longtake/stills", folder_paths.get_output_directory(), width, height
     )
-    path = reserved(Path(folder), name, counter)
-    try:
-        write_zip(path, stills)
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
-    return str(path), [ui.SavedResult(path.name, subfolder, io.FolderType.output)]
-
-
-def reserved(folder: Path, name: str, counter: int) -> Path:
-    """A name of a ZIP file that nobody has, made now, so that another server on this folder takes the next."""
-    while True:
-        path = folder / f"{name}_{counter:05}_.zip"
-        try:
-            with open(path, "xb"):
-                return path
-        except FileExistsError:
-            counter += 1
+    archive = CountedName(Path(folder), f"{name}_", "_.zip", counter)
+    with whole_file(archive) as unfinished:
+        write_zip(unfinished, stills)
+    return str(archive.path), [ui.SavedResult(archive.name, subfolder, io.FolderType.output)]
 
 
 NODES = [RenderStills]

@@ -7,8 +7,11 @@ which the system takes away when their process ends, however it ends, so what no
 from __future__ import annotations
 
 import contextlib
+import functools
+import hashlib
 import logging
 import os
+import platform
 import re
 import time
 import uuid
@@ -28,27 +31,75 @@ UNFINISHED = re.compile(r"\..+\.[0-9a-f]{8}\.part")
 ABANDONED = 3600
 
 
-@contextlib.contextmanager
-def whole_file(path: Path, lasting: bool = True) -> Iterator[Path]:
-    """Give a name to write to; move it to `path` when all went well, remove it when not.
+class CountedName:
+    """A name like film_00001_.mp4 for a file still to be written: the first that is free when the file is whole.
 
-    What killed processes left in the folder an hour ago or more is removed first.
+    Two processes that write at once are never given the same one.
+
+    Args:
+        parent: the folder.
+        before, after: what stands around the number.
+        number: the first to try; then, as ComfyUI counts, the next.
+    """
+
+    def __init__(self, parent: Path, before: str, after: str, number: int):
+        self.parent = parent
+        self.before, self.after = before, after
+        self.number = number
+        self.path: Path | None = None  # the file, once it is whole
+
+    @property
+    def name(self) -> str:
+        return f"{self.before}{self.number:05}{self.after}"
+
+    def take(self, unfinished: Path) -> None:
+        """Move a finished file to the first name that is free."""
+        while not _moved_to_free(unfinished, self.parent / self.name):
+            self.number += 1
+        self.path = self.parent / self.name
+
+
+@contextlib.contextmanager
+def whole_file(target: Path | CountedName, lasting: bool = True) -> Iterator[Path]:
+    """Give a name to write to; move it to `target` when all went well, remove it when not.
+
+    What killed processes left in the folder is removed first: of this computer at once, of others after an hour.
 
     Args:
         lasting: flush it to the disk first; what is in the temp folder can be made again.
     """
-    clear_abandoned(path.parent)
-    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    clear_abandoned(target.parent)
+    unfinished = target.parent / f".{target.name}.{_this_computer()}.{uuid.uuid4().hex[:8]}.part"
     try:
         with _held(unfinished):
             yield unfinished
             if lasting:
                 with open(unfinished, "rb+") as file:
                     os.fsync(file.fileno())
-            os.replace(unfinished, path)
+            if isinstance(target, CountedName):
+                target.take(unfinished)
+            else:
+                os.replace(unfinished, target)
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
+
+
+def _moved_to_free(unfinished: Path, path: Path) -> bool:
+    """Move a file to a name that nobody has, or say that somebody has it."""
+    try:
+        os.link(unfinished, path)
+    except FileExistsError:
+        return False
+    except OSError:  # a file system without links
+        try:
+            open(path, "xb").close()
+        except FileExistsError:
+            return False
+        os.replace(unfinished, path)
+        return True
+    os.unlink(unfinished)
+    return True
 
 
 def clear_abandoned(folder: Path) -> None:
@@ -60,8 +111,9 @@ def clear_abandoned(folder: Path) -> None:
 
 
 def _remove_if_abandoned(path: Path) -> None:
+    of_this_computer = f".{_this_computer()}." in path.name
     with contextlib.suppress(OSError):
-        if time.time() - path.stat().st_mtime < ABANDONED:
+        if not of_this_computer and time.time() - path.stat().st_mtime < ABANDONED:
             return
         if fcntl is None:
             path.unlink()
@@ -71,6 +123,15 @@ def _remove_if_abandoned(path: Path) -> None:
                     path.unlink()
         if not path.exists():
             log.info("Longtake: removed %s, which a process that is gone left unfinished", path)
+
+
+@functools.cache
+def _this_computer() -> str:
+    """8 hex digits that no other computer has, nor a container or this one after its next start where that is known."""
+    known = [platform.node(), hex(uuid.getnode())]
+    with contextlib.suppress(OSError):
+        known.append(Path("/proc/sys/kernel/random/boot_id").read_text())
+    return hashlib.sha256(" ".join(known).encode()).hexdigest()[:8]
 
 
 @contextlib.contextmanager

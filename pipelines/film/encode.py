@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import Refusal
-from ..whole_file import whole_file
+from ..whole_file import CountedName, whole_file
 from . import swscale
 from .frames import FrameSource, to_uint8
 from .sound import Sound, Waveform
@@ -43,7 +43,7 @@ LIMITED = 1
 
 def encode(
     source: FrameSource,
-    path: str | os.PathLike | io.BytesIO,
+    path: str | os.PathLike | CountedName | io.BytesIO,
     *,
     crf: float = CRF,
     preset: str = PRESET,
@@ -60,7 +60,7 @@ def encode(
 
     Args:
         source: the frames; both sides of the picture must be even.
-        path: file to write, or a BytesIO to write to.
+        path: file to write, a name that counts up to the first that is free, or a BytesIO to write to.
         crf: x264's constant rate factor, 0..51; less is better and larger, 0 is lossless.
         preset: one of PRESETS; slower makes smaller files.
         audio: ComfyUI's AUDIO or a Sound, written as AAC at its own sample rate. It ends with the picture: to the
@@ -88,8 +88,8 @@ def encode(
             container.metadata.update(tags)
             return _write(container, source, _x264(container, source, crf, preset), sound, progress)
 
-    if isinstance(path, (str, os.PathLike)):
-        with whole_file(Path(path), lasting) as unfinished:
+    if not isinstance(path, io.BytesIO):
+        with whole_file(path if isinstance(path, CountedName) else Path(path), lasting) as unfinished:
             # moov first: players start at once, and ComfyUI's page finds the workflow within the 64 MiB it reads
             return write(os.fspath(unfinished), "use_metadata_tags+faststart")
     with _whole_buffer(path) as buffer:

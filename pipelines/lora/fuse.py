@@ -21,7 +21,7 @@ from ..bundle.safetensors_file import Stored, StoredWeights
 from ..bundle.skeleton import PREFIX, Skeleton, skeleton_of_file, text_names, text_shapes_of_file
 from ..errors import Refusal
 from ..families import Family
-from ..whole_file import whole_file
+from ..whole_file import CountedName, whole_file
 from .apply import AppliedLora
 from .choice import Passes
 from .match import match
@@ -78,7 +78,7 @@ def fuse(
     source: StoredWeights,
     loras: Sequence[AppliedLora],
     family: Family,
-    target: Path,
+    target: Path | CountedName,
     progress: Progress = lambda done, total: None,
 ) -> Fused:
     """Write `source` with LoRAs merged into it; the target exists wholly or not at all.
@@ -87,7 +87,7 @@ def fuse(
 
     Args:
         loras: in the order they are applied.
-        target: the new file; it is replaced where it exists.
+        target: the new file, which is replaced where it exists, or a name that counts up to the first that is free.
 
     Raises:
         Refusal: the source is quantised in a way that cannot be written again, a LoRA does not fit, or the disk is
@@ -105,7 +105,7 @@ def fuse(
     with whole_file(target) as unfinished, open(unfinished, "wb") as file:
         begin = file.write(source.header({**source.metadata, RECORD: record}))
         _write(file, begin, source, names, patches, quantised, progress)
-    return Fused(target, len(names))
+    return Fused(target.parent / target.name, len(names))
 
 
 def _write(
@@ -230,7 +230,7 @@ def _check_writable(name: str, quantised: dict[str, str], source: StoredWeights)
     )
 
 
-def _check_space(target: Path, source: StoredWeights) -> None:
+def _check_space(target: Path | CountedName, source: StoredWeights) -> None:
     free = shutil.disk_usage(target.parent).free
     if free < source.size + CHUNK:
         raise Refusal(

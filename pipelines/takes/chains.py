@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FOLDER = "chains"
+SETTLED = 3.0  # seconds; the clock of some file systems ticks every two
 CHAIN_FORMAT = "longtake.chain.v1"
 ID = re.compile(r"[0-9a-f]{16}")
 NAME = re.compile(r"[^\x00-\x1f\x7f]{1,120}")
@@ -156,11 +157,13 @@ class _Read:
 
     Args:
         files: by name of the file: the file's state, and the chain in it.
+        changed: when the folder had last changed before it was looked through, in ns; None where that says nothing.
         within: by the id of every chain that is recorded, or begins a recorded one: the longer one, and how many of
             its stages it has.
     """
 
     files: dict[str, tuple[tuple[int, int, int], StoredChain]] = field(default_factory=dict)
+    changed: int | None = None
     within: dict[str, tuple[StoredChain, int]] = field(default_factory=dict)
 
     def chains(self) -> dict[str, StoredChain]:
@@ -344,6 +347,10 @@ def _write(store: Store, chain: StoredChain) -> None:
 def _refresh(store: Store) -> _Read:
     """What is recorded now. Only files that have changed since the last time are read."""
     read = _read_of.setdefault(store.root, _Read())
+    changed = _changed(store.root / FOLDER)
+    if changed is not None and changed == read.changed:
+        return read
+    read.changed = changed
     states = {}
     for name in names_in(store.root / FOLDER):
         if name.endswith(".json"):
@@ -372,6 +379,15 @@ def _refresh(store: Store) -> _Read:
                 read.within.setdefault(id, (chain, count))
         read.within |= {chain.id: (chain, len(chain.entries)) for chain in read.chains().values()}
     return read
+
+
+def _changed(folder: Path) -> int | None:
+    """When a folder last changed, in ns; None where it may have changed again since at what counts as the same time."""
+    try:
+        changed = os.stat(folder).st_mtime_ns
+    except OSError:
+        return None
+    return changed if abs(time.time() - changed / 1e9) > SETTLED else None
 
 
 def _read(path: Path) -> StoredChain:

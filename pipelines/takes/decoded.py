@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -65,9 +66,10 @@ def read_frames(take: Take) -> np.ndarray | None:
         frames = np.load(path, mmap_mode="r")
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, EOFError):  # cut short, for one: it is made again
+    except (ValueError, EOFError, IsADirectoryError, PermissionError):
+        # Not what was written: they are decoded again.
         with contextlib.suppress(OSError):
-            path.unlink()
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
         return None
     with contextlib.suppress(OSError):
         os.utime(path)

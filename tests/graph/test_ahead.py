@@ -46,7 +46,7 @@ def look_from_each(graph: dict[str, Any], count: int, ahead: Any) -> list[int]:
     read, kept, chain, told = Graph(graph, outputs=["encode"]), {}, None, []
     model, sampling = (Choices(read, {}).get((name, 0)) for name in ("model", "sampling"))
     for number in range(count):
-        stage = stages_of(
+        [stage] = stages_of(
             model, chain, {"length": "frames", "frames": 17}, {"transition": "cut"}, **SIZE, sampling=sampling
         )
         ready = check_stage(stage, model, chain)
@@ -64,7 +64,7 @@ def test_a_thousand_stages_are_looked_over_in_a_moment(ahead: Any) -> None:
 
     graph = Graph(film(COUNT), outputs=["encode"])
     model, sampling = (Choices(graph, {}).get((name, 0)) for name in ("model", "sampling"))
-    stage = stage_of(model, None, {"length": "frames", "frames": 17}, **SIZE, sampling=sampling)
+    [stage] = stages_of(model, None, {"length": "frames", "frames": 17}, **SIZE, sampling=sampling)
     ready = check_stage(stage, model, None)
     started = time.monotonic()
     assert ahead.check_later_stages(Run(graph, "stage 0"), None, [ready], model, stages_of) == COUNT - 1
@@ -73,8 +73,8 @@ def test_a_thousand_stages_are_looked_over_in_a_moment(ahead: Any) -> None:
 
 def test_the_stages_of_a_run_are_planned_once_and_counted_by_each(ahead: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     planned = []
-    check_stage = ahead.check_stage
-    monkeypatch.setattr(ahead, "check_stage", lambda *told: planned.append(told) or check_stage(*told))
+    check_stages = ahead.check_stages
+    monkeypatch.setattr(ahead, "check_stages", lambda *told: planned.append(told) or check_stages(*told))
     assert look_from_each(film(60), 60, ahead) == list(range(59, -1, -1))
     assert len(planned) == 59
 

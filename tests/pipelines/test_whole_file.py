@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from longtake.pipelines.whole_file import ABANDONED, clear_abandoned, whole_file
+from longtake.pipelines.whole_file import ABANDONED, CountedName, clear_abandoned, whole_file
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and kill -9")
 
@@ -48,11 +48,11 @@ def killed(tmp_path: Path) -> Path:
     return left
 
 
-def test_what_a_killed_process_left_goes_with_the_next_file_after_an_hour(tmp_path: Path) -> None:
-    left = killed(tmp_path)
+def test_what_a_killed_process_of_another_computer_left_goes_with_the_next_file_after_an_hour(tmp_path: Path) -> None:
+    left = killed(tmp_path).rename(tmp_path / ".film.mp4.00000000.00000000.part")
     with whole_file(tmp_path / "other.mp4") as unfinished:
         unfinished.write_text("whole")
-    assert parts(tmp_path) == [left], "it may be somebody's on another computer"
+    assert parts(tmp_path) == [left], "it may be somebody's who still writes"
     aged(left)
     with whole_file(tmp_path / "other.mp4") as unfinished:
         unfinished.write_text("whole")
@@ -94,3 +94,40 @@ def test_a_failed_writer_leaves_nothing_and_the_old_file(tmp_path: Path) -> None
         raise ZeroDivisionError
     assert (tmp_path / "film.mp4").read_text() == "old"
     assert parts(tmp_path) == []
+
+
+def test_what_a_killed_process_of_this_computer_left_goes_with_the_next_file(tmp_path: Path) -> None:
+    killed(tmp_path)
+    with whole_file(tmp_path / "film.mp4") as unfinished:
+        unfinished.write_text("whole")
+    assert [path.name for path in tmp_path.iterdir()] == ["film.mp4"]
+
+
+@pytest.mark.parametrize("links", [True, False], ids=["with links", "a file system without links"])
+def test_files_that_are_written_at_once_under_one_counted_name_are_all_kept(
+    tmp_path: Path, links: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_links(*_: object) -> None:
+        raise PermissionError
+
+    if not links:
+        monkeypatch.setattr(os, "link", no_links)
+    children = []
+    for process in range(4):
+        child = os.fork()
+        if child == 0:
+            try:
+                for film in range(25):
+                    name = CountedName(tmp_path, "film_", "_.mp4", 1)
+                    with whole_file(name) as unfinished:
+                        unfinished.write_text(f"{process} {film}")
+                    if name.path is None or name.path.read_text() != f"{process} {film}":
+                        os._exit(2)
+                os._exit(0)
+            except BaseException:
+                os._exit(1)
+        children.append(child)
+    assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0] * 4
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"film_{number:05}_.mp4" for number in range(1, 101)]
+    written = {path.read_text() for path in tmp_path.iterdir()}
+    assert written == {f"{process} {film}" for process in range(4) for film in range(25)}
