@@ -17,7 +17,7 @@ from ..pipelines.stage import MAX_SEED
 from ..pipelines.stills import Still, plan_stills, render_stills, write_zip
 from ..pipelines.takes.decoded import temp
 from ..pipelines.takes.take import Take
-from ..pipelines.whole_file import CountedName, whole_file
+from ..pipelines.whole_file import CountedName
 from .progress import NodeProgress
 from .sizes import size_input, size_of
 from .types import STAGE, ModelBundle, Sampling
@@ -122,8 +122,7 @@ def _save_zip(stills: Sequence[Still], image: torch.Tensor) -> tuple[str, list[u
         "longtake/stills", folder_paths.get_output_directory(), width, height
     )
     archive = CountedName(Path(folder), f"{name}_", "_.zip", counter)
-    with whole_file(archive) as unfinished:
-        write_zip(unfinished, stills)
+    write_zip(archive, stills)
     return str(archive.path), [ui.SavedResult(archive.name, subfolder, io.FolderType.output)]
 
 

@@ -14,7 +14,7 @@ from .prompts import Prompts
 from .render import take_of
 from .stage import MAX_SEED, Ready, Stage, check_stage
 from .takes.keys import Planned, look_up
-from .whole_file import whole_file
+from .whole_file import CountedName, whole_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -110,7 +110,7 @@ def _still(one: Planned, prompts: Prompts, progress: Progress) -> Still:
     return Still(number, stage.prompt, stage.seed, take, image, error)
 
 
-def write_zip(path: Path, stills: Iterable[Still]) -> None:
+def write_zip(path: Path | CountedName, stills: Iterable[Still]) -> None:
     """Write the images as PNG, and a text that says of which prompt and seed each is, to one ZIP file."""
     stills = list(stills)
     with whole_file(path) as unfinished, zipfile.ZipFile(unfinished, "w") as archive:
