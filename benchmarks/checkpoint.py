@@ -45,9 +45,9 @@ def added(shape: tuple[int, ...], models: Path) -> float:
     """Milliseconds that a checkpoint adds to a step."""
     import torch
     from comfy.patcher_extension import WrappersMP
-    from longtake.pipelines.takes.resume import Checkpoint
+    from longtake.pipelines.sampling.resume import Checkpoint
 
-    from tests.pipelines.takes.test_keys import bundle
+    from tests.pipelines.stage.test_keys import bundle
 
     model, predict = bundle(models).high.get(), working(shape)
     asked = [object(), object()], torch.randn(shape), torch.tensor([1.0])

@@ -63,9 +63,10 @@ def write_clip(path: Path) -> None:
 
 def film_of(clip: Path, frames: int):
     """A film of `frames` frames whose stages all show the same file."""
-    from longtake.pipelines.chain import Chain, Grid, Join, Length, Link, Transition, film_frames
-    from longtake.pipelines.film.frames import Film
-    from longtake.pipelines.plan import plan_clip
+    from longtake.pipelines.chain.chain import Chain, Link
+    from longtake.pipelines.film.stitch import Film
+    from longtake.pipelines.timeline.clips import Grid, Join, Length, Transition, film_frames
+    from longtake.pipelines.timeline.plan import plan_clip
 
     grid, rate = Grid(4), Fraction(FPS)
     smooth = Join(Transition.SMOOTH, overlap=OVERLAP)
@@ -100,7 +101,7 @@ def image_batch(clip: Path, frames: int):
 
 def measure(way: str, frames: int, clip: Path, folder: Path) -> dict:
     """Encode once in this process. The time is that of saving; a batch is made before it, its memory counted."""
-    from longtake.pipelines.film.encode import encode
+    from longtake.pipelines.media.encode import encode
 
     if way == "encode":
         with Peak() as peak, Clock() as clock:
@@ -116,7 +117,7 @@ def measure(way: str, frames: int, clip: Path, folder: Path) -> dict:
     torch.set_num_threads(os.cpu_count() or 1)  # as a ComfyUI that serves has it
     use_folders(folder)
     from comfy_extras.nodes_video import CreateVideo, SaveVideo
-    from longtake.pipelines.film.video import LazyVideo
+    from longtake.pipelines.media.video import LazyVideo
 
     codec = {"codec": "h264", "encoding": {"encoding": "re-encode", "crf": CRF}}
     save = SaveVideo.PREPARE_CLASS_CLONE({"hidden_inputs": {}})

@@ -46,8 +46,8 @@ def components(name: str) -> dict[str, Any]:
 
 def part_of(name: str, folder: Path) -> Any:
     """The diffusion model of a folder."""
-    from longtake.pipelines.diffusers import ltx2, wan
-    from longtake.pipelines.diffusers.folder import open_folder
+    from longtake.pipelines.load.diffusers import ltx2, wan
+    from longtake.pipelines.load.diffusers.folder import open_folder
 
     opened = open_folder(name, [str(folder)])
     return wan.expert(opened, "transformer", "default")[0] if name == "wan" else ltx2.diffusion_model(opened, "default")

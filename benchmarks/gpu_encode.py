@@ -51,7 +51,7 @@ def nvenc(name: str) -> str:
 def nvenc_seconds(clip: np.ndarray, path: Path, name: str) -> float:
     """Seconds that an NVENC encoder takes for a clip `[T, H, W, 3]` uint16, converted as Longtake converts."""
     import av
-    from longtake.pipelines.film.encode import Yuv420
+    from longtake.pipelines.media.encode import Yuv420
 
     started = time.perf_counter()
     with av.open(str(path), "w") as container:
@@ -92,8 +92,8 @@ def timed(work: Any) -> tuple[float, Any]:
 def measure(vae: Any, latent: Any, folder: Path, usable: list[str]) -> dict[str, float]:
     """Seconds of each part, for one clip."""
     from comfy_api.latest import InputImpl, Types
-    from longtake.pipelines.film.encode import encode
-    from longtake.pipelines.film.frames import from_float
+    from longtake.pipelines.media.encode import encode
+    from longtake.pipelines.media.frames import from_float
 
     def decode() -> Any:
         return vae.decode(latent)[0]

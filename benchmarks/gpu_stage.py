@@ -127,9 +127,9 @@ def stock_film(model: Any, job: Any) -> None:
 def measure_parts(model: Any, job: Any, chain: Any) -> dict[str, float]:
     """The parts of a stage that are not steps, each on its own."""
     import torch
-    from longtake.pipelines.decode import decoded
-    from longtake.pipelines.families import Carry
-    from longtake.pipelines.tail import tail_of
+    from longtake.pipelines.chain.decode import decoded
+    from longtake.pipelines.chain.tail import tail_of
+    from longtake.pipelines.model.variant import Carry
 
     link = chain.links[0]
     clip = torch.full((job.frames, job.height, job.width, 3), 0.5)

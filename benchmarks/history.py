@@ -40,11 +40,12 @@ def film() -> Graph:
 
 def add_history(root: Path) -> None:
     """Chains that share nothing with the film, as renders of months leave them."""
-    from longtake.pipelines.chain import Clip, Join
-    from longtake.pipelines.takes import chains, disk
+    from longtake.pipelines.files import whole
+    from longtake.pipelines.takes import chains
     from longtake.pipelines.takes.store import Store
+    from longtake.pipelines.timeline.clips import Clip, Join
 
-    disk.flush = disk.flush_folder = lambda _: None
+    whole.flush = whole.flush_folder = lambda _: None
     for old in range(OLD_CHAINS):
         entries = tuple(
             chains.Entry(f"{OLD_STAGES * old + stage:064x}", Clip(5, Join(), 5 * (stage + 1)))
@@ -57,17 +58,18 @@ def add_history(root: Path) -> None:
 
 def keeping(root: Path) -> list[float]:
     """Seconds that each stage of a growing film takes to be kept in its chain, in a process that begins with it."""
-    from longtake.pipelines.chain import Chain, Clip, Join, Link
-    from longtake.pipelines.takes import chains
+    from longtake.pipelines.chain import record
+    from longtake.pipelines.chain.chain import Chain, Link
     from longtake.pipelines.takes.store import Store
     from longtake.pipelines.takes.take import Take
+    from longtake.pipelines.timeline.clips import Clip, Join
 
     times, links = [], ()
     for stage in range(STAGES):
         take = Take(root / "takes" / f"{10**9 + stage:064x}")
         links = (*links, Link(Clip(5, Join(), 5 * (stage + 1)), take, None))
         started = time.monotonic()
-        chains.remember(Store(root), Chain("wan22", 96, 64, Fraction(16), links))
+        record.remember(Store(root), Chain("wan22", 96, 64, Fraction(16), links))
         times.append(time.monotonic() - started)
     return times
 

@@ -14,17 +14,19 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..pipelines.chain import Chain, Clip, Link
+from ..pipelines.chain.chain import Chain, Link
 from ..pipelines.errors import Refusal
-from ..pipelines.lora.apply import without_loras
-from ..pipelines.stage import Ready, Stage, behind, check_stages, plan_stage
-from ..pipelines.takes.keys import look_up
+from ..pipelines.model.lora import without_loras
+from ..pipelines.stage.check import check_stages, plan_stage
+from ..pipelines.stage.keys import look_up
+from ..pipelines.stage.stage import Ready, Stage, behind
+from ..pipelines.timeline.clips import Clip
 from .choosing import Choices, NodeRefused
 from .graph import Link as GraphLink
 from .graph import Node, Run
 
 if TYPE_CHECKING:
-    from ..pipelines.bundle.model import VideoModel
+    from ..pipelines.model.bundle import VideoModel
 
 STAGE, LORA = "LongtakeChainStage", "LongtakeApplyLora"
 # What hands on the clips of its chain as they are.

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import folder_paths
 from server import PromptServer
 
-from ..pipelines.bundle.kinds import Kind, Kinds
+from ..pipelines.load.kinds import Kind, Kinds
 
 FOLDERS = ("diffusion_models", "checkpoints", "text_encoders", "vae", "latent_upscale_models")
 

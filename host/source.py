@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from ..pipelines.takes.identity import Source, Unidentified, digest
+from ..pipelines.identity import Source, Unidentified, digest
 from .graph import Graph, Loop, Node, Run, class_of
 
 STARTED = time.time()

@@ -2,6 +2,7 @@
 
 from comfy_api.latest import ComfyExtension, io
 
+from ..host import routes
 from ..host.model_files import MODEL_FILES
 from . import (
     border,
@@ -17,7 +18,6 @@ from . import (
     lora,
     ltx2,
     retake,
-    routes,
     sampling,
     seams,
     stage,

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from comfy_api.latest import io
 
-from ..pipelines.bundle.model import VideoModel
-from ..pipelines.chain import Chain as ChainValue
+from ..pipelines.chain.chain import Chain as ChainValue
 from ..pipelines.errors import Refusal
+from ..pipelines.model.bundle import VideoModel
 from .types import Chain, ModelBundle, Sampling
 
 

@@ -8,16 +8,16 @@ import torch
 from comfy_api.latest import io, ui
 
 from ..host.graph import Run
-from ..pipelines.bridge import bridge, check_bridge
-from ..pipelines.bundle.model import VideoModel
-from ..pipelines.chain import Chain as ChainValue
-from ..pipelines.chain import Join, Length
-from ..pipelines.families import Settings
-from ..pipelines.guides import Guide, guided
-from ..pipelines.stage import MAX_SEED, Stage
+from ..host.progress import NodeProgress, say
+from ..pipelines.chain.chain import Chain as ChainValue
+from ..pipelines.model.bundle import VideoModel
+from ..pipelines.model.variant import Settings
+from ..pipelines.stage.bridge import bridge, check_bridge
+from ..pipelines.stage.guides import Guide, guided
+from ..pipelines.stage.stage import MAX_SEED, Stage
 from ..pipelines.takes import store
+from ..pipelines.timeline.clips import Join, Length
 from .guides import guides_input
-from .progress import NodeProgress, say
 from .stage import look_ahead
 from .types import STAGE, Chain, ModelBundle, Sampling
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 
-from ..pipelines.chain import Chain as ChainValue
+from ..pipelines.chain.chain import Chain as ChainValue
 from ..pipelines.errors import Refusal
 from .types import FILM, Chain
 

@@ -6,11 +6,12 @@ from typing import Any
 
 from comfy_api.latest import io, ui
 
-from ..pipelines.bundle.model import VideoModel
-from ..pipelines.chain import Chain as ChainValue
+from ..host.progress import say
+from ..pipelines.chain import record
+from ..pipelines.chain.chain import Chain as ChainValue
 from ..pipelines.errors import Refusal
+from ..pipelines.model.bundle import VideoModel
 from ..pipelines.takes import chains, store
-from .progress import say
 from .types import TAKES, Chain, ModelBundle
 
 MODEL_TIP = "A bundle of the family it was rendered with; its VAE decodes it. No diffusion weights are loaded."
@@ -58,7 +59,7 @@ class LoadChain(io.ComfyNode):
             )
         text = f"{found.name or found.id}: {count} stages, {float(found.frames / found.fps):.2f} s"
         say(cls.hidden.unique_id, text)
-        return io.NodeOutput(chains.opened(shelf, found, model, first_stage, last_stage or count))
+        return io.NodeOutput(record.opened(shelf, found, model, first_stage, last_stage or count))
 
 
 class LoadTake(io.ComfyNode):
@@ -89,7 +90,7 @@ class LoadTake(io.ComfyNode):
     @classmethod
     def execute(cls, model: VideoModel, take: str) -> io.NodeOutput:
         shelf = store.here()
-        return io.NodeOutput(chains.single(shelf, shelf.named(take.strip()), model))
+        return io.NodeOutput(record.single(shelf, shelf.named(take.strip()), model))
 
 
 class KeepChain(io.ComfyNode):
@@ -116,7 +117,7 @@ class KeepChain(io.ComfyNode):
         name = name.strip()
         if not name:
             raise Refusal("none is given.", field="name")
-        mine = chains.stored(chain)
+        mine = record.stored(chain)
         if mine is None:
             raise Refusal(
                 "nothing of it is rendered: it is the video it begins with; connect the chain of a stage behind it.",

@@ -7,12 +7,12 @@ from fractions import Fraction
 import folder_paths
 from comfy_api.latest import io
 
-from ..pipelines.diffusers.bundle import bundle_from_folder
-from ..pipelines.diffusers.folder import DEFAULT, VARIANTS, folders_below, open_folder
-from ..pipelines.diffusers.ltx2 import OWN, Ltx2Choices
-from ..pipelines.diffusers.sampler import DiffusersSampler, Solver, as_sampler
+from ..host.progress import say
+from ..pipelines.load.diffusers.bundle import bundle_from_folder
+from ..pipelines.load.diffusers.folder import DEFAULT, VARIANTS, folders_below, open_folder
+from ..pipelines.load.diffusers.ltx2 import OWN, Ltx2Choices
+from ..pipelines.sampling.schedulers import DiffusersSampler, Solver, as_sampler
 from .load import NONE, describe, frame_rate_input, model_file, upscaler_input
-from .progress import say
 from .types import AUTOMATIC, LOAD, ModelBundle
 
 BY_SCHEDULER = "as its scheduler says"

@@ -4,30 +4,30 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import folder_paths
-import numpy as np
-import torch
 from comfy.cli_args import args
 from comfy_api.latest import Input, InputImpl, io, ui
 
-from ..pipelines.chain import Chain as ChainValue
-from ..pipelines.chain import Link
-from ..pipelines.decode import decoded
+from ..host.decoding import decoding
+from ..host.progress import say, watch_encoding
+from ..pipelines.chain.chain import Chain as ChainValue
 from ..pipelines.errors import Refusal
-from ..pipelines.existing import FootageFrames
+from ..pipelines.files.large import CountedName
 from ..pipelines.film.colour import Match
-from ..pipelines.film.encode import CRF, PRESET, PRESETS, encode
-from ..pipelines.film.frames import Film, FrameSource, Images, as_images
-from ..pipelines.film.sound import Sound, Waveform
 from ..pipelines.film.soundtrack import soundtrack
-from ..pipelines.film.video import LazyVideo, frames_and_sound
-from ..pipelines.whole_file import CountedName
-from .progress import announce_decoding, say, say_on_running, watch_encoding
+from ..pipelines.film.stitch import Film
+from ..pipelines.media.encode import CRF, PRESET, PRESETS, encode
+from ..pipelines.media.frames import FrameSource, Images, as_images
+from ..pipelines.media.sound import Sound, Waveform
+from ..pipelines.media.video import LazyVideo, frames_and_sound
 from .types import FILM, Chain
+
+if TYPE_CHECKING:
+    import torch
 
 # Bytes of a file name that every file system takes, less the counter, the suffix and a part file's mark.
 MAX_NAME = 200
@@ -235,19 +235,6 @@ def _match_input() -> io.Boolean.Input:
 def _film(chain: ChainValue, match_colour: bool) -> Film:
     opened = decoding(chain)
     return Film(chain, opened, Match(chain, opened) if match_colour else None)
-
-
-def decoding(chain: ChainValue) -> Callable[[Link], np.ndarray | FootageFrames]:
-    """What opens the frames of a link, and says so on the node that has to wait for them."""
-
-    def opened(link: Link) -> np.ndarray | FootageFrames:
-        if link.footage is None and not link.rendered.frames_path.exists():
-            number = chain.links.index(link) + 1
-            say_on_running(f"Decoding stage {number} of {len(chain.links)}")
-            announce_decoding(number, len(chain.links), link.clip.frames)
-        return decoded(link, chain)
-
-    return opened
 
 
 def _what_to_save(

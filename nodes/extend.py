@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from comfy_api.latest import Input, io
 
-from ..pipelines.bundle.model import VideoModel
-from ..pipelines.existing import begin_with
-from ..pipelines.film.video import frames_and_sound
+from ..pipelines.chain.begin import begin_with
+from ..pipelines.media.video import frames_and_sound
+from ..pipelines.model.bundle import VideoModel
 from .sizes import size_input, size_of
 from .types import STAGE, Chain, ModelBundle
 

@@ -8,8 +8,8 @@ import torch
 from comfy_api.latest import io
 
 from ..pipelines.errors import Refusal
-from ..pipelines.families import Keyframe
-from ..pipelines.guides import Anchor, Soundtrack
+from ..pipelines.model.shot import Keyframe
+from ..pipelines.stage.guides import Anchor, Soundtrack
 from .types import AUTOMATIC, STAGE, Guide
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from comfy_api.latest import io
 
-from ..pipelines.bundle.model import VideoModel
-from ..pipelines.pictures import best_size
+from ..pipelines.media.pictures import best_size
+from ..pipelines.model.bundle import VideoModel
 from .types import STAGE, ModelBundle
 
 

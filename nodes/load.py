@@ -10,13 +10,13 @@ from comfy_execution.graph_utils import ExecutionBlocker
 
 from ..host.graph import Run
 from ..host.model_files import MODEL_FILES
+from ..host.progress import say
 from ..host.source import source_of
-from ..pipelines.bundle.files import ModelFile, bundle_from_files, bundle_from_loaded
-from ..pipelines.bundle.kinds import Kind
-from ..pipelines.bundle.ltx2 import Ltx2Files, ltx2_bundle
-from ..pipelines.bundle.model import VideoModel
 from ..pipelines.families.wan22 import WAN22
-from .progress import say
+from ..pipelines.load.files import ModelFile, bundle_from_files, bundle_from_loaded
+from ..pipelines.load.kinds import Kind
+from ..pipelines.load.ltx2 import Ltx2Files, ltx2_bundle
+from ..pipelines.model.bundle import VideoModel
 from .types import AUTOMATIC, LOAD, ModelBundle
 
 NONE = "none"

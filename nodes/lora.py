@@ -2,46 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import comfy.utils
 import folder_paths
 from comfy_api.latest import io, ui
 
-from ..pipelines.bundle.model import VideoModel
-from ..pipelines.bundle.pairs import other_half
-from ..pipelines.bundle.safetensors_file import StoredWeights
-from ..pipelines.errors import Refusal
-from ..pipelines.lora.apply import apply_lora
+from ..host.loras import lora_names, lora_path, state_of_loras
+from ..host.progress import say
+from ..pipelines.files.large import CountedName
 from ..pipelines.lora.choice import AUTO, NONE, LoraChoice, Passes
-from ..pipelines.lora.fuse import experts_to_fuse, fuse
-from ..pipelines.whole_file import CountedName
-from .progress import say
+from ..pipelines.model.bundle import VideoModel
+from ..pipelines.model.fuse import experts_to_fuse, fuse
+from ..pipelines.model.lora import apply_lora
+from ..pipelines.weights.stored import StoredWeights
 from .types import LOAD, ModelBundle
-
-FOLDER = "loras"
-
-
-def lora_names() -> list[str]:
-    return folder_paths.get_filename_list(FOLDER)
-
-
-def lora_path(name: str) -> str:
-    """Where a LoRA file is, named with either slash; only files that ComfyUI lists are found."""
-    name = name.replace("\\", os.sep).replace("/", os.sep)
-    path = folder_paths.get_full_path(FOLDER, name) if name in lora_names() else None
-    if path is None:
-        raise Refusal(f"there is no {name} in ComfyUI's loras folder.")
-    return path
-
-
-def state_of_loras(chosen: set[str]) -> list[tuple[str, int, int]]:
-    """What changes when one of the files, or the other half of one, is exchanged for another of its name."""
-    names = chosen - {NONE, AUTO}
-    found = names | {other_half(name, lora_names()) for name in names}
-    stats = {name: os.stat(lora_path(name)) for name in found if name in lora_names()}
-    return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in sorted(stats.items())]
 
 
 def _strength(name: str, expert: str) -> io.Float.Input:

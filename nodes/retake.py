@@ -6,14 +6,14 @@ from typing import Any
 
 from comfy_api.latest import Input, io
 
-from ..pipelines.bundle.model import VideoModel
-from ..pipelines.families import Settings
-from ..pipelines.film.video import frames_and_sound
-from ..pipelines.retake import Retake, plan_retake, render_retake
-from ..pipelines.stage import MAX_SEED
+from ..host.previews import preview_of
+from ..host.progress import NodeProgress
+from ..pipelines.media.video import frames_and_sound
+from ..pipelines.model.bundle import VideoModel
+from ..pipelines.model.variant import Settings
+from ..pipelines.stage.retake import Retake, plan_retake, render_retake
+from ..pipelines.stage.stage import MAX_SEED
 from ..pipelines.takes import store
-from .previews import preview_of
-from .progress import NodeProgress
 from .sizes import size_input, size_of
 from .types import STAGE, Chain, ModelBundle, Sampling
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import comfy.samplers
 from comfy_api.latest import io
 
-from ..pipelines.sampling import SamplingSettings, Split
+from ..pipelines.families.wan22_sampling import SamplingSettings, Split
 from .types import AUTOMATIC, PUBLISHED, STAGE, Sampling
 
 

@@ -8,11 +8,11 @@ from comfy.model_management import throw_exception_if_processing_interrupted
 from comfy.utils import ProgressBar
 from comfy_api.latest import io, ui
 
-from ..pipelines.chain import Chain as ChainValue
+from ..host.decoding import decoding
+from ..host.progress import say
+from ..pipelines.chain.chain import Chain as ChainValue
 from ..pipelines.film.seam_plot import plot
 from ..pipelines.film.seams import measure
-from .encode import decoding
-from .progress import say
 from .types import FILM, Chain
 
 

@@ -11,19 +11,20 @@ from comfy_api.latest import io
 from ..host.ahead import check_later_stages
 from ..host.choosing import NodeRefused
 from ..host.graph import Run
-from ..pipelines.bundle.model import VideoModel
-from ..pipelines.chain import Chain as ChainValue
-from ..pipelines.chain import Join, Length, Transition
+from ..host.muted import muted_before
+from ..host.previews import preview_of
+from ..host.progress import NodeProgress, announce, say
+from ..pipelines.chain.chain import Chain as ChainValue
 from ..pipelines.errors import Refusal
-from ..pipelines.families import Carry, Settings
-from ..pipelines.guides import Guide, guided
-from ..pipelines.render import render_stages
-from ..pipelines.stage import MAX_SEED, Ready, Stage, check_stages, split_stage
+from ..pipelines.model.bundle import VideoModel
+from ..pipelines.model.variant import Carry, Settings
+from ..pipelines.stage.check import check_stages, split_stage
+from ..pipelines.stage.guides import Guide, guided
+from ..pipelines.stage.render import render_stages
+from ..pipelines.stage.stage import MAX_SEED, Ready, Stage
 from ..pipelines.takes import store
+from ..pipelines.timeline.clips import Join, Length, Transition
 from .guides import guides_input
-from .muted import muted_before
-from .previews import preview_of
-from .progress import NodeProgress, announce, say
 from .sizes import size_input, size_of
 from .types import AUTOMATIC, STAGE, Chain, ModelBundle, Sampling
 

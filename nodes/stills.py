@@ -9,16 +9,16 @@ import folder_paths
 import torch
 from comfy_api.latest import io, ui
 
-from ..pipelines.bundle.model import VideoModel
+from ..host.progress import NodeProgress
 from ..pipelines.document import read_prompts
 from ..pipelines.errors import Refusal
-from ..pipelines.families import Settings
-from ..pipelines.stage import MAX_SEED
-from ..pipelines.stills import Still, plan_stills, render_stills, write_zip
-from ..pipelines.takes.decoded import temp
+from ..pipelines.files.large import CountedName
+from ..pipelines.model.bundle import VideoModel
+from ..pipelines.model.variant import Settings
+from ..pipelines.stage.stage import MAX_SEED
+from ..pipelines.stage.stills import Still, plan_stills, render_stills, write_zip
 from ..pipelines.takes.take import Take
-from ..pipelines.whole_file import CountedName
-from .progress import NodeProgress
+from ..pipelines.takes.temp import temp_folder
 from .sizes import size_input, size_of
 from .types import STAGE, ModelBundle, Sampling
 
@@ -107,7 +107,7 @@ def _show(still: Still, take: Take, progress: NodeProgress) -> ui.SavedResult | 
     picture = still.picture()
     saved = None
     try:
-        path = temp() / f"{take.key}.still.png"
+        path = temp_folder() / f"{take.key}.still.png"
         picture.save(path, compress_level=1)
         saved = ui.SavedResult(path.name, path.parent.name, io.FolderType.temp)
     except OSError as error:

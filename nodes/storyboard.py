@@ -14,27 +14,29 @@ from comfy_api.latest import io, ui
 from comfy_execution.graph_utils import ExecutionBlocker
 
 from ..host.graph import Run
-from ..pipelines.bundle.model import VideoModel
-from ..pipelines.chain import Length
+from ..host.inputs import input_image, input_path, input_sound, state_of
+from ..host.loras import lora_names, lora_path, state_of_loras
+from ..host.progress import NodeProgress, say
 from ..pipelines.errors import Refusal
-from ..pipelines.families import Carry, Keyframe, Settings
-from ..pipelines.lora.apply import apply_lora
 from ..pipelines.lora.choice import LoraChoice
-from ..pipelines.outlook import forecast
-from ..pipelines.render import render_stages
-from ..pipelines.stage import Stage, check_stages, format_of
+from ..pipelines.model.bundle import VideoModel
+from ..pipelines.model.lora import apply_lora
+from ..pipelines.model.shot import Keyframe
+from ..pipelines.model.variant import Carry, Settings
+from ..pipelines.stage.check import check_stages, format_of
+from ..pipelines.stage.forecast import forecast
+from ..pipelines.stage.render import render_stages
+from ..pipelines.stage.stage import Stage
 from ..pipelines.storyboard.plan import Plan, PlannedStage, plan
 from ..pipelines.storyboard.storyboard import IMAGES, Storyboard
 from ..pipelines.storyboard.text import parse
 from ..pipelines.takes import store
-from .inputs import input_image, input_path, input_sound, state_of
-from .lora import lora_names, lora_path, state_of_loras
-from .progress import NodeProgress, say
+from ..pipelines.timeline.clips import Length
 from .stage import look_ahead
 from .types import STAGE, Chain, ModelBundle, Sampling
 
 if TYPE_CHECKING:
-    from ..pipelines.pictures import Image
+    from ..pipelines.media.pictures import Image
 
 EXAMPLE = """{
   "schema": "longtake.storyboard.v1",

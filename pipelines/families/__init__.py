@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .family import Carry, Family, Keyframe, Mode, Pictures, Settings, Shot, Variant
+from ..model.bundle import Family
+from ..model.shot import Keyframe, Pictures, Shot
+from ..model.variant import Carry, Mode, Settings, Variant
 from .ltx2 import LTX2
 from .wan22 import WAN22
 

@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..chain import Grid
 from ..errors import Refusal
-from ..pictures import fit_film
-from ..span import Conditioning, StepCallback
-from .family import Carry, Mode, Shot, Variant
+from ..lora.ltx2 import LTX2_LORA
+from ..lora.traits import LoraTraits
+from ..media.pictures import fit_film
+from ..model.shot import Shot
+from ..model.variant import Carry, Mode, Variant
+from ..sampling.span import Conditioning, StepCallback
+from ..timeline.clips import Grid
 from .ltx2_canvas import (
     PATCH,
     SLOT,
@@ -30,15 +33,12 @@ from .ltx2_canvas import (
     pin_sound_end,
     sound_latents,
 )
-from .ltx2_lora import LTX2_LORA
 from .ltx2_sampling import DISTILLED_SIGMAS, Guidance, Ltx2Sampling, Pass, computed_sigmas, denoise_pass
-from .traits import LoraTraits
 
 if TYPE_CHECKING:
-    from ..bundle.model import VideoModel
-    from ..head import Ending
-    from ..tail import Tail
-    from ..takes.resume import Checkpoint
+    from ..model.bundle import VideoModel
+    from ..model.shot import Ending, Tail
+    from ..sampling.resume import Checkpoint
 
 GRID = Grid(SLOT)
 # The longest clip its makers offer (docs.ltx.video/models), and the span of time its positions were trained on

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ..errors import Refusal
-from ..span import Conditioning, Span, StepCallback, sample_span, with_values
+from ..sampling.span import Conditioning, Span, StepCallback, sample_span, with_values
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
 
-    from ..takes.resume import Checkpoint
+    from ..sampling.resume import Checkpoint
     from .ltx2_canvas import Canvas
 
 # ltx_pipelines/utils/constants.py of the LTX-2 release.

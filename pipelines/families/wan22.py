@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..chain import Grid
 from ..errors import Refusal
-from ..sampling import Expert, SamplingSettings, Split, Start, denoise, with_shift
-from ..span import Conditioning, StepCallback
-from .family import Carry, Mode, Pictures, Shot, Variant
-from .traits import LoraTraits
-from .wan22_lora import WAN_LORA
+from ..lora.traits import LoraTraits
+from ..lora.wan22 import WAN_LORA
+from ..model.shot import Pictures, Shot
+from ..model.variant import Carry, Mode, Variant
+from ..sampling.span import Conditioning, StepCallback
+from ..timeline.clips import Grid
+from .wan22_sampling import Expert, SamplingSettings, Split, Start, denoise, with_shift
 
 if TYPE_CHECKING:
-    from ..bundle.model import Part, VideoModel
-    from ..tail import Tail
-    from ..takes.resume import Checkpoint
+    from ..model.bundle import VideoModel
+    from ..model.part import Part
+    from ..model.shot import Tail
+    from ..sampling.resume import Checkpoint
 
 SLOT = 4  # frames per latent slot after the first, which holds one (causal video VAE)
 GRID = Grid(SLOT)

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..chain import Chain, Link, Transition
+from ..chain.chain import Chain, Link
+from ..timeline.clips import Transition
 
 if TYPE_CHECKING:
-    from ..existing import FootageFrames
+    from ..media.footage import FootageFrames
 
     Decoded = Callable[[Link], np.ndarray | FootageFrames]
 

@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..chain import Chain, Join
-from .encode import encode
-from .frames import Film, FrameSource
+from ..chain.chain import Chain
+from ..media.encode import encode
+from ..media.frames import FrameSource
+from ..timeline.clips import Join
 from .soundtrack import soundtrack
+from .stitch import Film
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ..chain import Link
-    from ..existing import FootageFrames
+    from ..chain.chain import Link
+    from ..media.footage import FootageFrames
 
 WIDTH = 480  # pixels; nodes on the canvas are narrower
 CRF, PRESET = 23, "ultrafast"

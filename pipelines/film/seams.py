@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..chain import Chain, Transition
+from ..chain.chain import Chain
+from ..timeline.clips import Transition
 from .colour import GRID, Match, Replay
-from .frames import Film
+from .stitch import Film
 
 if TYPE_CHECKING:
     from .colour import Decoded

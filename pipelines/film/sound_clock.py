@@ -12,8 +12,9 @@ from functools import cached_property
 
 import numpy as np
 
-from ..chain import Chain, Link, Transition, starts
-from .sound import BLOCK, Sound, sound_digest
+from ..chain.chain import Chain, Link
+from ..media.sound import BLOCK, Sound, sound_digest
+from ..timeline.clips import Transition, starts
 
 # The most a stage's loudness is moved to meet the stage before; beyond 12 dB it is another sound, not a jump in level.
 MAX_GAIN = 4.0

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..decode import decoded_sound
-from .sound import Sound, Waveform
+from ..chain.decode import decoded_sound
+from ..media.sound import Sound, Waveform
 from .sound_clock import FilmSound
 
 if TYPE_CHECKING:
-    from ..chain import Chain, Link
+    from ..chain.chain import Chain, Link
 
 
 def soundtrack(chain: Chain) -> FilmSound | None:

@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 
-from ..bundle.checkpoint import SAFE_SUFFIXES, outline
 from ..errors import Refusal
-from ..families.traits import Shape
+from ..weights.outline import SAFE_SUFFIXES, outline
 from .names import bare, is_factor, split
+from .traits import Shape
 
 SMALL = 64  # elements; alphas and the like, whose values the matcher asks for
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import torch
 
-from ..bundle.skeleton import TEXT, Skeleton
 from ..errors import Refusal
-from ..families.traits import LoraTraits, Shape
 from .dora import peft_dora
 from .file import LoraFile
 from .names import BIAS, MAGNITUDE, aliases, for_second, respelled, split
+from .skeleton import TEXT, Skeleton
+from .traits import LoraTraits, Shape
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..bundle.skeleton import PREFIX, TEXT
 from ..errors import Refusal
 from .file import LoraFile
 from .match import Match
+from .skeleton import PREFIX, TEXT
 
 
 def patch(base: Any, file: LoraFile, found: Match, strength: float) -> Any:

@@ -8,14 +8,17 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from ..bundle.pairs import noise_level
 from ..errors import Refusal
-from ..families import FAMILIES, Family
+from ..weights.pairs import noise_level
 from .file import LoraFile
+from .ltx2 import LTX2_LORA
 from .match import Match
 from .names import format_of
+from .traits import LoraTraits
+from .wan22 import WAN_LORA
 
 SHOWN = 3  # keys that a message names
+TRAITS = (WAN_LORA, LTX2_LORA)
 
 # Telling parts of keys of models that no family here is about.
 OTHERS = (
@@ -87,13 +90,24 @@ class Coverage:
         )
 
 
-def coverage(file: LoraFile, found: Match, family: Family, place: str, strength: float, of_weights: int) -> Coverage:
+def coverage(
+    file: LoraFile,
+    found: Match,
+    traits: LoraTraits,
+    title: str,
+    place: str,
+    strength: float,
+    of_weights: int,
+) -> Coverage:
     """Judge a match.
+
+    Args:
+        title: of the family, as people know it.
 
     Raises:
         Refusal: nothing matches, or a change has another shape than its weight.
     """
-    left = {key: family.lora.why_harmless(key) for key in found.missed}
+    left = {key: traits.why_harmless(key) for key in found.missed}
     report = Coverage(
         file=file.name,
         place=place,
@@ -112,7 +126,7 @@ def coverage(file: LoraFile, found: Match, family: Family, place: str, strength:
         remarks=_remarks(file, place),
     )
     if not found.weights:
-        raise Refusal(_nothing_matches(file, found, report, family))
+        raise Refusal(_nothing_matches(file, found, report, title))
     if found.misfits:
         raise Refusal(_does_not_fit(found, report, file))
     return report
@@ -120,7 +134,7 @@ def coverage(file: LoraFile, found: Match, family: Family, place: str, strength:
 
 def base_of(file: LoraFile) -> str | None:
     """The model a file was trained for, as far as its keys, shapes and metadata show it."""
-    trained = next((base for base in (f.lora.base(file.bare_shapes) for f in FAMILIES) if base), None)
+    trained = next((base for base in (traits.base(file.bare_shapes) for traits in TRAITS) if base), None)
     if trained is None:
         joined = " ".join(file.tensors)
         trained = next((name for pattern, name in OTHERS if re.search(pattern, joined)), None)
@@ -168,11 +182,11 @@ def _remarks(file: LoraFile, place: str) -> tuple[str, ...]:
     return (f"WARNING: {file.name} is a {level}-noise file by its name or metadata, and this is the {place} place.",)
 
 
-def _nothing_matches(file: LoraFile, found: Match, report: Coverage, family: Family) -> str:
+def _nothing_matches(file: LoraFile, found: Match, report: Coverage, title: str) -> str:
     if not found.keys:
         reason = "all its keys are for the other expert; choose it there"
     elif report.base is not None:
-        reason = f"it was trained for {report.base}, and this bundle is {family.title}"
+        reason = f"it was trained for {report.base}, and this bundle is {title}"
     else:
         reason = "it was trained for another kind of model, or is written in a format not known here"
     keys = found.keys or tuple(file.tensors)

@@ -8,9 +8,9 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import Any
 
-from ..chain import Clip, Format, Join, Length, Transition, film_frames, spans, starts
 from ..errors import Refusal
-from ..plan import Piece, cover, frames_in, is_long, piece_of, pieces, plan_clip, remarks
+from ..timeline.clips import Clip, Format, Join, Length, Transition, film_frames, spans, starts
+from ..timeline.plan import Piece, cover, frames_in, is_long, piece_of, pieces, plan_clip, remarks
 from .storyboard import StageEntry, Storyboard, seed_of, stated
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..chain import Join, Length, Transition
 from ..lora.choice import LoraChoice
+from ..timeline.clips import Join, Length, Transition
 from .keyframes import NamedKeyframe
 
 IMAGES = ("start_image", "end_image", "anchor_image")

@@ -17,9 +17,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from .. import document as doc
-from ..chain import Length, Transition
 from ..errors import Refusal
 from ..lora.choice import read_loras
+from ..timeline.clips import Length, Transition
 from . import mold_script
 from .keyframes import read_keyframes
 from .storyboard import StageEntry, Storyboard, seed_of, stated

@@ -21,28 +21,15 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ..chain import Chain, Clip, Join, Link, Transition, starts
 from ..errors import Refusal
-from .disk import (
-    Damaged,
-    Unreadable,
-    contents,
-    is_there,
-    make_folder,
-    names_in,
-    put_aside,
-    sealed,
-    unsealed,
-    warn_once,
-    write_whole,
-)
+from ..files.reading import Damaged, Unreadable, contents, is_there, make_folder, names_in, put_aside, warn_once
+from ..files.sealed import sealed, unsealed
+from ..files.whole import write_whole
+from ..timeline.clips import Clip, Join, Transition, starts
 from .store import Store
-from .take import KEY, Take
-
-if TYPE_CHECKING:
-    from ..bundle.model import VideoModel
+from .take import KEY
 
 log = logging.getLogger(__name__)
 
@@ -174,35 +161,12 @@ _lock = threading.RLock()  # reading and changing records is one step
 _read_of: dict[Path, _Read] = {}
 
 
-def stored(chain: Chain) -> StoredChain | None:
-    """A rendered chain as it is kept, without the video it may begin with, which is not the store's.
-
-    None where it is nothing but that video.
-    """
-    first = next((index for index, link in enumerate(chain.links) if link.footage is None), None)
-    if first is None:
-        return None
-    links = chain.links[first:]
-    clips = film_of(chain.clips, first)
-    entries = tuple(Entry(link.rendered.key, clip) for link, clip in zip(links, clips, strict=True))
-    return StoredChain(chain.family, chain.width, chain.height, chain.fps, entries, created=time.time())
-
-
-def id_of(chain: Chain) -> str:
-    """The id of a rendered chain; empty where nothing of it is stored."""
-    kept = stored(chain)
-    return "" if kept is None else kept.id
-
-
-def remember(store: Store, chain: Chain) -> None:
-    """Keep a rendered chain, in place of the same chain without its last stages.
+def keep(store: Store, now: StoredChain) -> None:
+    """Keep the record of a chain, in place of the same chain without its last stages.
 
     Nothing is written where it is recorded already, or begins a longer chain that is. That a record cannot be written
     costs the film nothing, and is reported.
     """
-    now = stored(chain)
-    if now is None:
-        return
     ids = now.ids
     try:
         with _lock:
@@ -280,48 +244,6 @@ def forget_gone(store: Store, age: float) -> None:
     for chain in list_chains(store):
         if not chain.name and chain.entries[-1].key not in takes and time.time() - chain.created > age:
             forget(store, chain)
-
-
-def opened(store: Store, chain: StoredChain, model: VideoModel, first: int, last: int) -> Chain:
-    """A stored chain, or the stages `first` to `last` of it, with every take found and checked.
-
-    Args:
-        model: decodes it, and renders what is put behind it.
-        first, last: numbers of stages, counted from 1.
-
-    Raises:
-        Refusal: a take is missing or damaged, or the model is of another family.
-    """
-    if model.family.name != chain.family:
-        raise Refusal(f"the chain is one of {chain.family}; connect a bundle of that family.", field="model")
-    if model.fps != chain.fps:
-        raise Refusal(
-            f"the chain runs at {chain.fps} frames a second, the bundle at {model.fps}; connect the bundle it was "
-            "rendered with.",
-            field="model",
-        )
-    entries = chain.entries[:last]
-    clips = film_of([entry.clip for entry in entries], first - 1)
-    links = []
-    for number, (entry, clip) in enumerate(zip(entries[first - 1 :], clips, strict=True), start=first):
-        take = store.find(entry.key)
-        if take is None:
-            before = f" Give last_stage {number - 1} to open what lies before it." if number > first else ""
-            raise Refusal(f"its take is missing or damaged; queue what rendered it again.{before}", stage=number)
-        links.append(Link(clip, take, model))
-    return Chain(chain.family, chain.width, chain.height, chain.fps, tuple(links))
-
-
-def single(store: Store, take: Take, model: VideoModel) -> Chain:
-    """One take as a chain of one stage, shown whole."""
-    if store.find(take.key) is None:
-        raise Refusal("it is damaged and has been put aside; queue what rendered it again.", field="take")
-    facts = take.facts()
-    # What a retake rendered beyond the video's end is a still; a stage's clip is whole.
-    entry = Entry(take.key, Clip(facts["frames"], Join(), facts.get("shown", facts["frames"])))
-    fps = Fraction(facts["fps"])
-    chain = StoredChain(facts["family"], facts["width"], facts["height"], fps, (entry,))
-    return opened(store, chain, model, 1, 1)
 
 
 def film_of(clips: Sequence[Clip], first: int) -> tuple[Clip, ...]:

@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .disk import room_for
+from ..files.whole import room_for
+from . import temp
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,15 +23,6 @@ if TYPE_CHECKING:
     from .take import Take
 
 DECODED_LIMIT = 8 * 2**30  # bytes; a minute and a half of 1280x720 at 16 frames a second
-
-
-def temp() -> Path:
-    """The pack's folder in ComfyUI's temp folder, which ComfyUI empties when it starts."""
-    import folder_paths
-
-    path = Path(folder_paths.get_temp_directory()) / "longtake"
-    path.mkdir(parents=True, exist_ok=True)
-    return path
 
 
 def write_frames(
@@ -90,7 +82,7 @@ def forget_frames(limit: int, film: Sequence[Path] = (), newest: Path | None = N
         newest: what was decoded last; it stays, and is where the film is read. Without it, what was used last stays.
     """
     kept: dict[Path, os.stat_result] = {}
-    for path in temp().glob("*.frames.npy"):
+    for path in temp.temp_folder().glob("*.frames.npy"):
         with contextlib.suppress(OSError):
             kept[path] = path.stat()
     newest = newest or max(kept, key=lambda path: kept[path].st_mtime_ns, default=None)

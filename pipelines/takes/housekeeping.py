@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import Refusal
+from ..files.reading import ASIDE, Damaged, Unreadable, contents, make_folder, put_aside
+from ..files.sealed import parsed
+from ..files.whole import forget_oldest, write_whole
 from . import chains, claim, listing, numbers, uses
-from .disk import ASIDE, Damaged, Unreadable, contents, forget_oldest, make_folder, parsed, put_aside, write_whole
 from .store import Store
 from .take import Take
 

@@ -10,7 +10,7 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from .disk import Damaged, Unreadable, names_in
+from ..files.reading import Damaged, Unreadable, names_in
 from .take import KEY, Take
 
 

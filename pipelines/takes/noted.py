@@ -11,7 +11,7 @@ import shutil
 import uuid
 from pathlib import Path
 
-from .disk import is_there, make_folder, names_in, put_aside
+from ..files.reading import is_there, make_folder, names_in, put_aside
 
 FOLDER, NOTES = "noted", "notes.json"
 

@@ -17,7 +17,8 @@ import uuid
 from itertools import count
 from pathlib import Path
 
-from .disk import READ_ONLY, Damaged, contents, flush, flush_folder, is_there, make_folder, names_in, room_for
+from ..files.reading import Damaged, contents, is_there, make_folder, names_in
+from ..files.whole import READ_ONLY, flush, flush_folder, room_for
 from .store import Store
 from .take import KEY, Take
 

@@ -25,9 +25,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Refusal
+from ..files.reading import Damaged, Unreadable, is_there, make_folder, names_in, put_aside
+from ..files.sealed import sealed
+from ..files.whole import flush, flush_folder, room_for
 from . import deletions, listing, noted, uses
 from .alive import clock
-from .disk import Damaged, Unreadable, flush, flush_folder, is_there, make_folder, names_in, put_aside, room_for, sealed
 from .take import FACTS, KEY, TAKE_FORMAT, TENSORS, Take
 
 if TYPE_CHECKING:

@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Refusal
-from . import decoded
+from ..files.reading import Damaged, contents, put_aside
+from ..files.sealed import parsed, sealed, unsealed
+from ..files.whole import write_whole
+from . import temp
 from .deletions import count_deletion
-from .disk import Damaged, contents, parsed, put_aside, sealed, unsealed, write_whole
 from .noted import NOTES, mark
 
 if TYPE_CHECKING:
@@ -169,14 +171,14 @@ class Take:
     @property
     def frames_path(self) -> Path:
         """Where the decoded frames are kept, once somebody has asked for them: they can always be made again."""
-        return decoded.temp() / f"{self.key}.frames.npy"
+        return temp.temp_folder() / f"{self.key}.frames.npy"
 
     @property
     def preview_path(self) -> Path:
         """Where a small playable copy is kept, once its frames have been decoded."""
-        return decoded.temp() / f"{self.key}.preview.mp4"
+        return temp.temp_folder() / f"{self.key}.preview.mp4"
 
     @property
     def sound_path(self) -> Path:
         """Where the decoded sound is kept, once somebody has asked for it."""
-        return decoded.temp() / f"{self.key}.sound.safetensors"
+        return temp.temp_folder() / f"{self.key}.sound.safetensors"

@@ -16,8 +16,8 @@ import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..files.reading import make_folder
 from .alive import SILENT, Beat, clock, content_of, silent_for
-from .disk import make_folder
 
 if TYPE_CHECKING:
     from .take import Take

@@ -80,8 +80,8 @@ def chain_of_three(model: Any, job: Job) -> Facts:
 def switch_loras(model: Any, job: Job) -> Facts:
     """A stage with no LoRA, with LoRA a, with a again, with b, and with none: seconds, and whose weights they use."""
     import psutil
-    from longtake.pipelines.lora.apply import patched
     from longtake.pipelines.lora.file import open_lora
+    from longtake.pipelines.model.lora import patched
 
     bundles = {"none": model}
     with tempfile.TemporaryDirectory() as folder:

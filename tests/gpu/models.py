@@ -188,7 +188,7 @@ def bundle(size: Size, variant: str, weights: Weights) -> Any:
     Args:
         variant: one of VARIANTS.
     """
-    from longtake.pipelines.bundle.files import bundle_from_loaded
+    from longtake.pipelines.load.files import bundle_from_loaded
 
     if variant.startswith("ltx"):
         from . import models_ltx2

@@ -109,7 +109,7 @@ def bundle(net: Ltx2Net, weights: Weights) -> Any:
     from comfy.ldm.lightricks.av_model import LTXAVModel
     from comfy.ldm.lightricks.vae.audio_vae import AudioVAE
     from comfy.ldm.lightricks.vae.causal_video_autoencoder import VideoVAE
-    from longtake.pipelines.bundle.files import bundle_from_loaded
+    from longtake.pipelines.load.files import bundle_from_loaded
 
     config = config_of(net)
     metadata = {"config": json.dumps(config)}

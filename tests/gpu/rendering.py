@@ -67,13 +67,13 @@ class Watch:
 
 def with_image(model: Any) -> bool:
     """Whether a first stage starts from an image: where Wan can; LTX-2 starts from text."""
-    from longtake.pipelines.families import Mode
+    from longtake.pipelines.model.variant import Mode
 
     return model.family.name == "wan22" and Mode.IMAGE in model.variant.modes
 
 
 def settings(model: Any, job: Job) -> Any:
-    from longtake.pipelines.sampling import SamplingSettings, Split
+    from longtake.pipelines.families.wan22_sampling import SamplingSettings, Split
 
     if model.family.name != "wan22":
         return None
@@ -90,8 +90,8 @@ def settings(model: Any, job: Job) -> Any:
 
 def stages(model: Any, job: Job) -> list[Any]:
     """A first stage, from an image where the model can, and smooth ones behind it."""
-    from longtake.pipelines.chain import Join, Length, Transition
-    from longtake.pipelines.stage import Stage
+    from longtake.pipelines.stage.stage import Stage
+    from longtake.pipelines.timeline.clips import Join, Length, Transition
 
     smooth = Join(Transition.SMOOTH, overlap=model.variant.overlap)
     return [
@@ -112,8 +112,8 @@ def stages(model: Any, job: Job) -> list[Any]:
 
 def our_chain(model: Any, job: Job, watch: Watch | None = None) -> Any:
     """A Chain, rendered as one node would; its last clip is not decoded yet, as nobody has asked for it."""
-    from longtake.pipelines.render import render_stages
-    from longtake.pipelines.stage import check_stages
+    from longtake.pipelines.stage.check import check_stages
+    from longtake.pipelines.stage.render import render_stages
 
     asked = stages(model, job)
     try:
@@ -124,7 +124,7 @@ def our_chain(model: Any, job: Job, watch: Watch | None = None) -> Any:
 
 def decode_all(chain: Any) -> None:
     """Decode the clips that no later stage has asked for, as delivering the film does."""
-    from longtake.pipelines.decode import decoded
+    from longtake.pipelines.chain.decode import decoded
 
     for link in chain.links:
         decoded(link)

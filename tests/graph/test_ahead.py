@@ -41,7 +41,7 @@ def look_from_each(graph: dict[str, Any], count: int, ahead: Any) -> list[int]:
     from longtake.host.choosing import Choices
     from longtake.host.graph import Graph, Run
     from longtake.nodes.stage import stages_of
-    from longtake.pipelines.stage import check_stage
+    from longtake.pipelines.stage.check import check_stage
 
     read, kept, chain, told = Graph(graph, outputs=["encode"]), {}, None, []
     model, sampling = (Choices(read, {}).get((name, 0)) for name in ("model", "sampling"))
@@ -60,7 +60,7 @@ def test_a_thousand_stages_are_looked_over_in_a_moment(ahead: Any) -> None:
     from longtake.host.choosing import Choices
     from longtake.host.graph import Graph, Run
     from longtake.nodes.stage import stages_of
-    from longtake.pipelines.stage import check_stage
+    from longtake.pipelines.stage.check import check_stage
 
     graph = Graph(film(COUNT), outputs=["encode"])
     model, sampling = (Choices(graph, {}).get((name, 0)) for name in ("model", "sampling"))

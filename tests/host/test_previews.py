@@ -6,7 +6,8 @@ from pathlib import Path
 
 from tests.host import graphs, stock_ltx2
 from tests.host.film import look_into
-from tests.host.server import Result, Server
+from tests.host.prompt import Result
+from tests.host.server import Server
 
 
 def preview(server: Server, result: Result, stage: str) -> Path | None:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from tests.host import graphs
-from tests.host.server import Result, Server
+from tests.host.prompt import Result
+from tests.host.server import Server
 from tests.host.stock import Graph, node
 
 REPORT = {"seams": node("LongtakeSeamReport", chain=["third", 0])}

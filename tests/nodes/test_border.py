@@ -42,7 +42,7 @@ def test_each_socket_takes_what_it_is_for(comfyui: Path, tiny_models: Path) -> N
     from longtake.nodes.border import check
     from longtake.nodes.types import ModelBundle, Sampling
 
-    from tests.pipelines.takes.test_keys import bundle, ltx2
+    from tests.pipelines.stage.test_keys import bundle, ltx2
 
     model, sounding = bundle(tiny_models), ltx2(tiny_models)
     image = torch.zeros(1, 8, 8, 3)

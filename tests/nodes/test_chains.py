@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from longtake.pipelines.chain import Chain, Clip, Join, Link
+from longtake.pipelines.chain import record
+from longtake.pipelines.chain.chain import Chain, Link
 from longtake.pipelines.errors import Refusal
 from longtake.pipelines.takes import chains
 from longtake.pipelines.takes.store import Store
 from longtake.pipelines.takes.take import Take
+from longtake.pipelines.timeline.clips import Clip, Join
 
 
 @pytest.fixture
@@ -69,7 +71,7 @@ def test_a_chain_is_kept_by_name_and_the_name_moves(store: Store) -> None:
     first, second = (chain_of(written(store, letter)) for letter in "ab")
     KeepChain.execute(first, "film")
     KeepChain.execute(second, "film")
-    assert chains.find(store, "film").id == chains.id_of(second)
-    assert chains.find(store, chains.id_of(first)).name == ""
+    assert chains.find(store, "film").id == record.id_of(second)
+    assert chains.find(store, record.id_of(first)).name == ""
     with pytest.raises(Refusal, match="none is given"):
         KeepChain.execute(first, " ")

@@ -5,10 +5,11 @@ import av
 import numpy as np
 import pytest
 import torch
-from longtake.pipelines.chain import Chain, Clip, Grid, Join, Length, Link, Transition
+from longtake.pipelines.chain.chain import Chain, Link
 from longtake.pipelines.errors import Refusal
-from longtake.pipelines.film.footage import SoundTrack, VideoFile
-from longtake.pipelines.plan import plan_clip
+from longtake.pipelines.media.video_file import SoundTrack, VideoFile
+from longtake.pipelines.timeline.clips import Clip, Grid, Join, Length, Transition
+from longtake.pipelines.timeline.plan import plan_clip
 
 PROMPT = {"1": {"class_type": "LongtakeEncodeVideo", "inputs": {}}}
 WORKFLOW = {"nodes": [{"id": 1}]}

@@ -59,9 +59,9 @@ class Bench:
         Args:
             choices: for LTX-2, other than the folder's own.
         """
-        from longtake.pipelines.diffusers.bundle import bundle_from_folder
-        from longtake.pipelines.diffusers.folder import open_folder
-        from longtake.pipelines.diffusers.ltx2 import Ltx2Choices
+        from longtake.pipelines.load.diffusers.bundle import bundle_from_folder
+        from longtake.pipelines.load.diffusers.folder import open_folder
+        from longtake.pipelines.load.diffusers.ltx2 import Ltx2Choices
 
         if choices is None and name.startswith("LTX"):
             choices = Ltx2Choices()
@@ -93,8 +93,10 @@ def stage_latents(
     model: Any, sampling: Any, positive: Any, negative: Any, width: int = WIDTH, height: int = HEIGHT, **pictures: Any
 ) -> dict[str, torch.Tensor]:
     """What a Chain Stage of these settings denoises: tensors by name, in VAE space."""
-    from longtake.pipelines.chain import Join, Length
-    from longtake.pipelines.stage import Stage, check_stage, render_latents
+    from longtake.pipelines.stage.check import check_stage
+    from longtake.pipelines.stage.render import render_latents
+    from longtake.pipelines.stage.stage import Stage
+    from longtake.pipelines.timeline.clips import Join, Length
 
     stage = Stage(
         "", "", Length(frames=FRAMES), SEED, Join(), width=width, height=height, sampling=sampling, **pictures

@@ -24,9 +24,9 @@ def hollow(module: Any) -> dict[str, Any]:
 def _wan(in_channels: int, out_channels: int, **shape: int) -> float:
     from accelerate import init_empty_weights
     from diffusers import WanTransformer3DModel
-    from longtake.pipelines.bundle.checkpoint import Outline
-    from longtake.pipelines.diffusers.parts import native_transformer
-    from longtake.pipelines.diffusers.wan import transformer_metadata, transformer_weights
+    from longtake.pipelines.load.diffusers.parts import native_transformer
+    from longtake.pipelines.load.diffusers.wan import transformer_metadata, transformer_weights
+    from longtake.pipelines.weights.outline import Outline
 
     with init_empty_weights():
         theirs = WanTransformer3DModel(in_channels=in_channels, out_channels=out_channels, **shape)
@@ -64,7 +64,7 @@ def wan_2_1_i2v(bench: Bench) -> float:
 @row(GROUP, "CLIP ViT-H", "CLIPVisionModel: weights that do not fit", bound=0.0)
 def clip(bench: Bench) -> float:
     from accelerate import init_empty_weights
-    from longtake.pipelines.diffusers.clip_vision import (
+    from longtake.pipelines.load.diffusers.clip_vision import (
         image_encoder_shape,
         image_encoder_weights,
         native_image_encoder,
@@ -83,8 +83,8 @@ def clip(bench: Bench) -> float:
 def vaes(bench: Bench) -> float:
     from accelerate import init_empty_weights
     from diffusers import AutoencoderKLWan
-    from longtake.pipelines.diffusers.parts import native_vae
-    from longtake.pipelines.diffusers.wan import vae_weights
+    from longtake.pipelines.load.diffusers.parts import native_vae
+    from longtake.pipelines.load.diffusers.wan import vae_weights
 
     residual = {"base_dim": 160, "decoder_base_dim": 256, "z_dim": 48, "is_residual": True, "in_channels": 12,
                 "out_channels": 12, "patch_size": 2, "scale_factor_spatial": 16}  # fmt: skip
@@ -100,7 +100,7 @@ def vaes(bench: Bench) -> float:
 @row(GROUP, "UMT5-XXL", "UMT5EncoderModel: weights that do not fit", bound=0.0)
 def umt5(bench: Bench) -> float:
     from accelerate import init_empty_weights
-    from longtake.pipelines.diffusers.wan import native_text_encoder, text_encoder_shape, text_encoder_weights
+    from longtake.pipelines.load.diffusers.wan import native_text_encoder, text_encoder_shape, text_encoder_weights
     from transformers import UMT5Config, UMT5EncoderModel
 
     config = UMT5Config(d_ff=10240, d_kv=64, d_model=4096, num_heads=64, num_layers=24, vocab_size=256384)
@@ -148,9 +148,9 @@ def _ltx2(transformer: dict[str, Any], connectors: dict[str, Any]) -> float:
     from accelerate import init_empty_weights
     from diffusers import LTX2VideoTransformer3DModel
     from diffusers.pipelines.ltx2 import LTX2TextConnectors
-    from longtake.pipelines.bundle.checkpoint import Outline
-    from longtake.pipelines.diffusers.ltx2 import transformer_metadata, transformer_weights
-    from longtake.pipelines.diffusers.parts import native_transformer
+    from longtake.pipelines.load.diffusers.ltx2 import transformer_metadata, transformer_weights
+    from longtake.pipelines.load.diffusers.parts import native_transformer
+    from longtake.pipelines.weights.outline import Outline
 
     with init_empty_weights():
         theirs = LTX2VideoTransformer3DModel(rope_type="split", **transformer)
@@ -175,8 +175,8 @@ def ltx2_vaes(bench: Bench) -> float:
     from accelerate import init_empty_weights
     from diffusers import AutoencoderKLLTX2Audio, AutoencoderKLLTX2Video
     from diffusers.pipelines.ltx2 import LTX2Vocoder, LTX2VocoderWithBWE
-    from longtake.pipelines.diffusers import ltx2_vae
-    from longtake.pipelines.diffusers.parts import native_vae
+    from longtake.pipelines.load.diffusers import ltx2_vae
+    from longtake.pipelines.load.diffusers.parts import native_vae
 
     count = 0.0
     for shape, kind in (({}, LTX2Vocoder), (NEWER_VAE, LTX2VocoderWithBWE)):
@@ -196,7 +196,7 @@ def ltx2_vaes(bench: Bench) -> float:
 def ltx2_upscalers(bench: Bench) -> float:
     from accelerate import init_empty_weights
     from diffusers.pipelines.ltx2 import LTX2LatentUpsamplerModel
-    from longtake.pipelines.diffusers.ltx2_vae import native_upscaler, upscaler_config
+    from longtake.pipelines.load.diffusers.ltx2_vae import native_upscaler, upscaler_config
 
     count = 0.0
     for rational in (True, False):
@@ -211,8 +211,8 @@ def ltx2_upscalers(bench: Bench) -> float:
 def gemma(bench: Bench) -> float:
     from accelerate import init_empty_weights
     from diffusers.pipelines.ltx2 import LTX2TextConnectors
-    from longtake.pipelines.diffusers.gemma import gemma_shape, native_text_encoder
-    from longtake.pipelines.diffusers.ltx2 import gemma_weights, projection_weights
+    from longtake.pipelines.load.diffusers.gemma import gemma_shape, native_text_encoder
+    from longtake.pipelines.load.diffusers.ltx2 import gemma_weights, projection_weights
     from transformers import Gemma3Config, Gemma3ForConditionalGeneration
 
     # The config of the released model, which states what is not a default of transformers.

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from tests.lora_files import weights_of, write
+from tests.pipelines.lora.files import weights_of, write
 
 from .bench import Bench, difference
 from .ltx2_components import LTX_2_0, LTX_2_3
@@ -37,14 +37,14 @@ def diffusers_names(part: str, layer: str) -> str:
 
 def wan_names(part: str, layer: str) -> str:
     """As Wan's own code calls them; each expert has a file of its own."""
-    from longtake.pipelines.diffusers.keys import WAN_TRANSFORMER, rename
+    from longtake.pipelines.load.diffusers.keys import WAN_TRANSFORMER, rename
 
     return "diffusion_model." + rename(f"{layer}.", WAN_TRANSFORMER)[:-1]
 
 
 def ltx2_names(part: str, layer: str) -> str:
     """As Lightricks' trainer and LoRAs call them."""
-    from longtake.pipelines.diffusers.keys import LTX2_CONNECTORS, LTX2_PROJECTION, LTX2_TRANSFORMER, rename
+    from longtake.pipelines.load.diffusers.keys import LTX2_CONNECTORS, LTX2_PROJECTION, LTX2_TRANSFORMER, rename
 
     native = rename(f"{layer}.", *(LTX2_TRANSFORMER if part == "transformer" else LTX2_CONNECTORS))[:-1]
     return native if native.startswith(LTX2_PROJECTION) else f"diffusion_model.{native}"
@@ -99,10 +99,10 @@ def fused(pipeline: Any, parts: tuple[str, ...], keys: Weights, metadata: dict[s
 
 def patched(model: Any, expert: str, keys: Weights, strength: float) -> Weights:
     """Weights of an expert, and of the projection in the text encoder, with a file on the bundle."""
-    from longtake.pipelines.lora import apply
+    from longtake.pipelines.model import lora
 
     with tempfile.TemporaryDirectory() as folder:
-        model, report = apply.patched(model, write(Path(folder) / "ours.safetensors", keys), expert, strength)
+        model, report = lora.patched(model, write(Path(folder) / "ours.safetensors", keys), expert, strength)
         assert report.used == len(keys)
         part, clip = (model.high if expert == "high" else model.low).get(), model.text_encoder.get()
     for patcher in (part, clip.patcher):
@@ -126,7 +126,7 @@ def _apart(theirs: Weights, ours: Weights, layers: Layers, plain: Weights) -> fl
 
 
 def _wan(bench: Bench, names: Names) -> float:
-    from longtake.pipelines.diffusers.wan import transformer_weights
+    from longtake.pipelines.load.diffusers.wan import transformer_weights
 
     pipeline, model = bench.pipeline(T2V), bench.bundle(T2V)
     worst = 0.0
@@ -149,7 +149,7 @@ def _ltx2(bench: Bench, name: str, ours: Names, theirs: Names, blocks: bool = Tr
         ours, theirs: the names that each side reads.
         blocks: whether blocks of the connectors are among the layers, or their projection alone.
     """
-    from longtake.pipelines.diffusers.ltx2 import projection_weights, transformer_weights
+    from longtake.pipelines.load.diffusers.ltx2 import projection_weights, transformer_weights
 
     pipeline, model, parts = bench.pipeline(name, "LTX2Pipeline"), bench.bundle(name), ("transformer", "connectors")
 

@@ -191,7 +191,7 @@ def sound_2_3(bench: Bench) -> float:
 
 @row(GROUP, "weights of both folders", "from_pretrained, every tensor", bound=0.0)
 def weights(bench: Bench) -> float:
-    from longtake.pipelines.diffusers import ltx2, ltx2_vae
+    from longtake.pipelines.load.diffusers import ltx2, ltx2_vae
 
     worst = 0.0
     for name in (LTX_2_0, LTX_2_3):
@@ -225,7 +225,7 @@ def _tokenizer(bench: Bench) -> Any:
 
 @row(GROUP, "Gemma's tokenizer.json in a folder", "AutoTokenizer: prompts of 1,000 with other tokens", bound=0.0)
 def tokens(bench: Bench) -> float:
-    from longtake.pipelines.diffusers.tokenizer import FolderTokenizer
+    from longtake.pipelines.load.diffusers.tokenizer import FolderTokenizer
 
     theirs = _tokenizer(bench)
     ours = FolderTokenizer(str(bench.folders / LTX_2_0 / "tokenizer" / "tokenizer.json"), add_bos=True)

@@ -151,8 +151,8 @@ def distilled(bench: Bench) -> float:
 def two_passes(bench: Bench) -> float:
     from diffusers import FlowMatchEulerDiscreteScheduler, LTX2LatentUpsamplePipeline
     from diffusers.pipelines.ltx2 import LTX2LatentUpsamplerModel
-    from longtake.pipelines.diffusers.ltx2 import OWN, Ltx2Choices
     from longtake.pipelines.families.ltx2_sampling import DISTILLED_SIGMAS, SECOND_SIGMAS
+    from longtake.pipelines.load.diffusers.ltx2 import OWN, Ltx2Choices
 
     def run(size: tuple[int, int], sigmas: tuple[float, ...], **begun: Any) -> tuple[torch.Tensor, torch.Tensor]:
         scheduler = FlowMatchEulerDiscreteScheduler()

@@ -25,7 +25,7 @@ def _custom(bench: Bench, sampler: object, sigmas: torch.Tensor) -> torch.Tensor
 
 
 def _stock(bench: Bench, steps: int, order: int) -> float:
-    from longtake.pipelines.diffusers.sampler import DiffusersSampler, Solver, as_sampler
+    from longtake.pipelines.sampling.schedulers import DiffusersSampler, Solver, as_sampler
 
     from tests.tiny.diffusers_wan import unipc
 
@@ -51,7 +51,7 @@ def unipc_3(bench: Bench) -> float:
 @row(GROUP, "ComfyUI's euler", "Diffusers Scheduler FlowMatchEuler")
 def euler(bench: Bench) -> float:
     import comfy.samplers
-    from longtake.pipelines.diffusers.sampler import DiffusersSampler, Solver, as_sampler
+    from longtake.pipelines.sampling.schedulers import DiffusersSampler, Solver, as_sampler
 
     sigmas = torch.tensor([1.0, 0.9, 0.7, 0.4, 0.0])
     wrapped = as_sampler(DiffusersSampler(Solver.EULER))
@@ -61,7 +61,7 @@ def euler(bench: Bench) -> float:
 @row(GROUP, "sigmas of the scheduler normal, 4, 8 and 20 steps", "FlowMatchEulerDiscreteScheduler(shift)")
 def sigmas(bench: Bench) -> float:
     import comfy.samplers
-    from longtake.pipelines.sampling import with_shift
+    from longtake.pipelines.families.wan22_sampling import with_shift
 
     worst = 0.0
     for shift in (3.0, 5.0, 8.0):

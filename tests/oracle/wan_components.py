@@ -125,7 +125,7 @@ def prompt(bench: Bench) -> float:
 
 @row(GROUP, "weights of sharded folders", "from_pretrained, every tensor", bound=0.0)
 def weights(bench: Bench) -> float:
-    from longtake.pipelines.diffusers.wan import transformer_weights, vae_weights
+    from longtake.pipelines.load.diffusers.wan import transformer_weights, vae_weights
 
     worst = 0.0
     for name in (T2V, I2V, TI2V):
@@ -145,7 +145,7 @@ def weights(bench: Bench) -> float:
 
 @row(GROUP, "tokenizer.json of a folder", "AutoTokenizer: prompts of 1,000 with other tokens", bound=0.0)
 def tokens(bench: Bench) -> float:
-    from longtake.pipelines.diffusers.tokenizer import FolderTokenizer
+    from longtake.pipelines.load.diffusers.tokenizer import FolderTokenizer
 
     theirs, ours = _tokenizer(bench), FolderTokenizer(str(bench.folders / I2V / "tokenizer" / "tokenizer.json"))
     return float(sum(theirs(text)["input_ids"] != ours(text)["input_ids"] for text in prompts(1000)))

@@ -60,7 +60,7 @@ def rendered(bench: Bench, name: str, kind: str, steps: Any, picture: bool, chan
     """
     from dataclasses import replace
 
-    from longtake.pipelines.sampling import SamplingSettings
+    from longtake.pipelines.families.wan22_sampling import SamplingSettings
 
     model = bench.bundle(name)
     pipeline = bench.pipeline(name, kind, scheduler=steps, **changes)
@@ -131,7 +131,7 @@ def flf2v(bench: Bench) -> float:
 
 
 def _unipc(bench: Bench, name: str, kind: str, picture: bool, changes: Any) -> float:
-    from longtake.pipelines.diffusers.sampler import DiffusersSampler, Solver, as_sampler
+    from longtake.pipelines.sampling.schedulers import DiffusersSampler, Solver, as_sampler
 
     from tests.tiny.diffusers_wan import unipc
 

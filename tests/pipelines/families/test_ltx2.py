@@ -107,10 +107,11 @@ def test_guidance_that_pushes_nowhere_changes_nothing() -> None:
 
 def test_a_video_without_frames_is_not_retaken() -> None:
     import torch
-    from longtake.pipelines.bundle.model import Part, VideoModel
     from longtake.pipelines.errors import Refusal
-    from longtake.pipelines.film.frames import Images
-    from longtake.pipelines.retake import Retake, plan_retake
+    from longtake.pipelines.media.frames import Images
+    from longtake.pipelines.model.bundle import VideoModel
+    from longtake.pipelines.model.part import Part
+    from longtake.pipelines.stage.retake import Retake, plan_retake
 
     part = Part.of("nothing", object())
     model = VideoModel(LTX2, LTX2.variant("distilled", "2.0"), part, None, part, part)

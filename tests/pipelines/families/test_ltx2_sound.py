@@ -17,8 +17,8 @@ RATE = 44100  # that of ComfyUI's audio VAE
 @pytest.fixture(scope="module")
 def bundle(comfyui: Path, tiny_models: Path) -> Any:
     """LTX-2.3 with its audio VAE."""
-    from longtake.pipelines.bundle.files import ModelFile
-    from longtake.pipelines.bundle.ltx2 import Ltx2Files, ltx2_bundle
+    from longtake.pipelines.load.files import ModelFile
+    from longtake.pipelines.load.ltx2 import Ltx2Files, ltx2_bundle
 
     def file(name: str) -> ModelFile:
         return ModelFile(Path(name).name, str(tiny_models / name))
@@ -54,10 +54,10 @@ def test_no_part_of_a_sound_is_cropped_and_it_begins_where_it_begins(bundle: Any
 @pytest.mark.parametrize("frames", [9, 25, 33, 121, 217])
 def test_the_model_is_shown_the_number_of_latents_it_was_trained_on(bundle: Any, frames: int, fps: int) -> None:
     """As many as Lightricks' code and diffusers take: the nearest to the clip's length."""
-    from longtake.pipelines.families import Pictures, Shot
     from longtake.pipelines.families.ltx2 import LTX2
     from longtake.pipelines.families.ltx2_canvas import sound_latents
     from longtake.pipelines.families.ltx2_sampling import Ltx2Sampling
+    from longtake.pipelines.model.shot import Pictures, Shot
 
     model = SimpleNamespace(audio_vae=bundle.audio_vae, fps=Fraction(fps))
     heard = torch.randn(1, 8, sound_latents(frames, Fraction(fps)), 16)
@@ -75,8 +75,8 @@ def test_the_model_is_shown_the_number_of_latents_it_was_trained_on(bundle: Any,
 @pytest.mark.parametrize("first", [16, 41, 300])
 def test_a_stage_hears_at_a_time_of_the_film_what_the_stage_before_hears_there(bundle: Any, first: int) -> None:
     """At 25 frames a second every frame is on a latent, so the same latents can be held against each other."""
-    from longtake.pipelines.film.sound import Waveform
-    from longtake.pipelines.tail import encoded_sound
+    from longtake.pipelines.chain.tail import encoded_sound
+    from longtake.pipelines.media.sound import Waveform
 
     sound = Waveform({"waveform": noise(20 * RATE)[None], "sample_rate": RATE})
 

@@ -19,8 +19,8 @@ FILES = {
 
 
 def bundle(models: Path, variant: str) -> Any:
-    from longtake.pipelines.bundle.files import ModelFile, bundle_from_files
     from longtake.pipelines.families.wan22 import WAN22
+    from longtake.pipelines.load.files import ModelFile, bundle_from_files
 
     def file(folder: str, name: str) -> ModelFile:
         return ModelFile(name, str(models / folder / f"{name}.safetensors"))
@@ -50,15 +50,16 @@ def takes(comfyui: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def link_of(model: Any, frames: int) -> Any:
-    from longtake.pipelines.chain import Clip, Join, Link
+    from longtake.pipelines.chain.chain import Link
     from longtake.pipelines.takes import store
+    from longtake.pipelines.timeline.clips import Clip, Join
 
     take = store.here().write(secrets.token_hex(32), {"latent": clip_latent(model, frames)}, {})
     return Link(Clip(frames, Join(), frames), take, model)
 
 
 def start_of(model: Any, tail: Any, frames: int = 17, **pictures: Any) -> Any:
-    from longtake.pipelines.families import Pictures
+    from longtake.pipelines.model.shot import Pictures
 
     with torch.inference_mode():
         return model.family.condition(model, frames, SIZE["width"], SIZE["height"], tail, Pictures(**pictures))
@@ -68,9 +69,9 @@ def start_of(model: Any, tail: Any, frames: int = 17, **pictures: Any) -> Any:
 @pytest.mark.parametrize("variant", FILES)
 @pytest.mark.parametrize("overlap", [1, 5, 9, 13])
 def test_carried_latents_stand_in_slots_of_their_own_kind(tiny_models: Path, variant: str, overlap: int) -> None:
-    from longtake.pipelines.decode import decoded
-    from longtake.pipelines.families import Carry
-    from longtake.pipelines.tail import tail_of
+    from longtake.pipelines.chain.decode import decoded
+    from longtake.pipelines.chain.tail import tail_of
+    from longtake.pipelines.model.variant import Carry
 
     model = bundle(tiny_models, variant)
     link = link_of(model, 17)
@@ -89,8 +90,8 @@ def test_carried_latents_stand_in_slots_of_their_own_kind(tiny_models: Path, var
 
 @pytest.mark.usefixtures("takes")
 def test_svi_hands_on_anchor_then_latents_then_the_models_zeros(tiny_models: Path) -> None:
-    from longtake.pipelines.families import Carry
-    from longtake.pipelines.tail import tail_of
+    from longtake.pipelines.chain.tail import tail_of
+    from longtake.pipelines.model.variant import Carry
 
     model = bundle(tiny_models, "i2v-14b")
     link = link_of(model, 17)
@@ -130,7 +131,7 @@ def test_a_model_loads_when_it_is_first_needed(tiny_models: Path) -> None:
 
 @pytest.mark.usefixtures("takes")
 def test_rendering_leaves_the_random_state_of_others_alone(tiny_models: Path) -> None:
-    from longtake.pipelines.sampling import Expert, SamplingSettings, Start, denoise
+    from longtake.pipelines.families.wan22_sampling import Expert, SamplingSettings, Start, denoise
 
     model = bundle(tiny_models, "ti2v-5b")
     words = model.encode_prompt("a fox")
@@ -147,9 +148,9 @@ def test_rendering_leaves_the_random_state_of_others_alone(tiny_models: Path) ->
 def test_a_preview_shows_a_frame_that_is_not_pinned(tiny_models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The previewer ComfyUI hands out draws latent slot 0, which a continuation is pinned to."""
     import latent_preview
-    from longtake.pipelines.families import Carry
-    from longtake.pipelines.sampling import SamplingSettings, denoise
-    from longtake.pipelines.tail import tail_of
+    from longtake.pipelines.chain.tail import tail_of
+    from longtake.pipelines.families.wan22_sampling import SamplingSettings, denoise
+    from longtake.pipelines.model.variant import Carry
 
     seen = []
 
@@ -178,7 +179,7 @@ def test_a_preview_shows_a_frame_that_is_not_pinned(tiny_models: Path, monkeypat
 def test_the_published_boundary_splits_steps_by_sigma(comfyui: Path, tiny_models: Path) -> None:
     """20 steps: shift 5 gives 8 steps at or above 0.9 and 9 at or above 0.875, shift 8 gives 10 and 11."""
     import comfy.samplers
-    from longtake.pipelines.sampling import SamplingSettings, high_noise_steps, with_shift
+    from longtake.pipelines.families.wan22_sampling import SamplingSettings, high_noise_steps, with_shift
 
     high = bundle(tiny_models, "i2v-14b").high.get()
     for shift, boundary, expected in ((5.0, 0.9, 8), (5.0, 0.875, 9), (8.0, 0.9, 10), (8.0, 0.875, 11)):

@@ -6,12 +6,13 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from longtake.pipelines.chain import Chain, Clip, Grid, Join, Length, Link, Transition
+from longtake.pipelines.chain.chain import Chain, Link
 from longtake.pipelines.film.colour import UNCHANGED, Colour, Match, compare
-from longtake.pipelines.film.frames import Film
 from longtake.pipelines.film.seam_plot import COLUMNS, HEIGHT, WIDTH, plot
 from longtake.pipelines.film.seams import Seam, measure
-from longtake.pipelines.plan import plan_clip
+from longtake.pipelines.film.stitch import Film
+from longtake.pipelines.timeline.clips import Clip, Grid, Join, Length, Transition
+from longtake.pipelines.timeline.plan import plan_clip
 
 H, W, OVERLAP, FRAMES = 96, 128, 5, 21
 SMOOTH, CUT = Join(Transition.SMOOTH, overlap=OVERLAP), Join()

@@ -7,8 +7,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from longtake.pipelines.film.frames import Images
 from longtake.pipelines.film.preview import Shrunk
+from longtake.pipelines.media.frames import Images
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from longtake.pipelines.chain import Chain, Grid, Join, Length, Link, Transition, starts
+from longtake.pipelines.chain.chain import Chain, Link
 from longtake.pipelines.errors import Refusal
-from longtake.pipelines.film.sound import BLOCK, Waveform
 from longtake.pipelines.film.sound_clock import FilmSound, join
-from longtake.pipelines.plan import plan_clip
+from longtake.pipelines.media.sound import BLOCK, Waveform
+from longtake.pipelines.timeline.clips import Grid, Join, Length, Transition, starts
+from longtake.pipelines.timeline.plan import plan_clip
 
 GRID = Grid(8)
 RATE = 4800  # low, so that hundreds of films stay quick; a multiple of every frame rate here, and once of none

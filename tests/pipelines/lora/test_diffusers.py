@@ -13,8 +13,8 @@ pytest.importorskip("peft")
 
 from safetensors.torch import save_file  # noqa: E402
 
-from tests.lora_files import Base, patched_weights  # noqa: E402
-from tests.lora_formats import ALPHA, PAIRS, RANK  # noqa: E402
+from tests.pipelines.lora.files import Base, patched_weights  # noqa: E402
+from tests.pipelines.lora.formats import ALPHA, PAIRS, RANK  # noqa: E402
 
 STRENGTHS = [0.5, 1.0, 3.0]
 # diffusers refuses its own names with an alpha among the keys, and those of trainers it does not know.
@@ -49,8 +49,8 @@ def theirs(comfyui: Path) -> Any:
 def ours(theirs: Any) -> Base:
     """The same weights in ComfyUI's model."""
     from comfy.sd import load_diffusion_model_state_dict
-    from longtake.pipelines.diffusers.wan import transformer_weights
     from longtake.pipelines.families.wan22 import WAN22
+    from longtake.pipelines.load.diffusers.wan import transformer_weights
 
     shape = {"num_heads": 2, "text_dim": 32, "freq_dim": 32}
     weights = {key: tensor.clone() for key, tensor in transformer_weights(theirs.state_dict()).items()}
@@ -62,7 +62,7 @@ def ours(theirs: Any) -> Base:
 def fused(theirs: Any, folder: Path, loras: list[tuple[dict[str, Any], float]], metadata: dict | None = None) -> Any:
     """diffusers' weights by ComfyUI's names after `fuse_lora`, file after file; the model is left as it was."""
     from diffusers import WanPipeline
-    from longtake.pipelines.diffusers.wan import transformer_weights
+    from longtake.pipelines.load.diffusers.wan import transformer_weights
 
     before = {key: tensor.clone() for key, tensor in theirs.state_dict().items()}
     pipe = WanPipeline(tokenizer=None, text_encoder=None, vae=None, scheduler=None, transformer=theirs)
@@ -98,7 +98,7 @@ def test_fused_weights_are_equal(theirs: Any, ours: Base, tmp_path: Path, kind: 
 def test_two_fused_after_one_another_are_equal(theirs: Any, ours: Base, tmp_path: Path, order: tuple[int, int]) -> None:
     from longtake.pipelines.lora.patch import patch
 
-    from tests.lora_files import match_with, weights_of, write
+    from tests.pipelines.lora.files import match_with, weights_of, write
 
     pairs = ours.pairs()
     turned = {module: (down.flip(0) * 0.7, up.flip(0)) for module, (down, up) in pairs.items()}
@@ -121,7 +121,7 @@ def test_alphas_in_metadata_count_as_they_do_for_diffusers(
     from longtake.pipelines.lora.file import open_lora
     from longtake.pipelines.lora.patch import patch
 
-    from tests.lora_files import match_with, weights_of
+    from tests.pipelines.lora.files import match_with, weights_of
 
     kind = next(one for one in BOTH_KNOW if one.title == "diffusers `transformer.*`")
     keys = kind.write(ours.pairs(), ours.family.lora.diffusers_name)

@@ -8,8 +8,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from tests import lora_formats  # noqa: E402
-from tests.lora_files import FILES, Base, load_base, patched_weights  # noqa: E402
+from tests.pipelines.lora import formats  # noqa: E402
+from tests.pipelines.lora.files import FILES, Base, load_base, patched_weights  # noqa: E402
 
 STRENGTHS = [0.5, 1.0, 3.0]
 
@@ -25,8 +25,8 @@ def wan(comfyui: Path, tiny_models: Path) -> Base:
 
 
 @pytest.mark.parametrize("strength", STRENGTHS)
-@pytest.mark.parametrize("kind", lora_formats.PAIRS, ids=lambda kind: kind.title)
-def test_pairs_land_on_their_weights(base: Base, tmp_path: Path, kind: lora_formats.Format, strength: float) -> None:
+@pytest.mark.parametrize("kind", formats.PAIRS, ids=lambda kind: kind.title)
+def test_pairs_land_on_their_weights(base: Base, tmp_path: Path, kind: formats.Format, strength: float) -> None:
     before, made = base.weights(), base.pairs()
     changed, found = patched_weights(base, kind.write(made, base.family.lora.diffusers_name), tmp_path, strength)
 
@@ -43,10 +43,8 @@ def test_pairs_land_on_their_weights(base: Base, tmp_path: Path, kind: lora_form
 
 
 @pytest.mark.parametrize("strength", STRENGTHS)
-@pytest.mark.parametrize("kind", lora_formats.CHANGES, ids=lambda kind: kind.title)
-def test_other_changes_land_on_their_weights(
-    base: Base, tmp_path: Path, kind: lora_formats.Change, strength: float
-) -> None:
+@pytest.mark.parametrize("kind", formats.CHANGES, ids=lambda kind: kind.title)
+def test_other_changes_land_on_their_weights(base: Base, tmp_path: Path, kind: formats.Change, strength: float) -> None:
     module = {"Wan": "blocks.1.ffn.0"}.get(base.name, "transformer_blocks.1.audio_ff.net.0.proj")
     before = base.weights()
     keys = kind.keys(module, before[f"{module}.weight"])
@@ -92,7 +90,7 @@ def test_the_bias_of_a_peft_pair_is_added_at_the_scale_of_the_pair(wan: Base, tm
     before, made = wan.weights(), wan.pairs()["blocks.0.self_attn.q"]
     name, bias = "base_model.model.blocks.0.attn1.to_q", torch.ones(24)
     keys = {f"{name}.lora_A.weight": made[0], f"{name}.lora_B.weight": made[1], f"{name}.lora_B.bias": bias}
-    keys[f"{name}.alpha"] = torch.tensor(lora_formats.ALPHA)
+    keys[f"{name}.alpha"] = torch.tensor(formats.ALPHA)
     changed, found = patched_weights(wan, keys, tmp_path, 3.0)
     assert found.missed == ()
     assert torch.equal(changed["blocks.0.self_attn.q.bias"], before["blocks.0.self_attn.q.bias"] + 1.5 * bias)

@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 
 from safetensors import safe_open  # noqa: E402
 
-from tests.lora_files import FILES, load_base, weights_of, write  # noqa: E402
+from tests.pipelines.lora.files import FILES, load_base, weights_of, write  # noqa: E402
 
 RELEASES = ["LTX-2", "LTX-2.3"]
 PROJECTION = {
@@ -52,8 +52,8 @@ def delta(keys: dict[str, Any], module: str) -> Any:
 
 
 def bundle(models: Path, release: str) -> Any:
-    from longtake.pipelines.bundle.files import ModelFile
-    from longtake.pipelines.bundle.ltx2 import Ltx2Files, ltx2_bundle
+    from longtake.pipelines.load.files import ModelFile
+    from longtake.pipelines.load.ltx2 import Ltx2Files, ltx2_bundle
 
     def file(name: str) -> ModelFile:
         return ModelFile(name.rpartition("/")[2], str(models / name))
@@ -74,7 +74,7 @@ def state(patcher: Any, model: Any) -> dict[str, Any]:
 def test_text_projection_goes_to_the_text_encoder(
     comfyui: Path, tiny_models: Path, tmp_path: Path, release: str, text: str
 ) -> None:
-    from longtake.pipelines.lora.apply import patched
+    from longtake.pipelines.model.lora import patched
 
     tensors = checkpoint_tensors(tiny_models / FILES[release])
     keys = lora_keys(tensors, release, text)
@@ -102,13 +102,13 @@ def test_a_merged_checkpoint_holds_what_the_patched_models_hold(
     comfyui: Path, tiny_models: Path, tmp_path: Path, release: str
 ) -> None:
     from comfy.sd import load_checkpoint_guess_config
-    from longtake.pipelines.bundle.safetensors_file import stored_in
-    from longtake.pipelines.bundle.skeleton import skeleton_of_model
     from longtake.pipelines.families.ltx2 import LTX2
-    from longtake.pipelines.lora.apply import AppliedLora
-    from longtake.pipelines.lora.fuse import fuse
+    from longtake.pipelines.lora.applied import AppliedLora
     from longtake.pipelines.lora.match import match
     from longtake.pipelines.lora.patch import patch
+    from longtake.pipelines.lora.skeleton import skeleton_of_model
+    from longtake.pipelines.model.fuse import fuse
+    from longtake.pipelines.weights.stored import stored_in
 
     source = tiny_models / FILES[release]
     tensors = checkpoint_tensors(source)
@@ -143,7 +143,7 @@ def test_the_release_is_read_off_the_keys(comfyui: Path, tiny_models: Path, tmp_
     from longtake.pipelines.lora.report import base_of
 
     base = load_base(tiny_models, "LTX-2.3")
-    from tests.lora_formats import PAIRS
+    from tests.pipelines.lora.formats import PAIRS
 
     for kind in PAIRS:
         file = write(tmp_path / "a.safetensors", kind.write(base.pairs(), base.family.lora.diffusers_name))
@@ -151,11 +151,11 @@ def test_the_release_is_read_off_the_keys(comfyui: Path, tiny_models: Path, tmp_
 
 
 def test_a_projection_in_another_file_is_not_passed_over(comfyui: Path, tiny_models: Path, tmp_path: Path) -> None:
-    from longtake.pipelines.bundle.safetensors_file import stored_in
     from longtake.pipelines.errors import Refusal
     from longtake.pipelines.families.ltx2 import LTX2
-    from longtake.pipelines.lora.apply import AppliedLora
-    from longtake.pipelines.lora.fuse import fuse
+    from longtake.pipelines.lora.applied import AppliedLora
+    from longtake.pipelines.model.fuse import fuse
+    from longtake.pipelines.weights.stored import stored_in
     from safetensors.torch import save_file
 
     source = tiny_models / FILES["LTX-2"]

@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from tests.lora_table import TABLE, table
+from tests.pipelines.lora.table import TABLE, table
 
 
 def test_the_table_of_formats_is_current_and_all_of_it_works(comfyui: Path, tiny_models: Path) -> None:
@@ -16,4 +16,4 @@ def test_the_table_of_formats_is_current_and_all_of_it_works(comfyui: Path, tiny
     rows = [line.split(" | ") for line in measured.splitlines() if line.startswith("| ") and "alone" not in line]
     assert len(rows) == 26
     assert all(row[2] == "yes" and row[4].startswith(("yes", " |")) for row in rows)
-    assert measured == TABLE.read_text(encoding="utf-8"), "write it anew with: python tests/run.py lora_table"
+    assert measured == TABLE.read_text(encoding="utf-8"), "write it anew with: python tests/run.py pipelines.lora.table"

@@ -6,11 +6,11 @@ import json
 from fractions import Fraction
 
 import pytest
-from longtake.pipelines.chain import Format, Grid
 from longtake.pipelines.errors import Refusal
 from longtake.pipelines.storyboard.plan import plan
 from longtake.pipelines.storyboard.storyboard import Storyboard
 from longtake.pipelines.storyboard.text import parse
+from longtake.pipelines.timeline.clips import Format, Grid
 
 WAN = Format(Grid(4), Fraction(16), clip_frames=81, overlap=5)
 LTX = Format(Grid(8), Fraction(24), clip_frames=97, overlap=17)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from fractions import Fraction
 
 import pytest
-from longtake.pipelines.chain import Format, Grid, Length, Transition
 from longtake.pipelines.errors import Refusal
 from longtake.pipelines.storyboard.plan import plan
 from longtake.pipelines.storyboard.storyboard import StageEntry
 from longtake.pipelines.storyboard.text import parse
+from longtake.pipelines.timeline.clips import Format, Grid, Length, Transition
 
 LTX = Format(Grid(8), Fraction(24), clip_frames=97, overlap=17)
 

@@ -8,11 +8,11 @@ from fractions import Fraction
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from longtake.pipelines.chain import Clip, Format, Grid, Join, Transition
 from longtake.pipelines.errors import Refusal
-from longtake.pipelines.plan import plan_clip
 from longtake.pipelines.storyboard.plan import Plan, plan
 from longtake.pipelines.storyboard.storyboard import Storyboard
+from longtake.pipelines.timeline.clips import Clip, Format, Grid, Join, Transition
+from longtake.pipelines.timeline.plan import plan_clip
 
 from tests.pipelines.storyboard.documents import LTX, WAN, answer, board, refused, stages
 

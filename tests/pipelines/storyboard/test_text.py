@@ -9,7 +9,6 @@ from fractions import Fraction
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from longtake.pipelines.chain import Format, Grid, Length, Transition
 from longtake.pipelines.document import read_prompts
 from longtake.pipelines.errors import Refusal
 from longtake.pipelines.lora.choice import LoraChoice, Passes
@@ -17,6 +16,7 @@ from longtake.pipelines.storyboard.keyframes import NamedKeyframe
 from longtake.pipelines.storyboard.plan import plan
 from longtake.pipelines.storyboard.storyboard import StageEntry, Storyboard
 from longtake.pipelines.storyboard.text import BOARD, DEFAULTS, STAGE, parse, to_json
+from longtake.pipelines.timeline.clips import Format, Grid, Length, Transition
 
 from tests.pipelines.storyboard.documents import LTX, WAN, answer, board, refused, stages
 

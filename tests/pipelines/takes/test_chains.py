@@ -7,12 +7,15 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from longtake.pipelines.chain import Chain, Clip, Join, Link
+from longtake.pipelines.chain import record
+from longtake.pipelines.chain.chain import Chain, Link
 from longtake.pipelines.errors import Refusal
-from longtake.pipelines.takes import chains, disk
+from longtake.pipelines.files import sealed, whole
+from longtake.pipelines.takes import chains
 from longtake.pipelines.takes.chains import Entry, StoredChain
 from longtake.pipelines.takes.store import Store
 from longtake.pipelines.takes.take import Take
+from longtake.pipelines.timeline.clips import Clip, Join
 
 STAGE_SECONDS = 0.03
 
@@ -37,7 +40,7 @@ def records(store: Store) -> list[list[int]]:
 
 def test_a_film_that_grows_has_one_record(store: Store) -> None:
     for count in range(1, 6):
-        chains.remember(store, film(store, *range(count)))
+        record.remember(store, film(store, *range(count)))
         assert records(store) == [[*range(count)]]
 
 
@@ -45,52 +48,52 @@ def test_the_beginning_of_a_recorded_film_writes_nothing_and_is_found_by_its_id(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = film(store, 1, 2, 3)
-    chains.remember(store, whole)
+    record.remember(store, whole)
     [path] = (store.root / "chains").iterdir()
     before = path.stat()
     for count in (1, 2, 3):
         begun = film(store, *range(1, count + 1))
-        chains.remember(store, begun)
-        opened = chains.find(store, chains.id_of(begun))
+        record.remember(store, begun)
+        opened = chains.find(store, record.id_of(begun))
         assert opened is not None
         assert [int(entry.key, 16) for entry in opened.entries] == [*range(1, count + 1)]
-        assert opened.id == chains.id_of(begun)
+        assert opened.id == record.id_of(begun)
     assert list((store.root / "chains").iterdir()) == [path]
     assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
     assert chains.find(store, "0" * 16) is None
 
 
 def test_a_film_with_another_end_has_a_record_of_its_own_and_a_named_beginning_stays(store: Store) -> None:
-    chains.rename(store, chains.stored(film(store, 1, 2)), "begun")
-    chains.remember(store, film(store, 1, 2, 3))
-    chains.remember(store, film(store, 1, 2, 4))
+    chains.rename(store, record.stored(film(store, 1, 2)), "begun")
+    record.remember(store, film(store, 1, 2, 3))
+    record.remember(store, film(store, 1, 2, 4))
     assert sorted(records(store)) == [[1, 2], [1, 2, 3], [1, 2, 4]]
-    assert chains.find(store, "begun").id == chains.id_of(film(store, 1, 2))
+    assert chains.find(store, "begun").id == record.id_of(film(store, 1, 2))
 
 
 def test_a_full_disk_costs_a_record_and_no_film(small_disk: Path, caplog: pytest.LogCaptureFixture) -> None:
     store = Store(small_disk / "longtake")
-    chains.remember(store, film(store, 1, 2, 3))
+    record.remember(store, film(store, 1, 2, 3))
     with open(small_disk / "filler", "wb", buffering=0) as filler, pytest.raises(OSError, match="No space left"):
         while True:
             filler.write(bytes(4096))
     for count in (1, 2, 3):
-        chains.remember(store, film(store, *range(1, count + 1)))
+        record.remember(store, film(store, *range(1, count + 1)))
     assert caplog.records == []
-    chains.remember(store, film(store, 1, 2, 3, *range(4, 400)))
+    record.remember(store, film(store, 1, 2, 3, *range(4, 400)))
     assert "is not recorded" in caplog.text
     assert records(store) == [[1, 2, 3]]
 
 
 def test_another_process_s_records_are_seen(store: Store) -> None:
-    chains.remember(store, film(store, 1))
+    record.remember(store, film(store, 1))
     assert records(store) == [[1]]
     other = StoredChain("wan22", 96, 64, Fraction(16), (Entry("ab" * 32, Clip(5, Join(), 5)),), "theirs", 7.0)
-    data = disk.sealed({"format": chains.CHAIN_FORMAT, **other.as_json()})
+    data = sealed.sealed({"format": chains.CHAIN_FORMAT, **other.as_json()})
     (store.root / "chains" / f"{other.id}.json").write_bytes(data)
     assert chains.find(store, "theirs") == other
     with pytest.raises(Refusal, match="has this name already"):
-        chains.rename(store, chains.stored(film(store, 1)), "theirs")
+        chains.rename(store, record.stored(film(store, 1)), "theirs")
 
 
 def test_records_of_takes_that_are_gone_go_and_named_ones_stay(store: Store) -> None:
@@ -98,21 +101,21 @@ def test_records_of_takes_that_are_gone_go_and_named_ones_stay(store: Store) -> 
 
     for take in (1, 2):
         store.write(f"{take:064x}", {"latent": torch.zeros(1)}, {})
-    chains.rename(store, chains.stored(film(store, 8, 9)), "named")
+    chains.rename(store, record.stored(film(store, 8, 9)), "named")
     for takes in ((1, 2), (1, 2, 7), (5, 6)):
-        chains.remember(store, film(store, *takes))
+        record.remember(store, film(store, *takes))
     chains.forget_gone(store, 3600)
     assert sorted(records(store)) == [[1, 2, 7], [5, 6], [8, 9]], "they may be a moment old"
     chains.forget_gone(store, -1)
     assert sorted(records(store)) == [[8, 9]]
-    chains.remember(store, film(store, 1, 2))
+    record.remember(store, film(store, 1, 2))
     chains.forget_gone(store, -1)
     assert sorted(records(store)) == [[1, 2], [8, 9]]
 
 
 def test_no_stage_pays_for_the_history(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(disk, "flush", lambda _: None)
-    monkeypatch.setattr(disk, "flush_folder", lambda _: None)
+    monkeypatch.setattr(whole, "flush", lambda _: None)
+    monkeypatch.setattr(whole, "flush_folder", lambda _: None)
     for old in range(1000):
         entries = tuple(Entry(f"{100 * old + n + 1000:064x}", Clip(5, Join(), 5 * (n + 1))) for n in range(12))
         chains._write(store, StoredChain("wan22", 96, 64, Fraction(16), entries))
@@ -125,7 +128,7 @@ def test_no_stage_pays_for_the_history(store: Store, monkeypatch: pytest.MonkeyP
     for count in range(1, 201):
         chain = film(store, *range(count))
         started = time.process_time()
-        chains.remember(store, chain)
+        record.remember(store, chain)
         times.append(time.process_time() - started)
     assert len(opened) <= 200, "each record that was written is read back once"
     assert sorted(times)[100] < STAGE_SECONDS
@@ -133,5 +136,5 @@ def test_no_stage_pays_for_the_history(store: Store, monkeypatch: pytest.MonkeyP
 
     opened.clear()
     for count in range(1, 201):
-        chains.remember(store, film(store, *range(count)))
+        record.remember(store, film(store, *range(count)))
     assert len(opened) <= 1, "a stored film reads nothing"

@@ -13,13 +13,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from longtake.pipelines.chain import Clip, Join
 from longtake.pipelines.errors import Refusal
-from longtake.pipelines.takes import chains, decoded, disk, housekeeping, numbers
+from longtake.pipelines.files import reading
+from longtake.pipelines.files.reading import Unreadable
+from longtake.pipelines.files.sealed import sealed
+from longtake.pipelines.takes import chains, decoded, housekeeping, numbers, temp
 from longtake.pipelines.takes.chains import Entry, StoredChain
-from longtake.pipelines.takes.disk import Unreadable, sealed
 from longtake.pipelines.takes.store import Store
 from longtake.pipelines.takes.take import Take
+from longtake.pipelines.timeline.clips import Clip, Join
 
 KEY = "ab" * 32
 LATENT = {"latent": torch.arange(24.0).reshape(1, 2, 3, 2, 2)}
@@ -156,7 +158,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, number: int, name: str) -> Iterator
         return open(path, *args)
 
     with monkeypatch.context() as border:
-        border.setattr(disk, "open", fails, raising=False)
+        border.setattr(reading, "open", fails, raising=False)
         yield
 
 
@@ -314,7 +316,7 @@ def test_a_keep_mark_that_cannot_be_read_now_is_believed(store: Store, monkeypat
 def test_decoded_frames_that_are_not_whole_are_decoded_again(
     store: Store, harm: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decoded, "temp", lambda: tmp_path)
+    monkeypatch.setattr(temp, "temp_folder", lambda: tmp_path)
     take = Take(store.root / "takes" / KEY)
     for _ in range(2):
         decoded.write_frames(take, (4, 8, 8, 3), lambda frames: frames.fill(7))

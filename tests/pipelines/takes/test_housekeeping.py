@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from longtake.pipelines.chain import Clip, Join
 from longtake.pipelines.errors import Refusal
 from longtake.pipelines.takes import chains, housekeeping
 from longtake.pipelines.takes.chains import Entry, StoredChain
 from longtake.pipelines.takes.store import Store
+from longtake.pipelines.timeline.clips import Clip, Join
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def test_two_chains_cannot_have_one_name(store: Store) -> None:
 
 
 def test_a_chain_of_another_format_is_left_alone(store: Store) -> None:
-    from longtake.pipelines.takes.disk import sealed
+    from longtake.pipelines.files.sealed import sealed
 
     chain = chain_of(store, 0)
     path = store.root / "chains" / f"{chain.id}.json"

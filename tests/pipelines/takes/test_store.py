@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 from longtake.pipelines.errors import Refusal
-from longtake.pipelines.takes import decoded
+from longtake.pipelines.files.reading import Damaged, Unreadable
+from longtake.pipelines.files.sealed import sealed, unsealed
+from longtake.pipelines.takes import decoded, temp
 from longtake.pipelines.takes import store as stores
-from longtake.pipelines.takes.disk import Damaged, Unreadable, sealed, unsealed
 from longtake.pipelines.takes.store import Store
 from longtake.pipelines.takes.take import Take
 
@@ -151,7 +152,7 @@ def test_a_full_disk_is_a_clear_error_and_nothing_half_written(small_disk: Path,
 def test_decoded_frames_that_find_no_room_are_an_error_and_no_crash(
     small_disk: Path, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decoded, "temp", lambda: small_disk)
+    monkeypatch.setattr(temp, "temp_folder", lambda: small_disk)
     take = store.write(KEY, {"latent": LATENT}, {})
     with pytest.raises(Refusal, match="is full"):
         decoded.write_frames(take, (100, 64, 64, 3), lambda frames: frames.fill(1))

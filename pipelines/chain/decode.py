@@ -1,0 +1,66 @@
+"""What a clip looks and sounds like: its take decoded when somebody first asks, and kept beside it."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..media.frames import from_float
+from ..takes.decoded import read_frames, read_sound, write_frames, write_sound
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..media.footage import FootageFrames
+    from .chain import Chain, Link
+
+
+def sound_offset(link: Link) -> Fraction:
+    """Seconds from frame 0 of a take to its first latent of sound."""
+    return Fraction(link.rendered.facts().get("sound_offset", 0))
+
+
+def decoded_sound(link: Link) -> tuple[np.ndarray, int] | None:
+    """The sound of a take `[channels, samples]` float32 from its frame 0 on, and its samples a second; None if silent.
+
+    It is decoded once, when it is first asked for, and kept beside its take.
+    """
+    take = link.rendered
+    if not take.sound_path.exists():
+        audio = take.audio()
+        if audio is None:
+            return None
+        write_sound(take, *link.model.family.decode_sound(link.model, audio))
+    sound, rate = read_sound(take)
+    shift = round(sound_offset(link) * rate)
+    return (np.pad(sound, ((0, 0), (shift, 0))) if shift > 0 else sound[:, -shift:]), rate
+
+
+def decoded(link: Link, chain: Chain | None = None) -> np.ndarray | FootageFrames:
+    """All frames of a clip `[T, H, W, 3]`, 16 bits a channel, mapped from disk or read from a video.
+
+    A clip is decoded once, when its frames are first asked for, and kept as long as there is room.
+
+    Args:
+        chain: the film that is being read; what it reads next is kept rather than what it has passed.
+    """
+    if link.footage is not None:
+        return link.footage.frames()
+    take = link.rendered
+    kept = read_frames(take)
+    if kept is not None:
+        return kept
+    frames = link.model.family.decode(link.model, take.latent())
+    if len(frames) != link.clip.frames:
+        raise RuntimeError(f"the VAE decoded {len(frames)} frames where {link.clip.frames} were rendered")
+    film = [] if chain is None else [one.take for one in chain.links if one.take is not None]
+    write_frames(take, tuple(frames.shape), lambda array: _quantise(frames, array), film)
+    return np.load(take.frames_path, mmap_mode="r")
+
+
+def _quantise(frames: torch.Tensor, array: np.ndarray) -> None:
+    # Frame by frame: a second copy of a whole clip is what must not be held.
+    for index in range(len(frames)):
+        array[index] = from_float(frames[index].float().cpu().numpy())

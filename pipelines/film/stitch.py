@@ -1,0 +1,143 @@
+"""A chain as a stream of frames: trimmed, joined and blended while it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..chain.chain import Chain, Link
+from ..errors import Refusal
+from ..media.frames import bounds, frames_digest, from_float
+from .colour import UNCHANGED, Colour, Match
+
+if TYPE_CHECKING:
+    from ..media.footage import FootageFrames
+
+
+class Film:
+    """A chain read as frames: trimmed, joined and blended while it is read.
+
+    A clip is opened when the film reaches it and let go when the film has passed it.
+
+    Args:
+        chain: what to show.
+        decoded: opens the pixels of one link, `[T, H, W, 3]` uint16, usually a memory-mapped file.
+        match: corrects the colour of each clip; without one clips are shown as they were rendered.
+
+    Raises:
+        Refusal: the chain has no stages; later, while reading, a clip that does not have the shape it was planned with.
+    """
+
+    def __init__(self, chain: Chain, decoded: Callable[[Link], np.ndarray | FootageFrames], match: Match | None = None):
+        if not chain.links:
+            raise Refusal("the chain has no stages; connect at least one Chain Stage", field="chain")
+        self.chain = chain
+        self.decoded = decoded
+        self.match = match
+        self.width = chain.width
+        self.height = chain.height
+        self.frame_rate = chain.fps
+        self.frame_count = chain.frames
+
+    @cached_property
+    def identity(self) -> str:
+        return frames_digest(self)
+
+    def frames(self, start: int = 0, stop: int | None = None) -> Iterator[np.ndarray]:
+        start, stop = bounds(start, stop, self.frame_count)
+        clips: dict[int, np.ndarray | FootageFrames] = {}
+        for scene in _scenes(self.chain):
+            first, last = max(start, scene.start), min(stop, scene.stop)
+            if first >= last:
+                continue
+            clips = {index: clips[index] if index in clips else self._open(index) for index in scene.clips}
+            colours = {index: UNCHANGED if self.match is None else self.match.of(index) for index in scene.clips}
+            for frame in range(first, last):
+                yield scene.read(clips, colours, frame)
+
+    def _open(self, index: int) -> np.ndarray | FootageFrames:
+        link = self.chain.links[index]
+        clip = self.decoded(link)
+        planned = (link.clip.frames, self.height, self.width, 3)
+        if clip.shape != planned or clip.dtype != np.uint16:
+            raise Refusal(
+                f"its stored frames are {list(clip.shape)} {clip.dtype}, and the chain was planned with "
+                f"{list(planned)} uint16; render the stage again",
+                stage=index + 1,
+            )
+        return clip
+
+
+def fade_weights(frames: int) -> np.ndarray:
+    """Weight of the incoming clip in each frame of a fade: evenly from 0 to 1, both reached; 0.5 for a single frame."""
+    return np.linspace(0, 1, frames, dtype=np.float32) if frames > 1 else np.array([0.5], np.float32)
+
+
+def blend(outgoing: np.ndarray, incoming: np.ndarray, weight: float) -> np.ndarray:
+    """Mix two frames `[H, W, 3]` uint16 in linear light, as two exposures of one film would mix.
+
+    Pixels are taken as sRGB (IEC 61966-2-1) on the way in and out; a weight of 0 or 1 gives back its frame exactly.
+    """
+    linear = _linear_light()
+    weight = np.float32(weight)
+    mixed = linear[outgoing]
+    mixed *= 1 - weight
+    mixed += weight * linear[incoming]
+    low = mixed * np.float32(12.92)
+    curve = np.power(mixed, np.float32(1 / 2.4))
+    curve *= np.float32(1.055)
+    curve -= np.float32(0.055)
+    return from_float(np.where(mixed <= np.float32(0.0031308), low, curve))
+
+
+@cache
+def _linear_light() -> np.ndarray:
+    """sRGB 0..65535 to linear light 0..1: all 65536 answers, float32."""
+    value = np.arange(65536) / 65535
+    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """Frames [start, stop) of the film that are made the same way: from one clip, or by a fade between two.
+
+    Attributes:
+        clips: the clip shown, or the outgoing and the incoming one.
+        offsets: film frame under frame 0 of each of them.
+    """
+
+    start: int
+    stop: int
+    clips: tuple[int, ...]
+    offsets: tuple[int, ...]
+
+    def read(
+        self, clips: Mapping[int, np.ndarray | FootageFrames], colours: Mapping[int, Colour], frame: int
+    ) -> np.ndarray:
+        shown = [
+            colours[index].apply(np.asarray(clips[index][frame - offset]))
+            for index, offset in zip(self.clips, self.offsets, strict=True)
+        ]
+        if len(shown) == 1:
+            return shown[0]
+        outgoing, incoming = shown
+        return blend(outgoing, incoming, fade_weights(self.stop - self.start)[frame - self.start])
+
+
+def _scenes(chain: Chain) -> Iterator[_Scene]:
+    spans = chain.spans
+    end = 0
+    before = 0
+    for index, span in enumerate(spans):
+        start = end - span.fade_in
+        offset = start - span.first
+        fade_out = spans[index + 1].fade_in if index + 1 < len(spans) else 0
+        if span.fade_in:
+            yield _Scene(start, end, (index - 1, index), (before, offset))
+        end = start + span.stop - span.first
+        yield _Scene(start + span.fade_in, end - fade_out, (index,), (offset,))
+        before = offset

@@ -1,0 +1,44 @@
+"""A LoRA as a bundle carries it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from .choice import Passes
+from .file import LoraFile
+
+
+@dataclass(frozen=True)
+class AppliedLora:
+    """A LoRA that an expert is patched with; `content` (SHA-256) and strength are what identify it.
+
+    Args:
+        expert: "high" or "low"; the only diffusion model is "high".
+        passes: of two, that it is for; the parts it is on tell the same, so it has no say in what identifies it.
+    """
+
+    file: LoraFile
+    expert: str
+    strength: float
+    passes: Passes = Passes.BOTH
+
+    @property
+    def content(self) -> str:
+        return self.file.content
+
+    @property
+    def identity(self) -> tuple[str, str, float]:
+        """What the key of a take counts of it."""
+        return self.content, self.expert, self.strength
+
+    def facts(self) -> dict[str, Any]:
+        """What is written down of it, as JSON values."""
+        one = {} if self.passes is Passes.BOTH else {"passes": self.passes.value}
+        return {
+            "file": self.file.name,
+            "sha256": self.content,
+            "expert": self.expert,
+            "strength": self.strength,
+            **one,
+        }

@@ -1,0 +1,274 @@
+"""Rendering stages: those of a chain that are not stored yet."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from fractions import Fraction
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ..chain import record
+from ..chain.chain import Chain
+from ..chain.tail import tail_of
+from ..errors import Refusal
+from ..media.pictures import fit, pixels
+from ..model.shot import Keyframe, Pictures, Shot
+from ..sampling.resume import NOT_KEPT, Checkpoint
+from ..takes import housekeeping, numbers, store
+from ..takes.claim import claimed
+from ..timeline.clips import Transition
+from .guides import given_sound
+from .keys import Planned, look_up
+from .prompts import Prompts
+from .stage import Ready, Stage
+from .thumbnail import thumbnail
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..identity import Identity
+    from ..model.bundle import VideoModel
+    from ..model.shot import Ending, Tail
+    from ..progress import Progress
+    from ..takes.take import Take
+
+log = logging.getLogger(__name__)
+
+POLL = 0.5  # seconds between two looks at a stage that another server renders
+SAID_EVERY = 5  # seconds between two words about it
+
+
+class StageFailed(RuntimeError):
+    """A stage that could not be rendered; the message names it and says what is kept."""
+
+
+def render_stages(ready: Sequence[Ready], progress: Progress, chain: Chain | None = None) -> Chain:
+    """The chain with checked stages at its end: stored ones from the store, the others rendered.
+
+    Prompts of stages that render are read some at a time, so that the text encoder is seldom loaded; where every stage
+    is stored nothing is loaded. Each stage is kept as soon as it is finished, and so is the chain up to it.
+
+    Raises:
+        StageFailed: naming the stage; those before it are stored, and their chain opens with Load Chain.
+    """
+    if chain is not None and chain.links[-1].footage is not None:
+        progress.doing("reading the video")
+    planned = look_up(ready, chain)
+    prompts = Prompts([one.ready for one in planned if one.take is None], progress)
+    for one in planned:
+        with _named(one.ready.number, chain, progress):
+            take = take_of(one, chain, prompts, progress)
+        chain = one.ready.behind(chain, one.ready.model, take)
+        record.remember(store.here(), chain)
+    if chain is None:
+        raise Refusal("a chain needs at least one stage.", field="stages")
+    return chain
+
+
+def take_of(one: Planned, chain: Chain | None, prompts: Prompts, progress: Progress) -> Take:
+    """The take of a planned stage behind a chain: the stored one, or one that is rendered now."""
+    number = one.ready.number
+    if one.take is not None:
+        progress.stored(number, one.ready.sampling.steps, one.take.key)
+        return one.take
+    progress.stage(number)
+    take, rendered = render_once(one.identity, progress, partial(_render, one, chain, prompts, progress))
+    if rendered:
+        progress.finished(number, take.key)
+    else:
+        progress.stored(number, one.ready.sampling.steps, take.key)
+    return take
+
+
+def render_once(called: Identity, progress: Progress, render: Callable[[Checkpoint | None], Take]) -> tuple[Take, bool]:
+    """A take that is not stored yet, and whether it was rendered here: another server may be faster, and is waited for.
+
+    Args:
+        render: renders and keeps it; given where it is kept while it is rendered, or None where its take has no name
+            to be found again by, which is said.
+
+    Raises:
+        Refusal: what is rendered could not be stored.
+    """
+    shelf = store.here()
+    shelf.check_writable()
+    if called.unidentified:
+        progress.doing(f"{NOT_KEPT}: {called.unidentified}")
+        return render(None), True
+    waited = 0
+    while True:
+        with claimed(shelf.root, called.key) as held:
+            # Somebody may have stored it between the look that missed it and this claim.
+            take = shelf.find(called.key) if held is not None or shelf.take(called.key) is not None else None
+            if take is not None:
+                return take, False
+            if held is not None:
+                housekeeping.forget_checkpoints(shelf)
+                with Checkpoint(shelf.checkpoint_path(called.key), progress.doing, held) as checkpoint:
+                    take = render(checkpoint)
+                    checkpoint.remove()
+                    return take, True
+        _wait(waited, progress)
+        waited += 1
+
+
+def _wait(waited: int, progress: Progress) -> None:
+    """Wait a little for the server that renders this stage; a cancel ends it."""
+    from comfy.model_management import throw_exception_if_processing_interrupted
+
+    throw_exception_if_processing_interrupted()
+    seconds = waited * POLL
+    if seconds % SAID_EVERY == 0:
+        progress.doing(f"another server renders it; waiting for its take ({seconds:.0f} s)")
+    time.sleep(POLL)
+
+
+def _render(
+    one: Planned, chain: Chain | None, prompts: Prompts, progress: Progress, checkpoint: Checkpoint | None
+) -> Take:
+    started = time.monotonic()
+    stage, model, tail = one.ready.stage, one.ready.model, None
+    positive, negative = prompts.of(one.ready)
+    if stage.join.transition is Transition.SMOOTH and chain is not None:
+        progress.doing("taking over the end of the stage before")
+        tail = tail_of(chain.links[-1], stage.join.overlap, stage.carry)
+        if stage.soundtrack is not None:
+            tail = replace(tail, audio=None, sound_offset=Fraction(0))
+    progress.doing("loading the model and the images")
+    facts = {**facts_of(one.ready, model), "sound_offset": "0" if tail is None else str(tail.sound_offset)}
+    tensors = render_latents(one.ready, model, tail, positive, negative, progress, checkpoint)
+    return keep(one.identity, model, tensors, facts, time.monotonic() - started)
+
+
+def keep(
+    called: Identity, model: VideoModel, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any], seconds: float
+) -> Take:
+    """Store what was rendered, with a thumbnail, under its key and the next number of its place.
+
+    Args:
+        facts: what made it, as JSON values.
+        seconds: that rendering took.
+    """
+    shelf = store.here()
+    picture = _thumbnail(model, tensors["latent"])
+    if picture is not None:
+        tensors = {**tensors, "thumbnail": picture}
+    numbered = {
+        "place": called.place,
+        "take": numbers.claim(shelf, called.place, called.key),
+        "rendering_seconds": round(seconds, 3),
+        "unidentified": called.unidentified,
+    }
+    take = shelf.write(called.key, tensors, {**facts, **numbered, **versions()})
+    try:
+        housekeeping.keep_to_limit(shelf)
+    except Exception:  # whatever it is, the take is stored
+        log.warning("Longtake: the store could not be kept to its limit", exc_info=True)
+    return take
+
+
+def _thumbnail(model: VideoModel, latent: torch.Tensor) -> torch.Tensor | None:
+    try:
+        return thumbnail(model, latent)
+    except Exception:  # a stage that took an hour is not lost for its picture in a list
+        log.warning("Longtake: a take is stored without a thumbnail", exc_info=True)
+        return None
+
+
+def versions() -> dict[str, str]:
+    """What rendered a take; recorded, and no part of its key."""
+    import comfyui_version
+    import torch
+
+    return {"torch": torch.__version__, "comfyui": comfyui_version.__version__}
+
+
+@contextmanager
+def _named(number: int, before: Chain | None, progress: Progress) -> Iterator[None]:
+    """Let an error name its stage and say what is kept. A cancel and an empty GPU stay what they are to ComfyUI."""
+    from comfy.model_management import InterruptProcessingException, is_oom
+
+    try:
+        yield
+    except InterruptProcessingException:
+        progress.doing(f"cancelled.{_kept(before)}")
+        raise
+    except Refusal as refusal:
+        raise refusal.at(stage=number) from None
+    except Exception as error:
+        message = f"stage {number}: {str(error) or type(error).__name__}{_kept(before)}"
+        if is_oom(error):
+            error.args = (message, *error.args[1:])
+            raise
+        raise StageFailed(message) from error
+
+
+def _kept(chain: Chain | None) -> str:
+    stored = None if chain is None else record.stored(chain)
+    if chain is None or stored is None:
+        return ""
+    last = len(chain.links)
+    first = last - len(stored.entries) + 1
+    what = f"Stage {last} is" if first == last else f"Stages {first} to {last} are"
+    return f"\n{what} stored: queued again, this goes on from there; Load Chain opens them as chain {stored.id}."
+
+
+def render_latents(
+    ready: Ready,
+    model: VideoModel,
+    tail: Tail | None,
+    positive: list[Any],
+    negative: list[Any],
+    progress: Progress,
+    checkpoint: Checkpoint | None = None,
+) -> dict[str, torch.Tensor]:
+    """Denoise a checked stage: `latent` `[1, C, T, h, w]` in VAE space and, where there is sound, `audio`."""
+    stage = ready.stage
+    ending = None if stage.until is None else stage.until.ending(model)
+    pictures = _pictures(stage, ending, ready.shown, ready.width, ready.height)
+    sound = given_sound(stage, model, ready.clip, ready.start)
+    shot = Shot(ready.clip.frames, ready.width, ready.height, tail, pictures, sound, checkpoint, ending)
+
+    def on_step(done: int, preview: Any) -> None:
+        progress.step(done, ready.sampling.steps, preview)
+
+    return model.family.sample(model, shot, positive, negative, ready.sampling, stage.seed, on_step)
+
+
+def facts_of(ready: Ready, model: VideoModel) -> dict[str, Any]:
+    """What made a take, as JSON values."""
+    stage = ready.stage
+    return {
+        "stage": ready.number,
+        "family": model.family.name,
+        "variant": model.variant.name,
+        "prompt": stage.prompt,
+        "negative_prompt": stage.negative_prompt,
+        "seed": stage.seed,
+        "width": ready.width,
+        "height": ready.height,
+        "frames": ready.clip.frames,
+        "fps": str(model.fps),
+        "transition": stage.join.transition.value,
+        "overlap": stage.join.overlap,
+        "fade_frames": stage.join.fade_frames,
+        "carry_over": stage.carry.value,
+        "loras": [lora.facts() for lora in model.loras],
+        **ready.sampling.facts(),
+    }
+
+
+def _pictures(stage: Stage, ending: Ending | None, shown: int, width: int, height: int) -> Pictures:
+    def fitted(field: str) -> torch.Tensor | None:
+        image = getattr(stage, field)
+        return None if image is None else fit(pixels(image), width, height)
+
+    keyframes = tuple(
+        Keyframe(fit(pixels(one.image), width, height), one.frame % shown, one.strength) for one in stage.keyframes
+    )
+    end = fitted("end_image") if ending is None else ending.frames
+    return Pictures(fitted("start_image"), end, fitted("anchor_image"), stage.anchor_strength, keyframes, shown - 1)

@@ -1,0 +1,207 @@
+"""Retake: some seconds of a video rendered anew, the rest kept to the bit in latents."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ..chain import record
+from ..chain.begin import begin_with
+from ..chain.chain import Chain, Link
+from ..chain.tail import encoded_sound
+from ..errors import Refusal
+from ..identity import Identity, identity
+from ..media.frames import as_images
+from ..model.variant import Mode, Settings
+from ..takes import store
+from ..timeline.clips import Clip, Join
+from .guides import check_able
+from .keys import embeddings_in, model_ingredients
+from .prompts import encoded
+from .render import keep, render_once
+
+if TYPE_CHECKING:
+    from ..media.footage import Footage
+    from ..media.frames import FrameSource
+    from ..media.sound import Sound
+    from ..model.bundle import VideoModel
+    from ..progress import Progress
+    from ..sampling.resume import Checkpoint
+    from ..takes.take import Take
+
+
+@dataclass(frozen=True)
+class Retake:
+    """What is rendered anew.
+
+    Args:
+        start, end: seconds of the video; latent slots that the range touches are rendered whole.
+        sound: whether its sound is rendered anew too; a video without sound then gets one.
+    """
+
+    start: float
+    end: float
+    sound: bool
+    prompt: str
+    negative_prompt: str
+    seed: int
+
+
+def plan_retake(
+    retake: Retake,
+    model: VideoModel,
+    source: FrameSource,
+    sound: Sound | None,
+    width: int,
+    height: int,
+    sampling: Settings | None,
+) -> tuple[Chain, Settings]:
+    """The video at the model's rate and size, and the settings, before anything is loaded.
+
+    Raises:
+        Refusal: the model cannot do it, the video has no frames, or the range lies outside it.
+    """
+    check_able(model, Mode.RETAKE, "model")
+    if source.frame_count < 1:
+        raise Refusal("the video has no frames.", field="video")
+    video = begin_with(model, source, sound, width, height, 0.0)
+    lasts = float(video.frames / model.fps)
+    if not (0 <= retake.start < retake.end <= lasts + 0.5 / float(model.fps)):
+        raise Refusal(
+            f"{retake.start} to {retake.end} s given; the video lasts {lasts:.2f} s, and the end comes after the "
+            "start.",
+            field="end_seconds",
+        )
+    published: Any = model.variant.sampling
+    settings = (sampling or published).filled(published)
+    settings.check()
+    settings = model.family.retake_settings(settings)
+    model.family.check_settings(model, settings)
+    return video, settings
+
+
+def render_retake(retake: Retake, model: VideoModel, video: Chain, settings: Settings, progress: Progress) -> Chain:
+    """A planned retake as a chain of one take, as long as the video; rendered where it is not stored.
+
+    Args:
+        video: from `plan_retake`.
+    """
+    shelf = store.here()
+    progress.doing("reading the video")
+    called = retake_identity(retake, model, video, settings)
+    take = None if called.unidentified else shelf.find(called.key)
+    if take is not None:
+        progress.stored(1, settings.steps, take.key)
+    else:
+        progress.stage(1)
+        render = partial(_render, retake, model, video, settings, called, progress)
+        take, rendered = render_once(called, progress, render)
+        if rendered:
+            progress.finished(1, take.key)
+        else:
+            progress.stored(1, settings.steps, take.key)
+    clip = Clip(model.family.grid.ceil(video.frames), Join(), video.frames)
+    chain = Chain(video.family, video.width, video.height, video.fps, (Link(clip, take, model),))
+    record.remember(shelf, chain)
+    return chain
+
+
+def retake_identity(retake: Retake, model: VideoModel, video: Chain, settings: Settings) -> Identity:
+    """What the take of a retake is called: two of the same seconds of the same video are takes of one place."""
+    shared = {
+        "retake_of": _footage(video).key,
+        "seconds": [retake.start, retake.end],
+        "sound": retake.sound,
+        "width": video.width,
+        "height": video.height,
+        "family": model.family.name,
+        "fps": model.fps,
+    }
+    made = {
+        **shared,
+        "prompt": retake.prompt,
+        "negative_prompt": retake.negative_prompt,
+        "seed": retake.seed,
+        "sampling": settings,
+        "model": model_ingredients(model),
+        "embeddings": embeddings_in(retake.prompt + retake.negative_prompt),
+    }
+    return identity(made, shared)
+
+
+def _render(
+    retake: Retake,
+    model: VideoModel,
+    video: Chain,
+    settings: Settings,
+    called: Identity,
+    progress: Progress,
+    checkpoint: Checkpoint | None,
+) -> Take:
+    started = time.monotonic()
+    known, anew = _known(retake, model, video)
+    progress.doing("reading the prompts")
+    positive, negative = encoded(model, retake.prompt), encoded(model, retake.negative_prompt)
+
+    def on_step(done: int, preview: Any) -> None:
+        progress.step(done, settings.steps, preview)
+
+    facts = {
+        "stage": 1,
+        "family": model.family.name,
+        "variant": model.variant.name,
+        "prompt": retake.prompt,
+        "negative_prompt": retake.negative_prompt,
+        "seed": retake.seed,
+        "width": video.width,
+        "height": video.height,
+        "frames": model.family.grid.ceil(video.frames),
+        "shown": video.frames,
+        "fps": str(model.fps),
+        "retake": [retake.start, retake.end],
+        "loras": [lora.facts() for lora in model.loras],
+        **settings.facts(),
+    }
+    made = model.family.retake(model, known, anew, positive, negative, settings, retake.seed, on_step, checkpoint)
+    return keep(called, model, made, facts, time.monotonic() - started)
+
+
+def _footage(video: Chain) -> Footage:
+    footage = video.links[0].footage
+    if footage is None:
+        raise ValueError("a retake is of a video")
+    return footage
+
+
+def _known(retake: Retake, model: VideoModel, video: Chain) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """Latents of the video and, for each, a mask of its slots that is 1 where it is rendered anew."""
+    family, fps, footage = model.family, model.fps, _footage(video)
+    frames = family.grid.ceil(video.frames)
+    images = as_images(footage.source)
+    # Over-production that is cut off again: the last frame held until the grid is met.
+    images = torch.cat([images, images[-1:].expand(frames - len(images), -1, -1, -1)])
+    first, last = math.floor(retake.start * fps), math.ceil(retake.end * fps) - 1
+    latent = model.vae.get().encode(images)
+    slots = torch.zeros(latent.shape[2])
+    slots[-(-first // family.grid.step) : -(-last // family.grid.step) + 1] = 1
+    known, anew = {"latent": latent}, {"latent": slots}
+    rate = family.sound_rate
+    if rate is None or model.audio_vae is None:
+        return known, anew
+    audio = None if footage.sound is None else encoded_sound(model, rate, footage.sound, Fraction(0), frames / fps)
+    if audio is not None:
+        known["audio"] = audio
+        heard = torch.zeros(audio.shape[2])
+        if retake.sound:
+            heard[math.floor(retake.start * rate) : math.ceil(retake.end * rate)] = 1
+        anew["audio"] = heard
+    elif retake.sound:
+        known["audio"] = family.silence(frames, fps)
+        anew["audio"] = torch.ones(known["audio"].shape[2])
+    return known, anew

@@ -1,0 +1,173 @@
+import io
+import os
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from longtake.pipelines.errors import Refusal
+from longtake.pipelines.media.encode import encode
+from longtake.pipelines.media.sound import Waveform
+from longtake.pipelines.media.video_file import SoundTrack, VideoFile
+
+from .test_encode import Gray, tone
+from .test_video_file import LEVELS, levels, near
+
+
+class Watched(Gray):
+    """A film that counts the frames it was asked for."""
+
+    read = 0
+
+    def frames(self, start=0, stop=None):
+        for frame in super().frames(start, stop):
+            self.read += 1
+            yield frame
+
+
+@pytest.fixture
+def video(comfyui):
+    from longtake.host.progress import watch_encoding
+    from longtake.pipelines.media.video import LazyVideo
+
+    return LazyVideo(Watched(LEVELS), Waveform(tone(60_000, 16000)), watch_encoding)
+
+
+def test_facts_are_known_without_reading_a_frame(video):
+    assert video.get_dimensions() == (64, 32)
+    assert video.get_frame_count() == 60
+    assert video.get_frame_rate() == 16
+    assert video.get_duration() == 3.75
+    assert video.get_bit_depth() == 8
+    assert "mp4" in video.get_container_format()
+    assert video.source.read == 0
+
+
+def test_components_are_the_frames_as_images(video):
+    components = video.get_components()
+
+    assert components.images.shape == (60, 32, 64, 3)
+    assert [round(float(image[0, 0, 0]) * 255, 3) for image in components.images] == LEVELS
+    assert components.frame_rate == 16
+    assert components.audio["waveform"].shape == (1, 2, 60_000)
+
+
+def test_core_save_video_saves_it(video, comfyui):
+    from comfy_extras.nodes_video import SaveVideo
+
+    node = SaveVideo.PREPARE_CLASS_CLONE({"hidden_inputs": {}})
+    result = node.execute(video, "core/film", "auto", {"codec": "auto"})
+
+    (saved,) = result.ui.as_dict()["images"]
+    file = comfyui / "output" / saved["subfolder"] / saved["filename"]
+    assert near(levels(VideoFile(file)), LEVELS)
+    assert SoundTrack.of(file).sample_rate == 16000
+
+
+def test_core_save_video_s_crf_reaches_the_encoder(video, tmp_path):
+    video.save_to(str(tmp_path / "fine.mp4"), crf=4.0)
+    video.save_to(str(tmp_path / "coarse.mp4"), crf=45.0)
+
+    assert (tmp_path / "fine.mp4").stat().st_size > (tmp_path / "coarse.mp4").stat().st_size
+
+
+def test_it_can_be_saved_into_a_buffer(video):
+    buffer = io.BytesIO()
+
+    video.save_to(buffer)
+
+    assert VideoFile(buffer).frame_count == 60
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [({"format": "webm"}, "format: webm"), ({"codec": "av1"}, "codec: av1"), ({"bit_depth": 10}, "bit_depth: 10")],
+)
+def test_what_cannot_be_written_is_refused(video, tmp_path, settings, said):
+    with pytest.raises(Refusal, match=said):
+        video.save_to(str(tmp_path / "film.mp4"), **settings)
+
+
+def test_a_name_of_another_format_is_refused(video, tmp_path):
+    with pytest.raises(Refusal, match=r"film\.webm is no name for an mp4"):
+        video.save_to(str(tmp_path / "film.webm"))
+
+
+def test_a_stream_source_is_one_file_in_the_temp_folder(video, comfyui):
+    path = video.get_stream_source()
+
+    assert Path(path).parent == comfyui / "temp"
+    assert video.get_stream_source() == path
+    os.remove(path)
+    assert VideoFile(video.get_stream_source()).frame_count == 60
+
+
+@pytest.mark.parametrize(
+    ("start", "duration", "first", "stop"),
+    [(0, 0, 0, 60), (0.5, 1.0, 8, 24), (None, None, 0, 60), (-1.0, 0, 44, 60), (-1.0, 0.5, 44, 52), (0.1, 0.1, 2, 4)],
+)
+def test_a_trimmed_video_is_the_frames_in_its_window(video, start, duration, first, stop):
+    trimmed = video.as_trimmed(start, duration)
+
+    assert levels(trimmed.source) == LEVELS[first:stop]
+    assert sum(block.shape[1] for block in trimmed.sound.blocks()) == (stop - first) * 1000
+
+
+@pytest.mark.parametrize("window", [(0.0, 0.0), (0.5, 1.0), (1.0, 0.0), (-1.0, 0.0), (0.25, 0.1)])
+def test_trimming_counts_frames_as_comfyui_counts_them(video, window, tmp_path):
+    from comfy_api.latest import InputImpl
+
+    video.save_to(str(tmp_path / "film.mp4"))
+    stock = InputImpl.VideoFromFile(str(tmp_path / "film.mp4")).as_trimmed(*window, strict_duration=False)
+
+    assert video.as_trimmed(*window).get_frame_count() == len(stock.get_components().images)
+
+
+def test_a_window_past_the_end_gives_no_video(video):
+    assert video.as_trimmed(10.0, 1.0) is None
+    assert video.as_trimmed(3.0, 2.0, strict_duration=True) is None
+    assert video.as_trimmed(3.0, 2.0).get_frame_count() == 12
+
+
+def test_any_video_of_comfyui_is_read_as_frames(video, comfyui, tmp_path):
+    import torch
+    from comfy_api.latest import InputImpl, Types
+    from longtake.pipelines.media.video import frames_and_sound
+
+    encode(Gray(LEVELS), tmp_path / "film.mp4", crf=1, audio=tone(60_000, 16000))
+    images = torch.tensor(LEVELS).reshape(-1, 1, 1, 1).expand(-1, 32, 64, 3) / 255
+    components = Types.VideoComponents(images=images, frame_rate=Fraction(16), audio=tone(60_000, 16000))
+    kinds = [
+        video,
+        InputImpl.VideoFromFile(str(tmp_path / "film.mp4")),
+        InputImpl.VideoFromFile(io.BytesIO((tmp_path / "film.mp4").read_bytes())),
+        InputImpl.VideoFromComponents(components),
+    ]
+
+    for kind in kinds:
+        frames, sound = frames_and_sound(kind)
+        assert near(levels(frames), LEVELS)
+        assert frames.frame_rate == 16
+        assert next(sound.blocks()).shape[0] == 2
+
+
+def test_a_trimmed_file_is_read_trimmed(comfyui, tmp_path):
+    from comfy_api.latest import InputImpl
+    from longtake.pipelines.media.video import frames_and_sound
+
+    encode(Gray(LEVELS), tmp_path / "film.mp4", crf=1, audio=tone(60_000, 16000))
+
+    frames, sound = frames_and_sound(InputImpl.VideoFromFile(str(tmp_path / "film.mp4"), start_time=0.5, duration=1))
+
+    assert near(levels(frames), LEVELS[8:24])
+    assert np.concatenate(list(sound.blocks()), axis=1).shape == (2, 16000)
+
+
+def test_the_host_s_cancel_stops_saving_and_leaves_nothing(video, comfyui, tmp_path):
+    import comfy.model_management
+
+    comfy.model_management.interrupt_current_processing()
+    with pytest.raises(comfy.model_management.InterruptProcessingException):
+        video.save_to(str(tmp_path / "film.mp4"))
+
+    assert list(tmp_path.iterdir()) == []
