@@ -2,7 +2,7 @@
 """Longtake's workbench: a real ComfyUI, the tests, and a demo, from nothing but Python 3.10 and pip.
 
     python dev.py demo        render a three-stage film on a small model and print the path of the mp4
-    python dev.py test        format, lint, types and every test; what follows is passed to pytest
+    python dev.py test        format, lint, types, layers and every test; what follows is passed to pytest
     python dev.py serve       a ComfyUI with this pack and the demo models, until Ctrl-C
     python dev.py host        set up only
     python dev.py workflows   write workflows/*.json anew from workflows/api/*.json, in a real browser
@@ -315,14 +315,15 @@ def set_up(command: str) -> Host:
 def test(host: Host, arguments: Sequence[str]) -> int:
     """Run every check; pytest comes last, so that its closing lines close the output."""
     checks = {
-        "format": ("ruff", "format", "--check", "."),
-        "lint": ("ruff", "check", "."),
-        "types": ("mypy",),
+        "format": ("-m", "ruff", "format", "--check", "."),
+        "lint": ("-m", "ruff", "check", "."),
+        "types": ("-m", "mypy"),
+        "layers": ("tests/run.py", "layers"),
     }
     failed = []
     for name, command in checks.items():
         say(name)
-        if host.run("-m", *command):
+        if host.run(*command):
             failed.append(name)
     say(f"tests (failed so far: {', '.join(failed)})" if failed else "tests")
     # A file's tests share what they set up; each worker has a ComfyUI server of its own, of a gigabyte.

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import runpy
 import sys
+from importlib.machinery import ModuleSpec
+from importlib.util import module_from_spec
 from pathlib import Path
-from types import ModuleType
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -17,9 +18,9 @@ ROOT = Path(__file__).resolve().parents[1]
 def name_packages() -> None:
     """Register `longtake` for the repository, without running its __init__.py, and `tests` for this folder."""
     for name, folder in (("longtake", ROOT), ("tests", ROOT / "tests")):
-        package = ModuleType(name)
-        package.__path__ = [str(folder)]
-        sys.modules.setdefault(name, package)
+        spec = ModuleSpec(name, None, is_package=True)
+        spec.submodule_search_locations = [str(folder)]
+        sys.modules.setdefault(name, module_from_spec(spec))
 
 
 if __name__ == "__main__":
