@@ -146,7 +146,7 @@ def content_digest(source: str | os.PathLike[str] | io.BytesIO) -> str:
     For what runs as part of a prompt: a cancel of it ends the reading.
     """
     if isinstance(source, io.BytesIO):
-        return blake3(source.getbuffer(), max_threads=blake3.AUTO).hexdigest()
+        return blake3(source.getbuffer()).hexdigest()
     return _remembered(source, _whole_unless_cancelled)
 
 
@@ -170,7 +170,7 @@ def _whole_unless_cancelled(path: str, size: int) -> str:
 
 
 def _whole(path: str, size: int, between: Callable[[], None] = lambda: None) -> str:
-    key = blake3(struct.pack("<Q", size), max_threads=blake3.AUTO)
+    key = blake3(struct.pack("<Q", size))
     with open(path, "rb") as file:
         while chunk := file.read(CHUNK):
             between()
@@ -217,6 +217,6 @@ def _heavy(value: Any) -> Any:
         import torch
 
         data = value.detach().cpu().contiguous().flatten().view(torch.uint8)
-        content = blake3(data.numpy(), max_threads=blake3.AUTO).hexdigest()
+        content = blake3(data.numpy()).hexdigest()
         return {"tensor": [str(value.dtype), list(value.shape), content]}
     raise Unidentified(f"{getattr(value, 'name', None) or type(value).__name__} cannot be identified")

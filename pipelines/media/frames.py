@@ -90,7 +90,7 @@ def frames_digest(source: FrameSource) -> str:
     from blake3 import blake3
 
     bar = comfy.utils.ProgressBar(source.frame_count)
-    key = blake3(f"{source.width}x{source.height}, {source.frame_rate} a second".encode(), max_threads=blake3.AUTO)
+    key = blake3(f"{source.width}x{source.height}, {source.frame_rate} a second".encode())
     for number, frame in enumerate(source.frames(), start=1):
         key.update(np.ascontiguousarray(frame).view(np.uint8).data)
         comfy.model_management.throw_exception_if_processing_interrupted()

@@ -83,7 +83,7 @@ def sound_digest(sound: Sound) -> str:
 
     from ..progress import stop_if_cancelled
 
-    key = blake3(f"{sound.sample_rate} Hz, {sound.channels} channels".encode(), max_threads=blake3.AUTO)
+    key = blake3(f"{sound.sample_rate} Hz, {sound.channels} channels".encode())
     for block in sound.blocks():
         stop_if_cancelled()
         # Sample by sample: how the sound is cut into blocks is not what is heard.
