@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ..errors import Refusal
-from ..sampling.span import Conditioning, Span, StepCallback, sample_span, with_values
+from ..sampling.span import Span, sample_span, with_values
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
 
-    from ..sampling.resume import Checkpoint
+    from ..model.shot import Shot
     from .ltx2_canvas import Canvas
 
 # ltx_pipelines/utils/constants.py of the LTX-2 release.
@@ -169,17 +169,7 @@ class Pass:
     before: int = 0
 
 
-def denoise_pass(
-    model: ModelPatcher,
-    canvas: Canvas,
-    positive: Conditioning,
-    negative: Conditioning,
-    one: Pass,
-    sampler: str,
-    seed: int,
-    on_step: StepCallback,
-    checkpoint: Checkpoint | None,
-) -> dict[str, torch.Tensor]:
+def denoise_pass(model: ModelPatcher, canvas: Canvas, run: Pass, shot: Shot) -> dict[str, torch.Tensor]:
     """One pass over picture and sound; equals ComfyUI's SamplerCustomAdvanced bit for bit where guidance is plain.
 
     Returns:
@@ -189,31 +179,31 @@ def denoise_pass(
     from comfy.samplers import sampler_object
 
     span = Span(
-        number=one.number,
+        number=run.number,
         latent=canvas.nested,
-        sigmas=one.sigmas,
-        seed=seed,
+        sigmas=run.sigmas,
+        positive=with_values(shot.positive, canvas.values),
+        negative=with_values(shot.negative, canvas.values),
+        seed=shot.seed,
         noisy=True,
         mask=canvas.mask,
-        before=one.before,
+        before=run.before,
         slots=canvas.video.shape[2] - canvas.guides,
         pinned=canvas.pinned,
     )
     sampled = sample_span(
         span,
         model,
-        partial(guider_for, canvas=canvas, guidance=one.guidance),
-        sampler_object(sampler),
-        with_values(positive, canvas.values),
-        with_values(negative, canvas.values),
-        on_step,
-        checkpoint,
+        partial(guider_for, canvas=canvas, guidance=run.guidance),
+        sampler_object(shot.settings.sampler),
+        shot.on_step,
+        shot.checkpoint,
     )
     video, audio = canvas.split(sampled.to(intermediate_device()))
-    made = {"latent": video} if audio is None else {"latent": video, "audio": audio}
-    if checkpoint is not None:
-        checkpoint.finish(one.number, made)
-    return made
+    latents = {"latent": video} if audio is None else {"latent": video, "audio": audio}
+    if shot.checkpoint is not None:
+        shot.checkpoint.finish(run.number, latents)
+    return latents
 
 
 def guider_for(model: ModelPatcher, canvas: Canvas, guidance: Guidance) -> Any:

@@ -15,7 +15,6 @@ from ..lora.traits import LoraTraits
 from ..lora.wan22 import WAN_LORA
 from ..model.shot import Pictures, Shot
 from ..model.variant import Carry, Mode, Variant
-from ..sampling.span import Conditioning, StepCallback
 from ..timeline.clips import Grid
 from .wan22_sampling import Expert, SamplingSettings, Split, Start, denoise, with_shift
 
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from ..model.bundle import VideoModel
     from ..model.part import Part
     from ..model.shot import Tail
-    from ..sampling.resume import Checkpoint
 
 SLOT = 4  # frames per latent slot after the first, which holds one (causal video VAE)
 GRID = Grid(SLOT)
@@ -149,19 +147,9 @@ class Wan22:
                 field="low_noise_model",
             )
 
-    def sample(
-        self,
-        model: VideoModel,
-        shot: Shot,
-        positive: Conditioning,
-        negative: Conditioning,
-        settings: SamplingSettings,
-        seed: int,
-        on_step: StepCallback,
-    ) -> dict[str, torch.Tensor]:
-        start = self.condition(model, shot.frames, shot.width, shot.height, shot.tail, shot.pictures)
-        experts = self.experts(model, settings)
-        return {"latent": denoise(experts, start, positive, negative, settings, seed, on_step, shot.checkpoint)}
+    def sample(self, model: VideoModel, shot: Shot) -> dict[str, torch.Tensor]:
+        start = self.condition(model, shot)
+        return {"latent": denoise(self.experts(model, shot.settings), start, shot)}
 
     def experts(self, model: VideoModel, settings: SamplingSettings) -> list[Expert]:
         """The diffusion models in the order they denoise, with their guidance."""
@@ -171,14 +159,14 @@ class Wan22:
             parts.append((model.low, settings.cfg_low))
         return [Expert(partial(_shifted, part, settings.shift, published.shift), cfg) for part, cfg in parts]
 
-    def condition(
-        self, model: VideoModel, frames: int, width: int, height: int, tail: Tail | None, pictures: Pictures
-    ) -> Start:
+    def condition(self, model: VideoModel, shot: Shot) -> Start:
         """Text alone starts from an empty latent; 14B takes images as extra channels, 5B as kept latent slots."""
         from comfy.model_management import intermediate_device
 
+        tail, pictures = shot.tail, shot.pictures
         scale = 16 if model.variant.latent_channels == 48 else 8
-        shape = (1, model.variant.latent_channels, self.grid.slots(frames), height // scale, width // scale)
+        size = (shot.height // scale, shot.width // scale)
+        shape = (1, model.variant.latent_channels, self.grid.slots(shot.frames), *size)
         empty = torch.zeros(shape, device=intermediate_device())
         if tail is None and pictures.start is None:
             return Start(empty, {})
@@ -187,7 +175,7 @@ class Wan22:
             return _kept_slots(vae, empty, tail, pictures)
         if tail is not None and tail.carry is Carry.SVI:
             return _svi_channels(vae, empty, tail, pictures.anchor)
-        start = _image_channels(vae, empty, frames, tail, pictures)
+        start = _image_channels(vae, empty, shot.frames, tail, pictures)
         if model.image_encoder is None:
             return start
         seen = _seen(model.image_encoder.get(), _known(tail, pictures)[:1], pictures.end)
@@ -197,16 +185,7 @@ class Wan22:
         return settings
 
     def retake(
-        self,
-        model: VideoModel,
-        known: Mapping[str, torch.Tensor],
-        anew: Mapping[str, torch.Tensor],
-        positive: Conditioning,
-        negative: Conditioning,
-        settings: SamplingSettings,
-        seed: int,
-        on_step: StepCallback,
-        checkpoint: Checkpoint | None = None,
+        self, model: VideoModel, shot: Shot, known: Mapping[str, torch.Tensor], anew: Mapping[str, torch.Tensor]
     ) -> dict[str, torch.Tensor]:
         raise ValueError(f"{self.title} cannot {Mode.RETAKE.value}")
 
