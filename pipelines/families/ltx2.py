@@ -17,22 +17,12 @@ from ..media.pictures import fit_film
 from ..model.shot import Shot
 from ..model.variant import Carry, Mode, Variant
 from ..timeline.clips import Grid
-from .ltx2_canvas import (
-    PATCH,
-    SLOT,
-    SOUND_BINS,
-    SOUND_CHANNELS,
-    SOUND_RATE,
-    Canvas,
-    add_guide,
-    blank,
-    pin_end,
-    pin_head,
-    pin_sound,
-    pin_sound_end,
-    sound_latents,
-)
+from .ltx2_canvas.canvas import PATCH, SLOT, SOUND_BINS, SOUND_CHANNELS, Canvas, blank
+from .ltx2_canvas.guide import add_guide
+from .ltx2_canvas.picture import pin_end, pin_head
+from .ltx2_canvas.sound import SOUND_RATE, pin_sound, pin_sound_end, sound_latents
 from .ltx2_sampling import DISTILLED_SIGMAS, Guidance, Ltx2Sampling, Pass, computed_sigmas, denoise_pass
+from .shapes import check_part
 
 if TYPE_CHECKING:
     from ..model.bundle import VideoModel
@@ -288,6 +278,7 @@ def _head(model: VideoModel, tail: Tail, shot: Shot) -> torch.Tensor:
         raise ValueError("an LTX-2 tail carries its frames")
     head = model.vae.get().encode(fit_film(tail.frames, shot.width, shot.height))
     if tail.latent is not None and head.shape[-2:] == tail.latent.shape[-2:]:
+        check_part("the latents carried over", tail.latent, head, 1)
         head[:, :, 1:] = tail.latent
     return head
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
 
     from ..model.shot import Shot
-    from .ltx2_canvas import Canvas
+    from .ltx2_canvas.canvas import Canvas
 
 # ltx_pipelines/utils/constants.py of the LTX-2 release.
 DISTILLED_SIGMAS = (1.0, 0.99375, 0.9875, 0.98125, 0.975, 0.909375, 0.725, 0.421875, 0.0)

@@ -16,6 +16,7 @@ from ..lora.wan22 import WAN_LORA
 from ..model.shot import Pictures, Shot
 from ..model.variant import Carry, Mode, Variant
 from ..timeline.clips import Grid
+from .shapes import check_frames, check_part
 from .wan22_sampling import Expert, SamplingSettings, Split, Start, denoise, with_shift
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 SLOT = 4  # frames per latent slot after the first, which holds one (causal video VAE)
 GRID = Grid(SLOT)
+
+CARRIED = "the latents carried over"
 
 _AREAS = {"480p": 832 * 480, "720p": 1280 * 720}
 _WITH_IMAGE = frozenset({Mode.IMAGE, Mode.FIRST_LAST, Mode.CONTINUE, Mode.CONTINUE_TO_LAST})
@@ -170,6 +173,7 @@ class Wan22:
         empty = torch.zeros(shape, device=intermediate_device())
         if tail is None and pictures.start is None:
             return Start(empty, {})
+        _check_pictures(shot)
         vae = model.vae.get()
         if model.variant.latent_channels == 48:
             return _kept_slots(vae, empty, tail, pictures)
@@ -207,6 +211,20 @@ def _shifted(part: Part, shift: float | None, published: float | None) -> Any:
     return with_shift(part.get(), shift, published)
 
 
+def _check_pictures(shot: Shot) -> None:
+    """Raise `WrongShape` for frames that are not of the shot's size, or more than it has."""
+    tail, pictures = shot.tail, shot.pictures
+    frames = {
+        "the frames carried over": None if tail is None else tail.frames,
+        "the start image": pictures.start,
+        "the anchor image": pictures.anchor,
+        "the end image": pictures.end,
+    }
+    for what, images in frames.items():
+        if images is not None:
+            check_frames(what, images, shot.width, shot.height, shot.frames)
+
+
 def _image_channels(vae: Any, empty: torch.Tensor, frames: int, tail: Tail | None, pictures: Pictures) -> Start:
     """14B image-to-video: the known frames in a grey clip, encoded, beside a mask that is 0 where they are known.
 
@@ -228,8 +246,10 @@ def _image_channels(vae: Any, empty: torch.Tensor, frames: int, tail: Tail | Non
         mask = torch.ones((1, 1, slots, height, width))
         mask[:, :, :pinned] = 0.0
     image = vae.encode(clip)
+    check_part("the encoded images", image, empty)
     if tail is not None and tail.latent is not None:
         # Slot 0 stays the fresh encode of the single frame before the carried slots (causal: it sees no other frame).
+        check_part(CARRIED, tail.latent, image[:, :, :pinned], 1)
         image[:, :, 1:pinned] = tail.latent
     return Start(empty, {"concat_latent_image": image, "concat_mask": mask}, pinned=pinned)
 
@@ -265,6 +285,7 @@ def _svi_channels(vae: Any, empty: torch.Tensor, tail: Tail, anchor: torch.Tenso
         raise ValueError("svi needs an anchor and carried latents")
     image = Wan21().process_out(torch.zeros_like(empty))
     image[:, :, :1] = vae.encode(anchor)
+    check_part(CARRIED, tail.latent, image, 1)
     carried = tail.latent.shape[2]
     image[:, :, 1 : 1 + carried] = tail.latent
     mask = torch.ones((1, 1, *empty.shape[2:]))
@@ -280,9 +301,11 @@ def _kept_slots(vae: Any, empty: torch.Tensor, tail: Tail | None, pictures: Pict
     latent = empty.clone()
     mask = torch.ones((1, 1, *empty.shape[2:]), device=empty.device)
     head = vae.encode(known)
+    check_part("the encoded images", head, latent)
     pinned = head.shape[2]
     latent[:, :, :pinned] = head
     if tail is not None and tail.latent is not None:
+        check_part(CARRIED, tail.latent, head, 1)
         latent[:, :, 1:pinned] = tail.latent
     mask[:, :, :pinned] = 0.0
     if pictures.end is not None:

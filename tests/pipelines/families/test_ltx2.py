@@ -12,7 +12,7 @@ pytest.importorskip("torch")
 from hypothesis import given
 from hypothesis import strategies as st
 from longtake.pipelines.families.ltx2 import LTX2
-from longtake.pipelines.families.ltx2_canvas import kept_sound, sound_latents
+from longtake.pipelines.families.ltx2_canvas.sound import kept_sound, sound_latents
 from longtake.pipelines.families.ltx2_sampling import DISTILLED_SIGMAS, Guidance, Ltx2Sampling
 
 RATES = st.sampled_from([Fraction(24), Fraction(25), Fraction(30), Fraction(50)])
@@ -76,7 +76,8 @@ def test_what_settings_leave_open_is_taken_from_the_published_ones() -> None:
 def test_a_guide_of_any_length_stands_where_the_stock_node_puts_it(comfyui: object, slots: int, frame: int) -> None:
     import torch
     from comfy_extras.nodes_lt import LTXVAddGuide
-    from longtake.pipelines.families.ltx2_canvas import add_guide, blank
+    from longtake.pipelines.families.ltx2_canvas.canvas import blank
+    from longtake.pipelines.families.ltx2_canvas.guide import add_guide
 
     canvas = blank(33, 64, 96, Fraction(24), 0)
     first, guide = torch.rand(1, 128, 1, 3, 2), torch.rand(1, 128, slots, 3, 2)

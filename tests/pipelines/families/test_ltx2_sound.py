@@ -55,7 +55,7 @@ def test_no_part_of_a_sound_is_cropped_and_it_begins_where_it_begins(bundle: Any
 def test_the_model_is_shown_the_number_of_latents_it_was_trained_on(bundle: Any, frames: int, fps: int) -> None:
     """As many as Lightricks' code and diffusers take: the nearest to the clip's length."""
     from longtake.pipelines.families.ltx2 import LTX2
-    from longtake.pipelines.families.ltx2_canvas import sound_latents
+    from longtake.pipelines.families.ltx2_canvas.sound import sound_latents
     from longtake.pipelines.families.ltx2_sampling import Ltx2Sampling
     from longtake.pipelines.model.shot import Shot
 
