@@ -218,10 +218,7 @@ class Ltx2:
 def _first_pass(model: VideoModel, canvas: Canvas, shot: Shot) -> dict[str, torch.Tensor]:
     settings = shot.settings
     clip = canvas.video[:, :, : canvas.video.shape[2] - canvas.guides]
-    if settings.sigmas:
-        sigmas = torch.tensor(settings.sigmas)
-    else:
-        sigmas = computed_sigmas(settings.schedule_steps, clip[0, 0].numel())
+    sigmas = torch.tensor(settings.sigmas) if settings.sigmas else computed_sigmas(settings.schedule_steps, clip)
     return denoise_pass(model.high.get(), canvas, Pass(0, sigmas, settings.guidance or Guidance()), shot)
 
 

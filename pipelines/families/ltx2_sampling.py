@@ -138,19 +138,15 @@ def _check_sigmas(sigmas: tuple[float, ...], field: str) -> None:
         )
 
 
-def computed_sigmas(steps: int, tokens: int) -> torch.Tensor:
-    """The schedule of the dev models `[steps + 1]`, as ComfyUI's LTXVScheduler computes it with its defaults.
+def computed_sigmas(steps: int, clip: torch.Tensor) -> torch.Tensor:
+    """The schedule of the dev models `[steps + 1]` for a clip `[1, 128, T, h, w]`.
 
-    Shifted by 0.95 at 1024 and 2.05 at 4096 latent pixels of the clip, then stretched to end at 0.1 before 0.
+    Shifted by 0.95 at 1024 and 2.05 at 4096 latent pixels, then stretched to end at 0.1 before 0: the published values,
+    and the defaults of ComfyUI's node.
     """
-    sigmas = torch.linspace(1.0, 0.0, steps + 1)
-    slope = (2.05 - 0.95) / (4096 - 1024)
-    grown = math.exp(tokens * slope + (0.95 - slope * 1024))
-    sigmas = torch.where(sigmas != 0, grown / (grown + (1 / sigmas - 1) ** 1), 0)
-    inner = sigmas != 0
-    rest = 1.0 - sigmas[inner]
-    sigmas[inner] = 1.0 - rest / (rest[-1] / (1.0 - 0.1))
-    return sigmas
+    from comfy_extras.nodes_lt import LTXVScheduler
+
+    return LTXVScheduler.execute(steps, 2.05, 0.95, True, 0.1, {"samples": clip})[0]
 
 
 @dataclass(frozen=True)

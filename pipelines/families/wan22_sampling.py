@@ -129,27 +129,14 @@ class Expert:
 
 
 def with_shift(model: ModelPatcher, shift: float | None, published: float | None) -> ModelPatcher:
-    """A clone with the flow shift set; a model that already carries a sampling patch keeps it unless `shift` is given.
-
-    The patch is the one of ComfyUI's ModelSamplingSD3 node, so that both paths give the same sigmas.
-    """
+    """A clone with the flow shift set; where `shift` is None, a model keeps the sampling patch that it carries."""
     if shift is None:
         if "model_sampling" in model.object_patches or published is None:
             return model
         shift = published
-    from comfy.model_sampling import CONST, ModelSamplingDiscreteFlow
+    from comfy_extras.nodes_model_advanced import ModelSamplingSD3
 
-    class ShiftedFlow(ModelSamplingDiscreteFlow, CONST):
-        pass
-
-    sampling = ShiftedFlow(model.model.model_config)
-    sampling.set_parameters(shift=shift, multiplier=1000)
-    original = model.get_model_object("model_sampling")
-    if hasattr(original, "noise_scale"):
-        sampling.set_noise_scale(original.noise_scale)
-    shifted = model.clone()
-    shifted.add_object_patch("model_sampling", sampling)
-    return shifted
+    return ModelSamplingSD3().patch(model, shift)[0]
 
 
 def high_noise_steps(sigmas: torch.Tensor, settings: SamplingSettings) -> int:

@@ -64,6 +64,24 @@ def test_variants_carry_their_published_values(name: str, steps: int, guidance: 
     assert (settings.steps, settings.guidance) == (steps, guidance)
 
 
+@pytest.mark.parametrize(
+    ("slots", "second"),
+    [
+        # Every clip begins at 1 and ends at 0.1 before 0; the more there is of it, the longer it stays noisy.
+        (4, 0.6656),
+        (16, 0.7342),
+    ],
+)
+def test_the_schedule_of_dev_models_is_computed_from_the_size_of_the_clip(
+    comfyui: object, slots: int, second: float
+) -> None:
+    import torch
+    from longtake.pipelines.families.ltx2_sampling import computed_sigmas
+
+    sigmas = computed_sigmas(3, torch.zeros(1, 128, slots, 16, 16)).tolist()
+    assert sigmas == pytest.approx([1.0, second, 0.1, 0.0], abs=1e-4)
+
+
 def test_what_settings_leave_open_is_taken_from_the_published_ones() -> None:
     published = LTX2.variant("distilled", "2.3").sampling
     filled = Ltx2Sampling(sampler="lcm").filled(published)
