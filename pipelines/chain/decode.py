@@ -29,10 +29,10 @@ def decoded_sound(link: Link) -> tuple[np.ndarray, int] | None:
     """
     take = link.rendered
     if not take.sound_path.exists():
-        audio = take.audio()
-        if audio is None:
+        audio, sound_model = take.audio(), link.model.family.sound
+        if audio is None or sound_model is None:
             return None
-        write_sound(take, *link.model.family.decode_sound(link.model, audio))
+        write_sound(take, *sound_model.decode(link.model, audio))
     sound, rate = read_sound(take)
     shift = round(sound_offset(link) * rate)
     return (np.pad(sound, ((0, 0), (shift, 0))) if shift > 0 else sound[:, -shift:]), rate

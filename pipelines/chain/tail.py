@@ -50,9 +50,9 @@ def _sound_tail(link: Link, overlap: int) -> tuple[torch.Tensor | None, Fraction
     or after its picture, known exactly and accounted for when it is heard, so that both clips hold the same sound at
     the same time of the film and nothing adds up from seam to seam.
     """
-    rate = link.model.family.sound_rate
-    if rate is None or link.model.audio_vae is None:
+    if link.model.family.sound is None or link.model.audio_vae is None:
         return None, Fraction(0)
+    rate = link.model.family.sound.rate
     if link.footage is not None:
         return _sound_of_footage(link, rate, overlap), Fraction(0)
     audio = link.rendered.audio()
@@ -112,7 +112,7 @@ def encoded_sound(
         start, seconds: where the part begins and how long it is; what the sound lacks of it is silence.
     """
     heard = heard_of(sound, rate, start, seconds)
-    if heard is None:
+    if heard is None or model.family.sound is None:
         return None
-    latents = model.family.encode_sound(model, heard.waveform, heard.sample_rate)
+    latents = model.family.sound.encode(model, heard.waveform, heard.sample_rate)
     return latents[:, :, heard.context : heard.context + math.ceil(seconds * rate)]

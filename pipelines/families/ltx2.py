@@ -14,14 +14,16 @@ from ..errors import Refusal
 from ..lora.ltx2 import LTX2_LORA
 from ..lora.traits import LoraTraits
 from ..media.pictures import fit_film
+from ..model.bundle import SoundModel
 from ..model.shot import Shot
 from ..model.variant import Carry, Mode, Variant
 from ..timeline.clips import Grid
-from .ltx2_canvas.canvas import PATCH, SLOT, SOUND_BINS, SOUND_CHANNELS, Canvas, blank
+from .ltx2_canvas.canvas import PATCH, SLOT, Canvas, blank
 from .ltx2_canvas.guide import add_guide
 from .ltx2_canvas.picture import pin_end, pin_head
 from .ltx2_canvas.sound import SOUND_RATE, pin_sound, pin_sound_end, sound_latents
 from .ltx2_sampling import DISTILLED_SIGMAS, Guidance, Ltx2Sampling, Pass, computed_sigmas, denoise_pass
+from .ltx2_sound import LTX2_SOUND
 from .shapes import check_part
 
 if TYPE_CHECKING:
@@ -33,7 +35,6 @@ GRID = Grid(SLOT)
 # (positional_embedding_max_pos in the checkpoints).
 LONGEST = Fraction(20)
 ANCHOR_STRENGTH = 0.4  # what mold, an earlier chain renderer, settled on for its anchor
-SILENT = "this bundle has no audio VAE, so it is silent; load a checkpoint with one, or give its file in Load LTX-2."
 
 # Steps and guidance: ltx_pipelines/utils/constants.py of the LTX-2 release. Image compression: its default of 33, and
 # 18 in ComfyUI's templates for 2.3.
@@ -73,7 +74,7 @@ class Ltx2:
     name: str = "ltx2"
     title: str = "LTX-2"
     grid: Grid = GRID
-    sound_rate: Fraction | None = SOUND_RATE
+    sound: SoundModel | None = LTX2_SOUND
     text_encoder_kind: str = "LTXV"  # a member of ComfyUI's CLIPType
     text_encoder_hint: str = "Gemma 3 12B (gemma_3_12B_it_fp4_mixed.safetensors)"
     variants: tuple[Variant, ...] = VARIANTS
@@ -184,35 +185,9 @@ class Ltx2:
             latents = _first_pass(model, canvas, shot)
         return {name: torch.where(masks[name] == 0, known[name].to(new), new) for name, new in latents.items()}
 
-    def silence(self, frames: int, fps: Fraction) -> torch.Tensor:
-        return torch.zeros(1, SOUND_CHANNELS, sound_latents(frames, fps), SOUND_BINS)
-
     def decode(self, model: VideoModel, latent: torch.Tensor) -> torch.Tensor:
         frames = model.vae.get().decode(latent)
         return frames.reshape(-1, *frames.shape[-3:])
-
-    def encode_sound(self, model: VideoModel, waveform: torch.Tensor, sample_rate: int) -> torch.Tensor:
-        """As ComfyUI's LTXVAudioVAEEncode does, of the whole sound; more than two channels are mixed to one.
-
-        ComfyUI's VAE first crops a sound evenly on both sides to a multiple of 4096 samples, which moves it by up to
-        46 ms. Silence behind it leaves nothing to crop.
-        """
-        from torchaudio.functional import resample
-
-        if model.audio_vae is None:
-            raise Refusal(SILENT, field="audio_vae")
-        vae = model.audio_vae.get()
-        if waveform.shape[0] > 2:
-            waveform = waveform.mean(0, keepdim=True)
-        waveform = resample(waveform, sample_rate, vae.audio_sample_rate)
-        silence = -waveform.shape[1] % vae.spacial_compression_encode()
-        return vae.encode(torch.nn.functional.pad(waveform, (0, silence))[None].movedim(1, -1))
-
-    def decode_sound(self, model: VideoModel, audio: torch.Tensor) -> tuple[torch.Tensor, int]:
-        if model.audio_vae is None:
-            raise Refusal(SILENT, field="audio_vae")
-        vae = model.audio_vae.get()
-        return vae.decode(audio).movedim(-1, 1)[0], int(vae.first_stage_model.output_sample_rate)
 
 
 def _first_pass(model: VideoModel, canvas: Canvas, shot: Shot) -> dict[str, torch.Tensor]:

@@ -13,6 +13,7 @@ import torch
 from ..errors import Refusal
 from ..lora.traits import LoraTraits
 from ..lora.wan22 import WAN_LORA
+from ..model.bundle import SoundModel
 from ..model.shot import Pictures, Shot
 from ..model.variant import Carry, Mode, Variant
 from ..timeline.clips import Grid
@@ -105,7 +106,7 @@ class Wan22:
     name: str = "wan22"
     title: str = "Wan 2.2"
     grid: Grid = GRID
-    sound_rate: Fraction | None = None
+    sound: SoundModel | None = None
     text_encoder_kind: str = "WAN"  # a member of ComfyUI's CLIPType
     text_encoder_hint: str = "UMT5-XXL (umt5_xxl_fp8_e4m3fn_scaled.safetensors)"
     variants: tuple[Variant, ...] = VARIANTS
@@ -193,18 +194,9 @@ class Wan22:
     ) -> dict[str, torch.Tensor]:
         raise ValueError(f"{self.title} cannot {Mode.RETAKE.value}")
 
-    def silence(self, frames: int, fps: Fraction) -> torch.Tensor:
-        raise ValueError(f"{self.title} is silent")
-
     def decode(self, model: VideoModel, latent: torch.Tensor) -> torch.Tensor:
         frames = model.vae.get().decode(latent)
         return frames.reshape(-1, *frames.shape[-3:])
-
-    def encode_sound(self, model: VideoModel, waveform: torch.Tensor, sample_rate: int) -> torch.Tensor:
-        raise ValueError(f"{self.title} is silent")
-
-    def decode_sound(self, model: VideoModel, audio: torch.Tensor) -> tuple[torch.Tensor, int]:
-        raise ValueError(f"{self.title} is silent")
 
 
 def _shifted(part: Part, shift: float | None, published: float | None) -> Any:

@@ -61,6 +61,27 @@ class VideoModel:
         return clip.encode_from_tokens_scheduled(clip.tokenize(text))
 
 
+class SoundModel(Protocol):
+    """How a family that makes sound holds it."""
+
+    @property
+    def rate(self) -> Fraction:
+        """Latents a second."""
+        ...
+
+    def silence(self, frames: int, fps: Fraction) -> torch.Tensor:
+        """Latents `[1, C, T, F]` of no sound yet, for a clip of `frames` frames."""
+        ...
+
+    def encode(self, model: VideoModel, waveform: torch.Tensor, sample_rate: int) -> torch.Tensor:
+        """The latent `[1, C, T, F]` of a sound `[channels, samples]`; raises `Refusal` without an audio VAE."""
+        ...
+
+    def decode(self, model: VideoModel, audio: torch.Tensor) -> tuple[torch.Tensor, int]:
+        """Sound `[channels, samples]` of a latent `[1, C, T, F]`, and its samples a second; raises as `encode`."""
+        ...
+
+
 class Family(Protocol):
     """One kind of video model."""
 
@@ -80,8 +101,8 @@ class Family(Protocol):
         ...
 
     @property
-    def sound_rate(self) -> Fraction | None:
-        """Latents of sound a second; None for a family without sound."""
+    def sound(self) -> SoundModel | None:
+        """What it makes of sound; None for a family without."""
         ...
 
     @property
@@ -147,18 +168,6 @@ class Family(Protocol):
         """
         ...
 
-    def silence(self, frames: int, fps: Fraction) -> torch.Tensor:
-        """Latents `[1, C, T, F]` of no sound yet, for a clip of `frames` frames."""
-        ...
-
     def decode(self, model: VideoModel, latent: torch.Tensor) -> torch.Tensor:
         """Frames `[T, H, W, 3]` in 0..1 of a latent `[1, C, T, h, w]`."""
-        ...
-
-    def encode_sound(self, model: VideoModel, waveform: torch.Tensor, sample_rate: int) -> torch.Tensor:
-        """The latent `[1, C, T, F]` of a sound `[channels, samples]`."""
-        ...
-
-    def decode_sound(self, model: VideoModel, audio: torch.Tensor) -> tuple[torch.Tensor, int]:
-        """Sound `[channels, samples]` of a latent `[1, C, T, F]`, and its samples a second."""
         ...

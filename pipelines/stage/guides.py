@@ -106,9 +106,9 @@ def given_sound(stage: Stage, model: VideoModel, clip: Clip, start: int) -> torc
     Args:
         start: film frame under the clip's frame 0.
     """
-    rate = model.family.sound_rate
-    if stage.soundtrack is None or rate is None:
+    if stage.soundtrack is None or model.family.sound is None:
         return None
+    rate = model.family.sound.rate
     return encoded_sound(
         model, rate, Waveform(dict(stage.soundtrack)), Fraction(start) / model.fps, clip.frames / model.fps
     )
@@ -118,9 +118,9 @@ def heard_soundtrack(stage: Stage, model: VideoModel, clip: Clip, start: int) ->
     """All that a stage hears of its soundtrack; arguments as of `given_sound`."""
     from ..chain.tail import heard_of
 
-    rate = model.family.sound_rate
-    if stage.soundtrack is None or rate is None:
+    if stage.soundtrack is None or model.family.sound is None:
         return None
+    rate = model.family.sound.rate
     return heard_of(Waveform(dict(stage.soundtrack)), rate, Fraction(start) / model.fps, clip.frames / model.fps)
 
 

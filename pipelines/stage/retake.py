@@ -204,9 +204,9 @@ def _known(retake: Retake, model: VideoModel, video: Chain) -> tuple[dict[str, t
     slots = torch.zeros(latent.shape[2])
     slots[-(-first // family.grid.step) : -(-last // family.grid.step) + 1] = 1
     known, anew = {"latent": latent}, {"latent": slots}
-    rate = family.sound_rate
-    if rate is None or model.audio_vae is None:
+    if family.sound is None or model.audio_vae is None:
         return known, anew
+    rate = family.sound.rate
     audio = None if footage.sound is None else encoded_sound(model, rate, footage.sound, Fraction(0), frames / fps)
     if audio is not None:
         known["audio"] = audio
@@ -215,6 +215,6 @@ def _known(retake: Retake, model: VideoModel, video: Chain) -> tuple[dict[str, t
             heard[math.floor(retake.start * rate) : math.ceil(retake.end * rate)] = 1
         anew["audio"] = heard
     elif retake.sound:
-        known["audio"] = family.silence(frames, fps)
+        known["audio"] = family.sound.silence(frames, fps)
         anew["audio"] = torch.ones(known["audio"].shape[2])
     return known, anew

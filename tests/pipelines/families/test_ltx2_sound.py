@@ -42,7 +42,7 @@ def test_no_part_of_a_sound_is_cropped_and_it_begins_where_it_begins(bundle: Any
 
     sound = noise(samples)
     with torch.inference_mode():
-        encoded = LTX2.encode_sound(bundle, sound, RATE)
+        encoded = LTX2.sound.encode(bundle, sound, RATE)
         whole = bundle.audio_vae.get().first_stage_model.encode(sound[None])
     # The encoder is causal; only where the sound ends it hears silence here and the sound mirrored there.
     settled = whole.shape[2] - 3

@@ -205,3 +205,9 @@ def test_variants_carry_what_they_were_published_with() -> None:
         "i2v-14b": (Fraction(16), 81, 40, 5.0, 0.9),
         "ti2v-5b": (Fraction(24), 121, 50, 5.0, None),
     }
+
+
+def test_a_family_without_sound_has_none_to_ask() -> None:
+    from longtake.pipelines.families import FAMILIES
+
+    assert {family.title: family.sound and family.sound.rate for family in FAMILIES} == {"Wan 2.2": None, "LTX-2": 25}
