@@ -19,10 +19,9 @@ def stills(prompts: list[str], **inputs: Any) -> dict[str, Any]:
             model=["model", 0],
             prompts="\n".join(prompts),
             negative_prompt="",
-            width=96,
-            height=64,
             seed=31,
             sampling=["sampling", 0],
+            **{"size": "own", "size.width": 96, "size.height": 64},
             **inputs,
         ),
     }
