@@ -176,7 +176,13 @@ class Store:
         return matching[0]
 
     def deletions(self) -> int:
-        """A number that changes whenever a take goes: what refers to takes must then be asked for anew."""
+        """A number that changes whenever a take goes: what refers to takes must then be asked for anew.
+
+        A store that is not there yet is made, since the number of its first take would be another change.
+        """
+        with contextlib.suppress(OSError, Unreadable):
+            make_folder(self.root, self.root)
+            deletions.have_token(self.root)
         return deletions.token(self.root)
 
     def delete(self, take: Take) -> None:

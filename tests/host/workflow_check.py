@@ -55,8 +55,9 @@ def entries(inputs: Mapping[str, Any], prefix: str = "") -> Iterator[Entry]:
 def _grown(name: str, template: Mapping[str, Any]) -> Iterator[Entry]:
     """The sockets of an input that grows as they are connected."""
     [(kind, *_)] = [form for section in template["input"].values() for form in section.values()]
-    for number in range(template["max"]):
-        yield Entry(f"{name}.{template['prefix']}{number}", kind, required=number < template["min"])
+    names = template.get("names") or [f"{template['prefix']}{number}" for number in range(template["max"])]
+    for number, last in enumerate(names):
+        yield Entry(f"{name}.{last}", kind, required=number < template["min"])
 
 
 def widgets(inputs: Mapping[str, Any], values: list[Any]) -> tuple[list[Entry], list[str]]:
