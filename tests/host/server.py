@@ -35,10 +35,12 @@ class Server:
         folder: where it keeps custom nodes, input, output, temp and user files; made when missing.
         models: a folder laid out like ComfyUI's `models`.
         options: further arguments for ComfyUI's main.py.
+        shim: let ComfyUI's own loaders take the tiny models with random weights.
     """
 
-    def __init__(self, place: Place, folder: Path, models: Path, options: Sequence[str] = ()):
+    def __init__(self, place: Place, folder: Path, models: Path, options: Sequence[str] = (), *, shim: bool = True):
         self.place, self.folder, self.models, self.options = place, folder.resolve(), models, tuple(options)
+        self.shim = shim
         self.input, self.output = self.folder / "input", self.folder / "output"
         self.temp, self.user = self.folder / "temp", self.folder / "user"
         self.log = self.folder / "server.log"
@@ -65,7 +67,8 @@ class Server:
         for folder in (self.input, self.output, self.temp, self.user):
             folder.mkdir(parents=True, exist_ok=True)
         link(ROOT, self.folder / "custom_nodes" / PACK_FOLDER)
-        link(SHIM, self.folder / "custom_nodes" / "longtake-tiny-shim")
+        if self.shim:
+            link(SHIM, self.folder / "custom_nodes" / "longtake-tiny-shim")
         self.port = free_port()
         command = [
             *(str(self.place.python), str(self.place.comfyui / "main.py"), "--cpu", "--port", str(self.port)),
