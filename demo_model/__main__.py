@@ -15,13 +15,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import runpy
 from dataclasses import replace
 from pathlib import Path
 
-from tests.host.inprocess import enter_comfyui
-from tests.host.place import ROOT, Place
-from tests.run import name_packages
-
+ROOT = Path(__file__).resolve().parents[1]
 STEPS = ("decoder", "clips", "trunk", "high", "low", "folder", "card")
 
 
@@ -38,10 +36,14 @@ def main() -> None:
         options.error(f"{', '.join(sorted(unknown))} is none of {', '.join(STEPS)}")
     if hasattr(os, "nice"):
         os.nice(5)
-    name_packages()
-    enter_comfyui(Place.here().comfyui)
-    # After ComfyUI: these modules are built on its classes.
+    # Makes the repository importable as `longtake` and its tests as `tests`.
+    runpy.run_path(str(ROOT / "tests" / "run.py"))["name_packages"]()
     from longtake.demo_model.workshop import Workshop
+
+    from tests.host.inprocess import enter_comfyui
+    from tests.host.place import Place
+
+    enter_comfyui(Place.here().comfyui)
 
     workshop = Workshop(chosen.checkpoints, chosen.origin)
     for step in STEPS:

@@ -67,7 +67,7 @@ class Plan:
 # Direction, speed and place are decided at high noise, outlines at low. Either expert sees more than its own share.
 PLANS = (
     Plan("trunk", 9000, 0.1, 0.0, 1.0, 3.0, None, 1),
-    Plan("high", 6000, 0.4, 0.85, 1.0, 1.5, "trunk", 2),
+    Plan("high", 6000, 0.4, 0.85, 1.0, 3.0, "trunk", 2),
     Plan("low", 3000, 0.6, 0.0, 0.92, 3.0, "trunk", 3),
 )
 

@@ -31,7 +31,7 @@ STILL = MOTION_NAMES.index("nowhere")
 
 EDGE = 1.6  # half the pixels over which an edge runs from 12 % to 88 %
 RADIUS = (10.0, 14.0)  # pixels
-SPEEDS = (0.5, 1.0, 2.0)  # pixels a frame; few, and far apart, so that a small model can tell which one it sees
+SPEEDS = (1.0, 2.0)  # pixels a frame: half a latent or a whole one in a slot, so that a small model can tell them apart
 STANDS = 0.25  # pixels a frame below which a shape counts as standing
 
 
