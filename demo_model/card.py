@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,6 +22,7 @@ PROMPTS = 100
 CLIPS = 60  # that go on from known frames
 FRAMES = 33
 KNOWN = (1, 5, 9, 13)
+COLUMNS = ("noise", "frames", "speeds", "loss")  # of the table of runs, as training.json has them
 LATER = 8  # frames after the seam over which a speed is measured
 
 
@@ -134,6 +136,10 @@ def to_the_end(model: Model) -> tuple[str, str]:
     return f"{last.median():.1f} dB", f"{off.median():.1f} px"
 
 
+def _run(row: dict[str, Any]) -> list[str]:
+    return [row["run"], f"{row['steps']}", f"{row['seconds'] / 60:.0f}", *(row[k] for k in COLUMNS)]
+
+
 def table(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows])
 
@@ -157,11 +163,8 @@ def write(path: Path = CARD) -> None:
         scenes=len(world.SCENES),
         unseen=sum(scene.held_out for scene in world.SCENES),
         training=table(
-            ["run", "steps", "minutes of one core", "noise levels", "loss at the end"],
-            [
-                [r["run"], f"{r['steps']}", f"{r['seconds'] / 60:.0f}", f"{r['low']} to {r['high']}", f"{r['loss']}"]
-                for r in training
-            ],
+            ["run", "steps", "minutes of one core", "noise levels", "frames", "pixels a frame", "loss at the end"],
+            [_run(row) for row in training],
         ),
         round_trip=round_trip(model),
         text=table(
@@ -218,7 +221,7 @@ world.
 
 {training}
 
-`loss.png` shows the loss. One run, one seed.
+`loss.png` shows the loss of the runs that it names. One seed.
 
 ## What it does
 

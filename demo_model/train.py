@@ -64,11 +64,12 @@ class Plan:
         return min(1.0, (step + 1) / 40, (self.steps - step) / (self.decay * self.steps))
 
 
-# Direction, speed and place are decided at high noise, outlines at low. Either expert sees more than its own share.
+# Direction, speed and place are decided at high noise, outlines at low. Either expert sees more than its own share; the
+# second begins as the first, or it would take back the speed that the first chose.
 PLANS = (
     Plan("trunk", 9000, 0.1, 0.0, 1.0, 3.0, None, 1),
     Plan("high", 6000, 0.4, 0.85, 1.0, 3.0, "trunk", 2),
-    Plan("low", 3000, 0.6, 0.0, 0.92, 3.0, "trunk", 3),
+    Plan("low", 3000, 0.6, 0.0, 0.92, 3.0, "high", 3),
 )
 
 

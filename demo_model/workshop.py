@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from . import card, decoder, folder, transformer, vae, world
-from .clips import FRAMES, Pool, make_pool
+from .clips import FRAMES, WINDOWS, Pool, make_pool
 from .model import Model
 from .train import PLANS, Plan, train, weights_of
 
@@ -32,6 +32,9 @@ class Workshop:
 
     def checkpoint(self, name: str) -> Path:
         return self.checkpoints / f"{name}.pt"
+
+    def _has(self, name: str) -> bool:
+        return self.checkpoint(name).exists()
 
     @property
     def matrices(self) -> vae.Matrices:
@@ -63,30 +66,34 @@ class Workshop:
             expert = transformer.wan_transformer()
             expert.load_state_dict(weights_of(self.checkpoint(name)))
             experts.append(expert)
-        if self.checkpoint("decoder").exists():
+        if self._has("decoder"):
             whole = vae.wan_vae()
             whole.load_state_dict(torch.load(self.checkpoint("decoder"), weights_only=True)["vae"])
         else:
             whole = folder.read().vae
         folder.write(Model(whole, self.matrices, (experts[0], experts[1])))
-        runs = [(plan, torch.load(self.checkpoint(plan.name), weights_only=True)) for plan in PLANS]
+        runs = [(p, torch.load(self.checkpoint(p.name), weights_only=True)) for p in PLANS if self._has(p.name)]
         _plot({plan.name: run["losses"] for plan, run in runs}, folder.HERE / "loss.png")
-        facts = [_facts(plan, run) for plan, run in runs]
-        card.TRAINING.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+        # What these runs began with was trained too, if not here.
+        elsewhere = self.origin is not None or not self._has("trunk")
+        before = json.loads(card.TRAINING.read_text(encoding="utf-8")) if elsewhere else []
+        rows = [row for row in before if row["run"] not in self.plans] + [_row(plan, run) for plan, run in runs]
+        card.TRAINING.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
 
     def card(self) -> None:
         card.write()
 
 
-def _facts(plan: Plan, run: dict[str, Any]) -> dict[str, Any]:
+def _row(plan: Plan, run: dict[str, Any]) -> dict[str, Any]:
     last = run["losses"][-200:]
     return {
         "run": plan.name,
         "steps": run["step"],
         "seconds": round(run["seconds"]),
-        "low": plan.low,
-        "high": plan.high,
-        "loss": round(sum(last) / len(last), 4),
+        "noise": f"{plan.low:g} to {plan.high:g}",
+        "frames": " and ".join(f"{vae.SLOT * slots - vae.SLOT + 1}" for slots, *_ in WINDOWS),
+        "speeds": " or ".join(f"{speed:g}" for speed in world.SPEEDS),
+        "loss": f"{sum(last) / len(last):.4f}",
     }
 
 
