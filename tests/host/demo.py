@@ -28,7 +28,7 @@ TIMEOUT = 900
 IMAGE_TO_VIDEO, TEXT_TO_VIDEO = "longtake-demo-i2v", "longtake-demo-t2v"
 SIDE, FRAMES, FPS, SEED = 64, 33, 16.0, 7
 ENLARGED = 8  # times, by Lanczos: 512 pixels each way
-PICTURE = 3  # times, for the small animated picture
+PICTURE = 4  # times, for the small animated picture
 PICTURE_EVERY = 2  # frames
 
 
@@ -164,14 +164,15 @@ def enlarge(source: Path, target: Path, times: int = ENLARGED) -> Path:
     """Write `source` larger by Lanczos, frame by frame."""
     import av
 
-    with av.open(str(target), "w") as container:
-        stream = container.add_stream("libx264", rate=int(FPS), options={"crf": "16", "preset": "medium"})
-        for frame in frames_of(source):
-            large = frame.reformat(times * frame.width, times * frame.height, "yuv420p", interpolation="LANCZOS")
-            stream.width, stream.height, stream.pix_fmt = large.width, large.height, "yuv420p"
-            large.pts = None
-            container.mux(stream.encode(large))
-        container.mux(stream.encode(None))
+    with av.open(str(source)) as small, av.open(str(target), "w") as large:
+        given = small.streams.video[0]
+        stream = large.add_stream("libx264", rate=given.average_rate, options={"crf": "16", "preset": "medium"})
+        stream.width, stream.height, stream.pix_fmt = times * given.width, times * given.height, "yuv420p"
+        for frame in small.decode(given):
+            frame = frame.reformat(stream.width, stream.height, "yuv420p", interpolation="LANCZOS")
+            frame.pts = None
+            large.mux(stream.encode(frame))
+        large.mux(stream.encode(None))
     return target
 
 
