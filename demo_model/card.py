@@ -80,9 +80,9 @@ class Seam:
     painted: Tensor
 
     @classmethod
-    def of(cls, model: Model, known: int, clips: world.Clips) -> Seam:
-        painted = clips.pixels(FRAMES)
-        pixels = model.render(clips.prompts(), seed=5, frames=FRAMES, before=painted[:, :, :known])
+    def of(cls, model: Model, known: int, clips: world.Clips, frames: int = FRAMES) -> Seam:
+        painted = clips.pixels(frames)
+        pixels = model.render(clips.prompts(), seed=5, frames=frames, before=painted[:, :, :known])
         joined = torch.cat([painted[:, :, :known], pixels[:, :, known:]], 2)
         return cls(known, clips, measure.look(joined), joined, painted)
 
@@ -116,24 +116,29 @@ def constant_guess(clips: world.Clips) -> float:
     return (clips.speed - clips.speed.median()).abs().mean().item()
 
 
+def turning(count: int) -> world.Clips:
+    """Clips whose first five frames move otherwise than their prompts say."""
+    clips = world.draw(4 * count, torch.Generator().manual_seed(502), turns=(5,), turning=1.0)
+    return clips[(clips.before != clips.each("motion")).nonzero().flatten()[:count]]
+
+
 def turned(model: Model) -> str:
     """How often a clip turns at the seam as the prompt says, after five frames of another motion."""
-    clips = world.draw(4 * CLIPS, torch.Generator().manual_seed(502), turns=(5,), turning=1.0)
-    clips = clips[(clips.before != clips.each("motion")).nonzero().flatten()[:CLIPS]]
+    clips = turning(CLIPS)
     pixels = model.render(clips.prompts(), seed=9, before=clips.pixels(5))
     return share(measure.look(pixels).motion(4) == clips.each("motion"))
 
 
-def to_the_end(model: Model) -> tuple[str, str]:
-    """Of clips between a first and a last frame: likeness of the last, and how far the way is off in the middle."""
-    clips = moving(CLIPS, 78)
-    painted = clips.pixels(FRAMES)
-    pixels = model.render(clips.prompts(), 6, FRAMES, painted[:, :, :1], painted[:, :, -1])
+def to_the_end(model: Model, count: int = CLIPS, frames: int = FRAMES) -> tuple[float, float]:
+    """Of clips between a first and a last frame: likeness of the last in dB, and how many pixels the middle is off."""
+    clips = moving(count, 78)
+    painted = clips.pixels(frames)
+    pixels = model.render(clips.prompts(), 6, frames, painted[:, :, :1], painted[:, :, -1])
     seen, truth = measure.look(pixels).centre, measure.look(painted).centre
-    half = FRAMES // 2
+    half = frames // 2
     off = ((seen[:, half] - seen[:, 0]) - (truth[:, half] - truth[:, 0])).norm(dim=1)
     last = measure.psnr(pixels[:, :, -1:], painted[:, :, -1:])
-    return f"{last.median():.1f} dB", f"{off.median():.1f} px"
+    return last.median().item(), off.median().item()
 
 
 def _run(row: dict[str, Any]) -> list[str]:
@@ -189,8 +194,8 @@ def write(path: Path = CARD) -> None:
             [Seam.of(model, known, clips).row() for known in KNOWN],
         ),
         guess=f"{constant_guess(clips):.2f}",
-        last=last,
-        middle=middle,
+        last=f"{last:.1f} dB",
+        middle=f"{middle:.1f} px",
         steps=len(transformer.sigmas(10)) - 1,
         shift=f"{transformer.SHIFT:g}",
         boundary=transformer.BOUNDARY,
@@ -221,7 +226,9 @@ world.
 
 {training}
 
-`loss.png` shows the loss of the runs that it names. One seed.
+`loss.png` shows the loss of the runs that it names. One seed. "before" are runs of earlier scripts that drew other
+speeds and lengths; their weights are what the others began with. `python dev.py train` goes the whole way from random
+weights: decoder, clips, one network at every noise level, then the two experts.
 
 ## What it does
 
@@ -233,18 +240,19 @@ From text alone, sentences that training never saw (all {unseen} of them, each w
 
 {text}
 
-Going on from painted frames, {clips} clips of {frames} frames that move at a steady speed; a mean error in speed, in
-pixels a frame, over the first {later} frames after the seam and to the end, its correlation with the truth, the jump
-of the centre across the seam, likeness to the painted continuation (medians):
+Going on from painted frames: {clips} clips of {frames} frames that move steadily, of any sentence. Error in speed, in
+pixels a frame, over the first {later} frames after the seam and to the end, and its correlation with the truth (means);
+how far the step of the centre across the seam is from a step of the truth, and likeness to the painted continuation
+(medians):
 
 {seams}
 
-Always guessing the same speed errs by {guess}: only below that is a speed carried over.
+Always guessing the same speed errs by {guess}: only below that is a speed carried over. One known frame tells none.
 
-After five frames of another motion it turns as the prompt says in {turned}. Between a first and a last frame, the
-last comes out at {last}, and half way the shape is {middle} from where it should be (medians).
+After five frames of another motion it turns as the prompt says: {turned}. Between a first and a last frame, the last
+comes out at {last}, and half way the shape is {middle} from where it should be (medians).
 
-Without guidance; measured in {seconds} s of one core by `card.py`, which writes this page.
+Measured in {seconds} s of one core by `card.py`, which writes this page.
 
 ## What it cannot
 

@@ -34,6 +34,25 @@ def test_prompts_that_training_never_saw_are_followed(model: Model) -> None:
     assert share(seen.shape == truth.each("shape")) >= 0.8
 
 
+def test_a_motion_goes_on_over_a_seam_at_its_speed(model: Model) -> None:
+    clips = card.moving(40, 80)
+    seam = card.Seam.of(model, 9, clips, frames=17)
+    assert share(seam.seen.motion(8) == clips.each("motion")) >= 0.9
+    assert seam.speed_error(8 + card.LATER).mean() < 0.75 * card.constant_guess(clips)
+
+
+def test_a_motion_turns_at_a_seam_as_the_prompt_says(model: Model) -> None:
+    clips = card.turning(24)
+    pixels = model.render(clips.prompts(), seed=9, before=clips.pixels(5))
+    assert share(measure.look(pixels).motion(4) == clips.each("motion")) >= 0.9
+
+
+def test_a_clip_ends_on_its_last_frame(model: Model) -> None:
+    last, middle = card.to_the_end(model, 20, frames=17)
+    assert last > 25
+    assert middle < world.SIZE / 4
+
+
 def test_what_is_seen_in_painted_clips_is_what_was_painted() -> None:
     """The instrument is right, or the shares above mean nothing."""
     clips = world.draw(60, torch.Generator().manual_seed(3))
