@@ -168,9 +168,9 @@ def enlarge(source: Path, target: Path, times: int = ENLARGED) -> Path:
         given = small.streams.video[0]
         stream = large.add_stream("libx264", rate=given.average_rate, options={"crf": "16", "preset": "medium"})
         stream.width, stream.height, stream.pix_fmt = times * given.width, times * given.height, "yuv420p"
-        for frame in small.decode(given):
+        for number, frame in enumerate(small.decode(given)):
             frame = frame.reformat(stream.width, stream.height, "yuv420p", interpolation="LANCZOS")
-            frame.pts = None
+            frame.pts, frame.time_base = number, 1 / given.average_rate
             large.mux(stream.encode(frame))
         large.mux(stream.encode(None))
     return target
