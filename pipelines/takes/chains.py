@@ -263,7 +263,7 @@ def find(store: Store, id_or_name: str) -> StoredChain | None:
 
 def forget_gone(store: Store, age: float) -> None:
     """Remove the records of unnamed chains whose last take is gone, if they are older than `age` seconds."""
-    takes = {take.key for take in store.takes()}
+    takes = set(store.keys())
     for chain in list_chains(store):
         if not chain.name and chain.entries[-1].key not in takes and time.time() - chain.created > age:
             forget(store, chain)

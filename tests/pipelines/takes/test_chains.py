@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import builtins
-import io
 import os
-import threading
 import time
 from collections import Counter
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import pytest
 from longtake.pipelines.chain import record
@@ -131,28 +127,6 @@ def add_history(store: Store, count: int) -> None:
 @pytest.fixture
 def unflushed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", lambda _: None)
-
-
-@pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """How often the file system is asked for what, by this thread."""
-    counted: Counter[str] = Counter()
-    here = threading.get_ident()
-
-    def count(module: Any, name: str) -> None:
-        plain = getattr(module, name)
-
-        def counting(*args: Any, **more: Any) -> Any:
-            counted[name] += threading.get_ident() == here
-            return plain(*args, **more)
-
-        monkeypatch.setattr(module, name, counting)
-
-    for name in ("stat", "lstat", "listdir", "scandir", "open"):
-        count(os, name)
-    count(io, "open")
-    count(builtins, "open")
-    return counted
 
 
 @pytest.mark.usefixtures("unflushed")
