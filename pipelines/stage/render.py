@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from ..chain import record
@@ -50,7 +51,8 @@ def render_stages(ready: Sequence[Ready], progress: Progress, chain: Chain | Non
     """The chain with checked stages at its end: stored ones from the store, the others rendered.
 
     Prompts of stages that render are read some at a time, so that the text encoder is seldom loaded; where every stage
-    is stored nothing is loaded. Each stage is kept as soon as it is finished, and so is the chain up to it.
+    is stored nothing is loaded. Each stage is kept as soon as it is finished, and so is the chain up to it and the
+    stored stages that follow.
 
     Raises:
         StageFailed: naming the stage; those before it are stored, and their chain opens with Load Chain.
@@ -59,11 +61,12 @@ def render_stages(ready: Sequence[Ready], progress: Progress, chain: Chain | Non
         progress.doing("reading the video")
     planned = look_up(ready, chain)
     prompts = Prompts([one.ready for one in planned if one.take is None], progress)
-    for one in planned:
+    for one, following in zip_longest(planned, planned[1:]):
         with _named(one.ready.number, chain, progress):
             take = take_of(one, chain, prompts, progress)
         chain = one.ready.behind(chain, one.ready.model, take)
-        record.remember(store.here(), chain)
+        if following is None or following.take is None:
+            record.remember(store.here(), chain)
     if chain is None:
         raise Refusal("a chain needs at least one stage.", field="stages")
     return chain

@@ -59,9 +59,7 @@ def read_frames(take: Take) -> np.ndarray | None:
     except FileNotFoundError:
         return None
     except (ValueError, EOFError, IsADirectoryError, PermissionError):
-        # Not what was written: they are decoded again.
-        with contextlib.suppress(OSError):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        _remove_damaged(path)
         return None
     with contextlib.suppress(OSError):
         os.utime(path)
@@ -123,9 +121,22 @@ def write_sound(take: Take, sound: torch.Tensor, sample_rate: int) -> None:
     _write(take.sound_path, lambda partial: save_file(tensors, partial, {"sample_rate": str(sample_rate)}))
 
 
-def read_sound(take: Take) -> tuple[np.ndarray, int]:
-    """The decoded sound `[channels, samples]` kept beside a take, and its samples a second."""
-    from safetensors import safe_open
+def read_sound(take: Take) -> tuple[np.ndarray, int] | None:
+    """The decoded sound of a take `[channels, samples]` and its samples a second, or None where it is not kept."""
+    from safetensors import SafetensorError, safe_open
 
-    with safe_open(take.sound_path, framework="np") as file:
-        return file.get_tensor("sound"), int(file.metadata()["sample_rate"])
+    path = take.sound_path
+    try:
+        with safe_open(path, framework="np") as file:
+            return file.get_tensor("sound"), int(file.metadata()["sample_rate"])
+    except FileNotFoundError:
+        return None
+    except (SafetensorError, OSError, TypeError, KeyError, ValueError):
+        _remove_damaged(path)
+        return None
+
+
+def _remove_damaged(path: Path) -> None:
+    """Remove what is not what was written; it is decoded again."""
+    with contextlib.suppress(OSError):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()

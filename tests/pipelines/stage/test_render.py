@@ -17,6 +17,7 @@ from tests.pipelines.stage.test_keys import IMAGE, bundle, smooth, stage
 from tests.pipelines.stage.test_kill import Silent, killed_after, ready_stages, render
 
 pytestmark = pytest.mark.usefixtures("comfyui")
+CLAIMED = 120  # seconds in which another process has begun to render, on a machine that is busy
 
 
 @pytest.fixture
@@ -125,6 +126,29 @@ def test_a_stage_is_stored_whatever_fails_beside_it(
     assert ("thumbnail" in take.tensors()) == (what != "stage.render.thumbnail")
 
 
+def test_a_chain_is_kept_once_for_stages_that_are_stored_and_after_each_that_is_rendered(
+    tiny_models: Path, store_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from longtake.pipelines.chain import record
+    from longtake.pipelines.takes import chains, store
+
+    kept: list[int] = []
+    plain = record.keep
+    monkeypatch.setattr(record, "keep", lambda store, now: (kept.append(len(now.entries)), plain(store, now))[1])
+    ready = ready_stages(bundle(tiny_models))
+    render(ready)
+    assert kept == [1, 2, 3]
+    kept.clear()
+    chain, rendered = render(ready)
+    assert (rendered, kept) == ([], [3])
+    for missing, after in ((2, [2, 3]), (1, [1, 3])):
+        store.Store(store_folder).delete(chain.links[missing].rendered)
+        kept.clear()
+        chain, rendered = render(ready)
+        assert (rendered, kept) == ([missing + 1], after)
+    assert [len(one.entries) for one in chains.list_chains(store.Store(store_folder))] == [3]
+
+
 def test_three_chain_stages_of_two_texts_ask_the_text_encoder_twice(
     tiny_models: Path, store_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -202,7 +226,10 @@ def test_a_second_process_waits_for_the_first_and_takes_its_take(tiny_models: Pa
     first = threading.Thread(target=killed_after, args=(None, lambda: slowly(ready)))
     first.start()
     claims = store_folder / "claims"
+    late = time.monotonic() + CLAIMED
     while not (claims.is_dir() and any(claims.iterdir())):
+        assert time.monotonic() < late, "the first process claims nothing"
+        assert first.is_alive(), "the first process has ended"
         time.sleep(0.01)
     progress = Silent()
     with torch.inference_mode():
