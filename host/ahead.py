@@ -20,6 +20,7 @@ from ..pipelines.model.lora import without_loras
 from ..pipelines.stage.check import check_stages, plan_stage
 from ..pipelines.stage.keys import look_up
 from ..pipelines.stage.stage import Ready, Stage, behind
+from ..pipelines.takes import store
 from ..pipelines.timeline.clips import Clip
 from .choosing import Choices, NodeRefused
 from .graph import Link as GraphLink
@@ -187,7 +188,7 @@ class _Later:
     def _check_take(self, ready: Sequence[Ready]) -> None:
         """Refuse a number of a take that the last stage has not; one before it speaks for itself."""
         try:
-            look_up(ready, self._chain)
+            look_up(store.here(), ready, self._chain)
         except Refusal as refusal:
             if refusal.stage == ready[-1].number:
                 raise

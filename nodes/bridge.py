@@ -88,11 +88,11 @@ class BridgeStage(io.ComfyNode):
             sampling=sampling,
         )
         asked = guided(asked, (guides or {}).values())
-        ready = check_bridge(chain, stage, asked, model)[0]
+        ready = check_bridge(store.here(), chain, stage, asked, model)[0]
         look_ahead(run, chain, (), model)
         frames = {stage: ready.clip.frames}
         progress = NodeProgress(cls.hidden.unique_id, len(chain.links), ready.sampling.steps, frames)
-        bridged, error = bridge(chain, stage, asked, model, progress)
+        bridged, error = bridge(store.here(), chain, stage, asked, model, progress)
         report = f"Stage {stage}: {error or 'the stage after does not continue it, so that no seam is there'}"
         say(cls.hidden.unique_id, report)
         return io.NodeOutput(bridged, report, ui=ui.PreviewText(report))

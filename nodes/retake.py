@@ -83,8 +83,8 @@ class RetakeNode(io.ComfyNode):
         retake = Retake(start_seconds, end_seconds, sound == ANEW, prompt, negative_prompt, seed)
         planned, settings = plan_retake(retake, model, *frames_and_sound(video), *size_of(size), sampling)
         progress = NodeProgress(cls.hidden.unique_id, 1, settings.steps, {1: planned.frames})
-        made = render_retake(retake, model, planned, settings, progress)
-        return io.NodeOutput(made, ui=preview_of(made, progress))
+        rendered = render_retake(store.here(), retake, model, planned, settings, progress)
+        return io.NodeOutput(rendered, ui=preview_of(rendered, progress))
 
 
 NODES = [RetakeNode]

@@ -337,8 +337,8 @@ class ChainStage(io.ComfyNode):
             {stage.number: stage.clip.frames for stage in ready},
             notes=[*dropped, *(f"Stage {stage.number}: {note}" for stage in ready for note in stage.notes)],
         )
-        made = render_stages(ready, progress, chain)
-        return io.NodeOutput(made, ui=preview_of(made, progress))
+        rendered = render_stages(store.here(), ready, progress, chain)
+        return io.NodeOutput(rendered, ui=preview_of(rendered, progress))
 
 
 NODES = [ChainStage]

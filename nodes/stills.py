@@ -17,6 +17,7 @@ from ..pipelines.model.bundle import VideoModel
 from ..pipelines.model.variant import Settings
 from ..pipelines.stage.stage import MAX_SEED
 from ..pipelines.stage.stills import Still, plan_stills, render_stills, write_zip
+from ..pipelines.takes import store
 from ..pipelines.takes.take import Take
 from ..pipelines.takes.temp import temp_folder
 from .sizes import size_input, size_of
@@ -89,7 +90,7 @@ class RenderStills(io.ComfyNode):
         frames = {still.number: 1 for still in ready}
         progress = NodeProgress(cls.hidden.unique_id, len(ready), steps, frames, each="Image")
         stills, shown = [], []
-        for still in render_stills(ready, progress):
+        for still in render_stills(store.here(), ready, progress):
             stills.append(still)
             if still.take is not None and still.image is not None:
                 shown.append(_show(still, still.take, progress))

@@ -245,7 +245,7 @@ class RenderStoryboard(io.ComfyNode):
         ready = check_stages(stages, models)
         answer = planned.as_json() | reports
         if validate_only:
-            answer |= forecast(ready)
+            answer |= forecast(store.here(), ready)
         text = json.dumps(answer, indent=2, ensure_ascii=False)
         if validate_only:
             say(cls.hidden.unique_id, text)
@@ -253,7 +253,8 @@ class RenderStoryboard(io.ComfyNode):
         steps = sum(one.sampling.steps for one in ready)
         later = look_ahead(Run.of(cls.hidden), None, ready, model)
         frames = {stage.number: stage.clip.frames for stage in ready}
-        chain = render_stages(ready, NodeProgress(cls.hidden.unique_id, len(ready) + later, steps, frames))
+        progress = NodeProgress(cls.hidden.unique_id, len(ready) + later, steps, frames)
+        chain = render_stages(store.here(), ready, progress)
         return io.NodeOutput(chain, text, ui=ui.PreviewText(text))
 
 
