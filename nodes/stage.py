@@ -17,13 +17,13 @@ from ..host.progress import NodeProgress, announce, say
 from ..pipelines.chain.chain import Chain as ChainValue
 from ..pipelines.errors import Refusal
 from ..pipelines.model.bundle import VideoModel
-from ..pipelines.model.variant import Carry, Settings
+from ..pipelines.model.variant import Settings
 from ..pipelines.stage.check import check_stages, split_stage
 from ..pipelines.stage.guides import Guide, guided
 from ..pipelines.stage.render import render_stages
 from ..pipelines.stage.stage import MAX_SEED, Ready, Stage
 from ..pipelines.takes import store
-from ..pipelines.timeline.clips import Join, Length, Transition
+from ..pipelines.timeline.clips import Carry, Join, Length, Transition
 from .guides import guides_input
 from .sizes import size_input, size_of
 from .types import AUTOMATIC, STAGE, Chain, ModelBundle, Sampling
@@ -146,7 +146,8 @@ def join_of(transition: Mapping[str, Any] | None, model: VideoModel, chain: Chai
     if not transition or transition.get("transition") not in {known.value for known in Transition}:
         raise Refusal("none is given; choose smooth, cut or fade.", field="transition")
     overlap = transition.get("overlap", {}).get("overlap_frames", model.variant.overlap)
-    return Join.of(Transition(transition["transition"]), overlap, transition.get("fade_frames", 0))
+    carry = transition.get("carry_over", {}).get("carry_over", Carry.PIXELS)
+    return Join.of(Transition(transition["transition"]), overlap, transition.get("fade_frames", 0), Carry(carry))
 
 
 def length_of(length: Mapping[str, Any] | None) -> Length:
@@ -190,19 +191,17 @@ def stage_of(
 ) -> Stage:
     """What the inputs of a Chain Stage ask for, behind a chain; raises `Refusal` where they leave it open."""
     width, height = size_of(size or {})
-    carry = (transition or {}).get("carry_over", {})
     stage = Stage(
         prompt=prompt,
         negative_prompt=negative_prompt,
         length=length_of(length),
         seed=seed,
         join=join_of(transition, model, chain),
-        carry=Carry(carry.get("carry_over", Carry.PIXELS)),
         width=width,
         height=height,
         start_image=start_image,
         end_image=end_image,
-        anchor_image=carry.get("anchor_image"),
+        anchor_image=(transition or {}).get("carry_over", {}).get("anchor_image"),
         sampling=sampling,
         take=(take or {}).get("number", 0),
     )

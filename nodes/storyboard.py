@@ -22,7 +22,7 @@ from ..pipelines.lora.choice import LoraChoice
 from ..pipelines.model.bundle import VideoModel
 from ..pipelines.model.lora import apply_lora
 from ..pipelines.model.shot import Keyframe
-from ..pipelines.model.variant import Carry, Settings
+from ..pipelines.model.variant import Settings
 from ..pipelines.stage.check import check_stages, format_of
 from ..pipelines.stage.forecast import forecast
 from ..pipelines.stage.render import render_stages
@@ -114,7 +114,6 @@ def _stage(board: Storyboard, one: PlannedStage, sampling: Settings | None) -> S
         length=entry.length or Length(frames=one.clip.frames),
         seed=entry.seed,
         join=one.clip.join,
-        carry=Carry(entry.carry_over or Carry.PIXELS),
         width=board.width or 0,
         height=board.height or 0,
         sampling=sampling,

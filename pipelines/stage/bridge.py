@@ -13,7 +13,6 @@ from ..chain.chain import Chain, Link
 from ..chain.decode import decoded
 from ..chain.head import head_of
 from ..errors import Refusal
-from ..model.variant import Carry
 from ..timeline.clips import Length, Transition
 from .check import check_stage
 from .guides import check_given
@@ -80,7 +79,6 @@ def check_bridge(chain: Chain, number: int, stage: Stage, model: VideoModel) -> 
         stage,
         length=Length(frames=old.clip.frames),
         join=old.clip.join,
-        carry=Carry(old.rendered.facts().get("carry_over", Carry.PIXELS)),
         width=chain.width,
         height=chain.height,
         until=head_of(after, overlap) if smooth else None,

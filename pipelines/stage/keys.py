@@ -23,9 +23,7 @@ if TYPE_CHECKING:
 
 # How long a stage is and how it joins count as the frames and the pinned tail they come to, a soundtrack as what is
 # heard of it with the stage: a longer film finds its stored takes.
-_RESOLVED = frozenset(
-    {"length", "width", "height", "join", "carry", "sampling", "take", "soundtrack", "image_strength"}
-)
+_RESOLVED = frozenset({"length", "width", "height", "join", "sampling", "take", "soundtrack", "image_strength"})
 _REROLLED = frozenset({"prompt", "negative_prompt", "seed", "until"})
 
 
@@ -97,7 +95,7 @@ def stage_identity(ready: Ready, model: VideoModel, before: Before | None) -> Id
     counted = stage.end_image is not None or stage.keyframes
     shared |= {"shown": ready.shown if counted else None}
     if stage.join.transition is Transition.SMOOTH and before is not None:
-        shared |= {"tail_of": before, "overlap": stage.join.overlap, "carry": stage.carry}
+        shared |= {"tail_of": before, "overlap": stage.join.overlap, "carry": stage.join.carry}
     ingredients = {
         **shared,
         **{name: getattr(stage, name) for name in _REROLLED},

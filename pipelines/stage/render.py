@@ -163,7 +163,7 @@ def _render(
     positive, negative = prompts.of(ready)
     if stage.join.transition is Transition.SMOOTH and chain is not None:
         progress.doing("taking over the end of the stage before")
-        tail = tail_of(chain.links[-1], stage.join.overlap, stage.carry)
+        tail = tail_of(chain.links[-1], stage.join)
         if stage.soundtrack is not None:
             tail = replace(tail, audio=None, sound_offset=Fraction(0))
     progress.doing("loading the model and the images")
@@ -288,7 +288,7 @@ def facts_of(ready: Ready, model: VideoModel) -> dict[str, Any]:
         "transition": stage.join.transition.value,
         "overlap": stage.join.overlap,
         "fade_frames": stage.join.fade_frames,
-        "carry_over": stage.carry.value,
+        "carry_over": stage.join.carry.value,
         "loras": [lora.facts() for lora in model.loras],
         **ready.sampling.facts(),
     }

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..lora.choice import LoraChoice
-from ..timeline.clips import Join, Length, Transition
+from ..timeline.clips import Carry, Join, Length, Transition
 from .keyframes import NamedKeyframe
 
 IMAGES = ("start_image", "end_image", "anchor_image")
@@ -46,7 +46,9 @@ class StageEntry:
 
     @property
     def join(self) -> Join:
-        return Join.of(self.transition, self.overlap or 0, self.fade_frames or 0)
+        return Join.of(
+            self.transition, self.overlap or 0, self.fade_frames or 0, Carry(self.carry_over or Carry.PIXELS)
+        )
 
     def named(self) -> dict[str, Any]:
         """The files it names, how they count, and its take, as a document says them."""

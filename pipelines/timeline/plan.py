@@ -37,7 +37,7 @@ def plan_clip(
         Refusal: naming the stage and one of frames, seconds, overlap, fade_frames, transition.
     """
     stage = len(before) + 1
-    join = Join.of(join.transition, join.overlap, join.fade_frames)
+    join = Join.of(join.transition, join.overlap, join.fade_frames, join.carry)
     try:
         _check_length(length, grid)
         if stage > MAX_STAGES:
@@ -123,15 +123,14 @@ def pieces(before: Sequence[Clip], clip: Clip, format: Format, overlap: int) -> 
     except Refusal as refusal:
         raise Refusal(refusal.message, field="overlap" if refusal.field == "overlap" else "length") from None
     firsts = [0, *accumulate(frames - overlap for frames in lengths[:-1])]
-    found = [
-        Piece(
-            Length(frames=frames), Join.of(Transition.SMOOTH, overlap, 0) if index else clip.join, firsts[index], frames
-        )
+    onwards = Join.of(Transition.SMOOTH, overlap, 0, clip.join.carry)
+    parts = [
+        Piece(Length(frames=frames), onwards if index else clip.join, firsts[index], frames)
         for index, frames in enumerate(lengths)
     ]
-    shown = start + firsts[-1] + overlap if len(found) > 1 else _asked_of(before)
-    found[-1] = replace(found[-1], length=Length(seconds=float((end - shown) / format.fps)))
-    return tuple(found)
+    shown = start + firsts[-1] + overlap if len(parts) > 1 else _asked_of(before)
+    parts[-1] = replace(parts[-1], length=Length(seconds=float((end - shown) / format.fps)))
+    return tuple(parts)
 
 
 def piece_of(whole: Any, parts: Sequence[Piece], index: int) -> dict[str, Any]:

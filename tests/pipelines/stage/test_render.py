@@ -107,7 +107,9 @@ def test_a_chain_that_is_only_a_video_cannot_be_kept_and_that_is_said(tiny_model
         KeepChain.execute(behind_video(bundle(tiny_models))[0], "film")
 
 
-@pytest.mark.parametrize("what", ["render.thumbnail", "render.housekeeping.keep_to_limit", "takes.chains._write"])
+@pytest.mark.parametrize(
+    "what", ["stage.render.thumbnail", "stage.render.housekeeping.keep_to_limit", "takes.chains._write"]
+)
 def test_a_stage_is_stored_whatever_fails_beside_it(
     tiny_models: Path, store_folder: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
@@ -122,7 +124,7 @@ def test_a_stage_is_stored_whatever_fails_beside_it(
     monkeypatch.undo()
     take = store.Store(store_folder).find(chain.links[0].rendered.key)
     assert take is not None
-    assert ("thumbnail" in take.tensors()) == (what != "render.thumbnail")
+    assert ("thumbnail" in take.tensors()) == (what != "stage.render.thumbnail")
 
 
 def test_three_chain_stages_of_two_texts_ask_the_text_encoder_twice(
