@@ -88,7 +88,7 @@ class BridgeStage(io.ComfyNode):
             sampling=sampling,
         )
         asked = guided(asked, (guides or {}).values())
-        ready = check_bridge(store.here(), chain, stage, asked, model)[0]
+        ready = check_bridge(chain, stage, asked, model)[0]
         look_ahead(run, chain, (), model)
         frames = {stage: ready.clip.frames}
         progress = NodeProgress(cls.hidden.unique_id, len(chain.links), ready.sampling.steps, frames)
