@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from comfy_api.latest import io, ui
 
+from ..host.ahead import look_ahead
 from ..host.graph import Run
 from ..host.progress import NodeProgress, say
 from ..pipelines.chain.chain import Chain as ChainValue
@@ -18,7 +19,6 @@ from ..pipelines.stage.stage import MAX_SEED, Stage
 from ..pipelines.takes import store
 from ..pipelines.timeline.clips import Join, Length
 from .guides import guides_input
-from .stage import look_ahead
 from .types import STAGE, Chain, ModelBundle, Sampling
 
 

@@ -10,6 +10,7 @@ import torch
 from comfy_api.latest import io, ui
 
 from ..host.progress import NodeProgress
+from ..host.stage_inputs import size_of
 from ..pipelines.document import read_prompts
 from ..pipelines.errors import Refusal
 from ..pipelines.files.large import CountedName
@@ -20,7 +21,7 @@ from ..pipelines.stage.stills import Still, plan_stills, render_stills, write_zi
 from ..pipelines.takes import store
 from ..pipelines.takes.take import Take
 from ..pipelines.takes.temp import temp_folder
-from .sizes import size_input, size_of
+from .sizes import size_input
 from .types import STAGE, ModelBundle, Sampling
 
 
