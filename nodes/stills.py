@@ -13,7 +13,7 @@ from ..host.progress import NodeProgress
 from ..host.stage_inputs import size_of
 from ..pipelines.document import read_prompts
 from ..pipelines.errors import Refusal
-from ..pipelines.files.large import CountedName
+from ..pipelines.files.whole import CountedName
 from ..pipelines.model.bundle import VideoModel
 from ..pipelines.model.variant import Settings
 from ..pipelines.stage.stage import MAX_SEED

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import Refusal
-from ..files.large import CountedName, whole_file
+from ..files.whole import CountedName, whole_file
 from . import swscale
 from .frames import FrameSource, to_uint8
 from .sound import Sound, Waveform

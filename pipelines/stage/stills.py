@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Refusal
-from ..files.large import CountedName, whole_file
+from ..files.whole import CountedName, whole_file
 from ..timeline.clips import Join, Length
 from .check import check_stage
 from .keys import Planned, look_up
