@@ -11,11 +11,12 @@ from ..host.ahead import look_ahead
 from ..host.graph import Run
 from ..host.progress import NodeProgress, say
 from ..pipelines.chain.chain import Chain as ChainValue
+from ..pipelines.document import MAX_SEED
 from ..pipelines.model.bundle import VideoModel
 from ..pipelines.model.variant import Settings
 from ..pipelines.stage.bridge import bridge, check_bridge
 from ..pipelines.stage.guides import Guide, guided
-from ..pipelines.stage.stage import MAX_SEED, Stage
+from ..pipelines.stage.stage import Stage
 from ..pipelines.takes import store
 from ..pipelines.timeline.clips import Join, Length
 from .guides import guides_input

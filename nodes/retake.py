@@ -9,11 +9,11 @@ from comfy_api.latest import Input, io
 from ..host.previews import preview_of
 from ..host.progress import NodeProgress
 from ..host.stage_inputs import size_of
+from ..pipelines.document import MAX_SEED
 from ..pipelines.media.video import frames_and_sound
 from ..pipelines.model.bundle import VideoModel
 from ..pipelines.model.variant import Settings
 from ..pipelines.stage.retake import Retake, plan_retake, render_retake
-from ..pipelines.stage.stage import MAX_SEED
 from ..pipelines.takes import store
 from .sizes import size_input
 from .types import STAGE, Chain, ModelBundle, Sampling

@@ -13,10 +13,10 @@ from ..host.previews import preview_of
 from ..host.progress import NodeProgress, say
 from ..host.stage_inputs import AS_CHAIN, ONE_CLIP, stages_of
 from ..pipelines.chain.chain import Chain as ChainValue
+from ..pipelines.document import MAX_SEED
 from ..pipelines.model.bundle import VideoModel
 from ..pipelines.stage.check import check_stages
 from ..pipelines.stage.render import render_stages
-from ..pipelines.stage.stage import MAX_SEED
 from ..pipelines.takes import store
 from ..pipelines.timeline.clips import Carry, Transition
 from .guides import guides_input

@@ -11,12 +11,11 @@ from comfy_api.latest import io, ui
 
 from ..host.progress import NodeProgress
 from ..host.stage_inputs import size_of
-from ..pipelines.document import read_prompts
+from ..pipelines.document import MAX_SEED, read_prompts
 from ..pipelines.errors import Refusal
 from ..pipelines.files.whole import CountedName
 from ..pipelines.model.bundle import VideoModel
 from ..pipelines.model.variant import Settings
-from ..pipelines.stage.stage import MAX_SEED
 from ..pipelines.stage.stills import Still, plan_stills, render_stills, write_zip
 from ..pipelines.takes import store
 from ..pipelines.takes.take import Take

@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..chain.chain import Chain
+from ..chain.chain import Chain, check_same_film
+from ..document import MAX_SEED
 from ..errors import Refusal
 from ..media.pictures import check_single
 from ..model.variant import Mode, Settings, check_size
 from ..timeline.clips import Carry, Clip, Format, Transition, starts
 from ..timeline.plan import is_long, piece_of, pieces, plan_clip, remarks
 from .guides import check_given
-from .stage import MAX_SEED, Ready, Stage, mode_of
+from .stage import Ready, Stage, mode_of
 
 if TYPE_CHECKING:
     from ..model.bundle import VideoModel
@@ -31,7 +32,7 @@ def check_stage(stage: Stage, model: VideoModel, chain: Chain | None, sampling_k
     number = 1 if chain is None else len(chain.links) + 1
     try:
         if chain is not None:
-            _check_same_film(model, chain)
+            check_same_film(model, chain.family, chain.fps)
             _check_tail(stage, chain)
         width, height = _size(stage, model, chain)
         _check_mode(stage, model)
@@ -103,17 +104,6 @@ def check_stages(
         ready.append(check_stage(stage, model, chain, sampling_known))
         chain = ready[-1].behind(chain, model)
     return ready
-
-
-def _check_same_film(model: VideoModel, chain: Chain) -> None:
-    if model.family.name != chain.family:
-        raise Refusal(f"a bundle of {model.family.title} cannot continue a chain of {chain.family}.", field="model")
-    if model.fps != chain.fps:
-        raise Refusal(
-            f"{model.variant.name} runs at {model.fps} frames a second, the chain so far at {chain.fps}; "
-            "all stages of a chain share one frame rate.",
-            field="model",
-        )
 
 
 def _check_tail(stage: Stage, chain: Chain) -> None:

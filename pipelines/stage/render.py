@@ -167,7 +167,7 @@ def _render(
         if stage.soundtrack is not None:
             tail = replace(tail, audio=None, sound_offset=Fraction(0))
     progress.doing("loading the model and the images")
-    facts = {**facts_of(ready, model), "sound_offset": "0" if tail is None else str(tail.sound_offset)}
+    facts = {**facts_of(ready), "sound_offset": "0" if tail is None else str(tail.sound_offset)}
     tensors = render_latents(ready, model, tail, positive, negative, progress, checkpoint)
     return keep(store, planned.identity, model, tensors, facts, time.monotonic() - started)
 
@@ -183,19 +183,25 @@ def keep(
     """Store what was rendered, with a thumbnail, under its key and the next number of its place.
 
     Args:
-        facts: what made it, as JSON values.
+        facts: what made it beside the model, as JSON values.
         seconds: that rendering took.
     """
     picture = _thumbnail(model, tensors["latent"])
     if picture is not None:
         tensors = {**tensors, "thumbnail": picture}
+    made_by = {
+        "family": model.family.name,
+        "variant": model.variant.name,
+        "fps": str(model.fps),
+        "loras": [lora.facts() for lora in model.loras],
+    }
     numbered = {
         "place": identity.place,
         "take": numbers.claim(store, identity.place, identity.key),
         "rendering_seconds": round(seconds, 3),
         "unidentified": identity.unidentified,
     }
-    take = store.write(identity.key, tensors, {**facts, **numbered, **versions()})
+    take = store.write(identity.key, tensors, {**made_by, **facts, **numbered, **versions()})
     try:
         housekeeping.keep_to_limit(store)
     except Exception:  # whatever it is, the take is stored
@@ -271,25 +277,21 @@ def render_latents(
     return model.family.sample(model, shot, positive, negative, ready.sampling, stage.seed, on_step)
 
 
-def facts_of(ready: Ready, model: VideoModel) -> dict[str, Any]:
-    """What made a take, as JSON values."""
+def facts_of(ready: Ready) -> dict[str, Any]:
+    """What made a take beside its model, as JSON values."""
     stage = ready.stage
     return {
         "stage": ready.number,
-        "family": model.family.name,
-        "variant": model.variant.name,
         "prompt": stage.prompt,
         "negative_prompt": stage.negative_prompt,
         "seed": stage.seed,
         "width": ready.width,
         "height": ready.height,
         "frames": ready.clip.frames,
-        "fps": str(model.fps),
         "transition": stage.join.transition.value,
         "overlap": stage.join.overlap,
         "fade_frames": stage.join.fade_frames,
         "carry_over": stage.join.carry.value,
-        "loras": [lora.facts() for lora in model.loras],
         **ready.sampling.facts(),
     }
 

@@ -148,8 +148,6 @@ def _render(
 
     facts = {
         "stage": 1,
-        "family": model.family.name,
-        "variant": model.variant.name,
         "prompt": retake.prompt,
         "negative_prompt": retake.negative_prompt,
         "seed": retake.seed,
@@ -157,9 +155,7 @@ def _render(
         "height": video.height,
         "frames": model.family.grid.ceil(video.frames),
         "shown": video.frames,
-        "fps": str(model.fps),
         "retake": [retake.start, retake.end],
-        "loras": [lora.facts() for lora in model.loras],
         **settings.facts(),
     }
     made = model.family.retake(model, known, anew, positive, negative, settings, retake.seed, on_step, checkpoint)

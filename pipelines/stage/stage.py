@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from ..model.bundle import VideoModel
     from ..takes.take import Take
 
-MAX_SEED = 2**64 - 1
-
 
 @dataclass(frozen=True)
 class Stage:

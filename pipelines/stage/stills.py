@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from ..document import MAX_SEED
 from ..errors import Refusal
 from ..files.whole import CountedName, whole_file
 from ..timeline.clips import Join, Length
@@ -15,7 +16,7 @@ from .check import check_stage
 from .keys import Planned, look_up
 from .prompts import Prompts
 from .render import take_of
-from .stage import MAX_SEED, Ready, Stage
+from .stage import Ready, Stage
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..document import MAX_SEED
 from ..lora.choice import LoraChoice
 from ..timeline.clips import Carry, Join, Length, Transition
 from .keyframes import NamedKeyframe
@@ -95,4 +96,4 @@ def stated(value: Any, *names: str) -> dict[str, Any]:
 
 def seed_of(base: int, index: int) -> int:
     """A seed for each stage: the same noise in every stage would repeat the same motion in each."""
-    return (base + index) % 2**64
+    return (base + index) % (MAX_SEED + 1)

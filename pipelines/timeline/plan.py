@@ -9,6 +9,7 @@ from fractions import Fraction
 from itertools import accumulate
 from typing import Any
 
+from ..document import MAX_SEED
 from ..errors import Refusal
 from .clips import Clip, Format, Grid, Join, Length, Transition, joined_at, starts
 
@@ -149,7 +150,7 @@ def piece_of(whole: Any, parts: Sequence[Piece], index: int) -> dict[str, Any]:
     return {
         "length": part.length,
         # Far enough apart to meet no seed of the stages beside it, which count up by one.
-        "seed": (whole.seed + index * MAX_STAGES) % 2**64,
+        "seed": (whole.seed + index * MAX_STAGES) % (MAX_SEED + 1),
         "start_image": None if index else whole.start_image,
         "image_strength": None if index else whole.image_strength,
         "end_image": whole.end_image if index == last else None,
