@@ -3,7 +3,7 @@
     takes/<key>/              a take, see take.py
     numbers/<place>/<number>  the key of a take of this stage, see numbers.py
     chains/<id>.json          a chain of takes, see chains.py
-    checkpoints/<key>.tape    a stage that is being rendered, or was stopped, see resume.py
+    checkpoints/<key>.tape    a stage that is being rendered, or was stopped, see sampling/resume.py
     servers/<id>              what a running server uses, see uses.py
     damaged/                  what was not what had been written
 
@@ -176,7 +176,13 @@ class Store:
         return matching[0]
 
     def deletions(self) -> int:
-        """A number that changes whenever a take goes: what refers to takes must then be asked for anew."""
+        """A number that changes whenever a take goes: what refers to takes must then be asked for anew.
+
+        A store that is not there yet is made, since the number of its first take would be another change.
+        """
+        with contextlib.suppress(OSError, Unreadable):
+            make_folder(self.root, self.root)
+            deletions.have_token(self.root)
         return deletions.token(self.root)
 
     def delete(self, take: Take) -> None:
