@@ -15,9 +15,9 @@ from ..lora.ltx2 import LTX2_LORA
 from ..lora.traits import LoraTraits
 from ..media.pictures import fit_film
 from ..model.shot import Shot
-from ..model.variant import Carry, Mode, Variant
+from ..model.variant import Mode, Variant
 from ..sampling.span import Conditioning, StepCallback
-from ..timeline.clips import Grid
+from ..timeline.clips import Carry, Grid
 from .ltx2_canvas import (
     PATCH,
     SLOT,

@@ -27,7 +27,7 @@ from ..errors import Refusal
 from ..files.reading import Damaged, Unreadable, contents, is_there, make_folder, names_in, put_aside, warn_once
 from ..files.sealed import sealed, unsealed
 from ..files.whole import write_whole
-from ..timeline.clips import Clip, Join, Transition, starts
+from ..timeline.clips import Carry, Clip, Join, Transition, starts
 from .store import Store
 from .take import KEY
 
@@ -50,7 +50,9 @@ class Entry:
 
     def as_json(self) -> dict[str, Any]:
         join = self.clip.join
-        surplus = {"surplus": self.clip.surplus} if self.clip.surplus else {}
+        seldom = {"surplus": self.clip.surplus} if self.clip.surplus else {}
+        if join.carry is not Carry.PIXELS:
+            seldom["carry_over"] = join.carry.value
         return {
             "take": self.key,
             "frames": self.clip.frames,
@@ -58,14 +60,15 @@ class Entry:
             "transition": join.transition.value,
             "overlap": join.overlap,
             "fade_frames": join.fade_frames,
-            **surplus,
+            **seldom,
         }
 
     @classmethod
     def read(cls, entry: dict[str, Any]) -> Entry:
         if not KEY.fullmatch(entry["take"]):
             raise ValueError(f"{entry['take']!r} is no key of a take")
-        join = Join(Transition(entry["transition"]), int(entry["overlap"]), int(entry["fade_frames"]))
+        carry = Carry(entry.get("carry_over", Carry.PIXELS))
+        join = Join(Transition(entry["transition"]), int(entry["overlap"]), int(entry["fade_frames"]), carry)
         clip = Clip(int(entry["frames"]), join, int(entry["asked_end"]), int(entry.get("surplus", 0)))
         return cls(str(entry["take"]), clip)
 

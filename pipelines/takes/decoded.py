@@ -8,12 +8,11 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..files.whole import room_for
+from ..files.whole import write_whole
 from . import temp
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ def write_frames(
                 os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
         fill(frames)
 
-    _write(take.frames_path, write)
+    write_whole(take.frames_path, write, lasting=False)
     forget_frames(DECODED_LIMIT, [one.frames_path for one in film], take.frames_path)
 
 
@@ -97,18 +96,6 @@ def forget_frames(limit: int, film: Sequence[Path] = (), newest: Path | None = N
                 total -= kept[path].st_size
 
 
-def _write(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file under another name and rename it; raises `Refusal` where the disk is full."""
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
-    try:
-        with room_for(path):
-            write(partial)
-            os.replace(partial, path)
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
-
-
 def write_sound(take: Take, sound: torch.Tensor, sample_rate: int) -> None:
     """Keep decoded sound beside a take.
 
@@ -118,7 +105,8 @@ def write_sound(take: Take, sound: torch.Tensor, sample_rate: int) -> None:
     from safetensors.torch import save_file
 
     tensors = {"sound": sound.detach().cpu().float().contiguous().clone()}
-    _write(take.sound_path, lambda partial: save_file(tensors, partial, {"sample_rate": str(sample_rate)}))
+    facts = {"sample_rate": str(sample_rate)}
+    write_whole(take.sound_path, lambda partial: save_file(tensors, partial, facts), lasting=False)
 
 
 def read_sound(take: Take) -> tuple[np.ndarray, int] | None:

@@ -181,7 +181,7 @@ def sweep(store: Store) -> None:
     for folder, abandoned in ABANDONED.items():
         _remove_old((store.root / folder).glob("*"), abandoned)
     for folder in UNFINISHED:
-        _remove_old((store.root / folder).glob(".*.partial"), DAY)
+        _remove_old((store.root / folder).glob(".*.part*"), DAY)
     chains.forget_gone(store, DAY)
     numbers.forget_gone(store, 30 * DAY)
 

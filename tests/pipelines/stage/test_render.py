@@ -63,11 +63,12 @@ class Raises(Silent):
 def raised(error: BaseException, model: Any) -> tuple[BaseException, Raises]:
     """What comes out where the first stage behind a video raises `error`."""
     from longtake.pipelines.stage.render import render_stages
+    from longtake.pipelines.takes import store
 
     video, ready = behind_video(model)
     progress = Raises(error)
     with pytest.raises(BaseException) as failure, torch.inference_mode():
-        render_stages([ready], progress, video)
+        render_stages(store.here(), [ready], progress, video)
     return failure.value, progress
 
 
@@ -88,14 +89,15 @@ def test_too_little_memory_behind_a_video_stays_what_comfyui_knows(tiny_models: 
 def test_the_video_a_chain_begins_with_is_not_counted_as_stored(tiny_models: Path, store_folder: Path) -> None:
     from longtake.pipelines.stage.check import check_stage
     from longtake.pipelines.stage.render import StageFailed, render_stages
+    from longtake.pipelines.takes import store
 
     model = bundle(tiny_models)
     video, ready = behind_video(model)
     with torch.inference_mode():
-        chain = render_stages([ready], Silent(), video)
+        chain = render_stages(store.here(), [ready], Silent(), video)
         third = check_stage(smooth(**quick(seed=9)), model, chain)
         with pytest.raises(StageFailed, match="stage 3: no luck\nStage 2 is stored"):
-            render_stages([third], Raises(RuntimeError("no luck")), chain)
+            render_stages(store.here(), [third], Raises(RuntimeError("no luck")), chain)
 
 
 def test_a_chain_that_is_only_a_video_cannot_be_kept_and_that_is_said(tiny_models: Path, store_folder: Path) -> None:
@@ -155,6 +157,7 @@ def test_three_chain_stages_of_two_texts_ask_the_text_encoder_twice(
     from longtake.pipelines.model.bundle import VideoModel
     from longtake.pipelines.stage.check import check_stage
     from longtake.pipelines.stage.render import render_stages
+    from longtake.pipelines.takes import store
 
     read: list[str] = []
     plain = VideoModel.encode_prompt
@@ -163,7 +166,7 @@ def test_three_chain_stages_of_two_texts_ask_the_text_encoder_twice(
     for seed in (1, 2, 3):
         asked = stage(**quick(seed=seed)) if chain is None else smooth(**quick(seed=seed))
         with torch.inference_mode():
-            chain = render_stages([check_stage(asked, model, chain)], Silent(), chain)
+            chain = render_stages(store.here(), [check_stage(asked, model, chain)], Silent(), chain)
     assert read == ["a fox", "blurry"]
 
 
@@ -174,6 +177,7 @@ def test_a_long_storyboard_holds_the_conditionings_and_images_of_a_few_stages(
     from longtake.pipelines.stage.check import check_stages
     from longtake.pipelines.stage.prompts import KEPT, RUN
     from longtake.pipelines.stage.render import render_stages
+    from longtake.pipelines.takes import store
 
     stages = 14
     words: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -200,7 +204,7 @@ def test_a_long_storyboard_holds_the_conditionings_and_images_of_a_few_stages(
     asked = [stage(prompt=f"fox {i}", start_image=lambda i=i: read(i), **quick()) for i in range(stages)]
     progress = Counts()
     with torch.inference_mode():
-        render_stages(check_stages(asked, [model] * stages), progress)
+        render_stages(store.here(), check_stages(asked, [model] * stages), progress)
     assert progress.rendered == [*range(1, stages + 1)]
     assert RUN <= most[0] <= RUN + 1 + KEPT
     assert most[1] <= 2
@@ -209,18 +213,20 @@ def test_a_long_storyboard_holds_the_conditionings_and_images_of_a_few_stages(
 def slowly(ready: list[Any]) -> None:
     """Render, half a second a step."""
     from longtake.pipelines.stage.render import render_stages
+    from longtake.pipelines.takes import store
 
     class Slow(Silent):
         def step(self, done: int, steps: int, preview: Any) -> None:
             time.sleep(0.5)
 
     with torch.inference_mode():
-        render_stages(ready, Slow())
+        render_stages(store.here(), ready, Slow())
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="another server is a forked process here")
 def test_a_second_process_waits_for_the_first_and_takes_its_take(tiny_models: Path, store_folder: Path) -> None:
     from longtake.pipelines.stage.render import render_stages
+    from longtake.pipelines.takes import store
 
     ready = ready_stages(bundle(tiny_models))[:1]
     first = threading.Thread(target=killed_after, args=(None, lambda: slowly(ready)))
@@ -233,7 +239,7 @@ def test_a_second_process_waits_for_the_first_and_takes_its_take(tiny_models: Pa
         time.sleep(0.01)
     progress = Silent()
     with torch.inference_mode():
-        chain = render_stages(ready, progress)
+        chain = render_stages(store.here(), ready, progress)
     first.join()
     assert progress.rendered == []
     assert progress.said[0] == "another server renders it; waiting for its take (0 s)"
@@ -245,6 +251,7 @@ def test_waiting_for_another_server_is_cancelled_within_a_second(tiny_models: Pa
     import comfy.model_management as management
     from longtake.pipelines.stage.keys import look_up
     from longtake.pipelines.stage.render import render_stages
+    from longtake.pipelines.takes import store
     from longtake.pipelines.takes.claim import claimed
 
     ready = ready_stages(bundle(tiny_models))[:1]
@@ -254,8 +261,8 @@ def test_waiting_for_another_server_is_cancelled_within_a_second(tiny_models: Pa
         cancelled.append(time.monotonic())
         management.interrupt_current_processing()
 
-    with claimed(store_folder, look_up(ready)[0].identity.key):
+    with claimed(store_folder, look_up(store.here(), ready)[0].identity.key):
         threading.Timer(0.7, cancel).start()
         with pytest.raises(management.InterruptProcessingException):
-            render_stages(ready, Silent())
+            render_stages(store.here(), ready, Silent())
     assert time.monotonic() - cancelled[0] < 1
