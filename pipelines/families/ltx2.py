@@ -16,29 +16,17 @@ from ..lora.traits import LoraTraits
 from ..media.pictures import fit_film
 from ..model.shot import Shot
 from ..model.variant import Mode, Variant
-from ..sampling.span import Conditioning, StepCallback
 from ..timeline.clips import Carry, Grid
-from .ltx2_canvas import (
-    PATCH,
-    SLOT,
-    SOUND_BINS,
-    SOUND_CHANNELS,
-    SOUND_RATE,
-    Canvas,
-    add_guide,
-    blank,
-    pin_end,
-    pin_head,
-    pin_sound,
-    pin_sound_end,
-    sound_latents,
-)
+from .ltx2_canvas.canvas import PATCH, SLOT, SOUND_BINS, SOUND_CHANNELS, Canvas, blank
+from .ltx2_canvas.guide import add_guide
+from .ltx2_canvas.picture import pin_end, pin_head
+from .ltx2_canvas.sound import SOUND_RATE, pin_sound, pin_sound_end, sound_latents
 from .ltx2_sampling import DISTILLED_SIGMAS, Guidance, Ltx2Sampling, Pass, computed_sigmas, denoise_pass
+from .shapes import check_part
 
 if TYPE_CHECKING:
     from ..model.bundle import VideoModel
     from ..model.shot import Ending, Tail
-    from ..sampling.resume import Checkpoint
 
 GRID = Grid(SLOT)
 # The longest clip its makers offer (docs.ltx.video/models), and the span of time its positions were trained on
@@ -130,35 +118,25 @@ class Ltx2:
                 field="second_sigmas",
             )
 
-    def sample(
-        self,
-        model: VideoModel,
-        shot: Shot,
-        positive: Conditioning,
-        negative: Conditioning,
-        settings: Ltx2Sampling,
-        seed: int,
-        on_step: StepCallback,
-    ) -> dict[str, torch.Tensor]:
-        finished, made = (0, {}) if shot.checkpoint is None else shot.checkpoint.finished()
-        passes = 2 if settings.second_sigmas else 1
+    def sample(self, model: VideoModel, shot: Shot) -> dict[str, torch.Tensor]:
+        two_passes = bool(shot.settings.second_sigmas)
+        finished, latents = (0, {}) if shot.checkpoint is None else shot.checkpoint.finished()
         if finished == 0:
-            first = shot if passes == 1 else replace(shot, width=shot.width // 2, height=shot.height // 2)
-            canvas = self.canvas(model, first, settings, settings.image_strength)
-            made = _first_pass(model, canvas, positive, negative, settings, seed, on_step, shot.checkpoint)
-        if finished < 2 and passes == 2:
-            made = _second_pass(model, shot, made, positive, negative, settings, seed, on_step)
+            first = replace(shot, width=shot.width // 2, height=shot.height // 2) if two_passes else shot
+            latents = _first_pass(model, self.canvas(model, first, shot.settings.image_strength), shot)
+        if finished < 2 and two_passes:
+            latents = _second_pass(model, shot, latents)
         # The model is shown the nearest number of latents, as it was trained; the film hears all that reach its end.
-        return made if shot.sound is None else {**made, "audio": shot.sound}
+        return latents if shot.sound is None else {**latents, "audio": shot.sound}
 
-    def canvas(self, model: VideoModel, shot: Shot, settings: Ltx2Sampling, strength: float) -> Canvas:
+    def canvas(self, model: VideoModel, shot: Shot, strength: float) -> Canvas:
         """What is known of a clip before a pass at the shot's size.
 
         Args:
             strength: how firmly a start image is kept, 0..1.
         """
         tail, pictures = shot.tail, shot.pictures
-        encoded = partial(_encoded, model, shot, settings.image_crf or 0)
+        encoded = partial(_encoded, model, shot, shot.settings.image_crf or 0)
         offset = Fraction(0) if tail is None else tail.sound_offset
         sound = 0 if model.audio_vae is None else sound_latents(shot.frames, model.fps, offset)
         if shot.sound is not None:
@@ -187,16 +165,7 @@ class Ltx2:
         return replace(settings, second_sigmas=())
 
     def retake(
-        self,
-        model: VideoModel,
-        known: Mapping[str, torch.Tensor],
-        anew: Mapping[str, torch.Tensor],
-        positive: Conditioning,
-        negative: Conditioning,
-        settings: Ltx2Sampling,
-        seed: int,
-        on_step: StepCallback,
-        checkpoint: Checkpoint | None = None,
+        self, model: VideoModel, shot: Shot, known: Mapping[str, torch.Tensor], anew: Mapping[str, torch.Tensor]
     ) -> dict[str, torch.Tensor]:
         masks = {"latent": anew["latent"].view(1, 1, -1, 1, 1)}
         if "audio" in known:
@@ -210,10 +179,10 @@ class Ltx2:
             video_mask=masks["latent"],
             audio_mask=masks.get("audio"),
         )
-        finished, made = (0, {}) if checkpoint is None else checkpoint.finished()
+        finished, latents = (0, {}) if shot.checkpoint is None else shot.checkpoint.finished()
         if not finished:
-            made = _first_pass(model, canvas, positive, negative, settings, seed, on_step, checkpoint)
-        return {name: torch.where(masks[name] == 0, known[name].to(one), one) for name, one in made.items()}
+            latents = _first_pass(model, canvas, shot)
+        return {name: torch.where(masks[name] == 0, known[name].to(new), new) for name, new in latents.items()}
 
     def silence(self, frames: int, fps: Fraction) -> torch.Tensor:
         return torch.zeros(1, SOUND_CHANNELS, sound_latents(frames, fps), SOUND_BINS)
@@ -246,48 +215,29 @@ class Ltx2:
         return vae.decode(audio).movedim(-1, 1)[0], int(vae.first_stage_model.output_sample_rate)
 
 
-def _first_pass(
-    model: VideoModel,
-    canvas: Canvas,
-    positive: Conditioning,
-    negative: Conditioning,
-    settings: Ltx2Sampling,
-    seed: int,
-    on_step: StepCallback,
-    checkpoint: Checkpoint | None,
-) -> dict[str, torch.Tensor]:
+def _first_pass(model: VideoModel, canvas: Canvas, shot: Shot) -> dict[str, torch.Tensor]:
+    settings = shot.settings
     clip = canvas.video[:, :, : canvas.video.shape[2] - canvas.guides]
-    if settings.sigmas:
-        sigmas = torch.tensor(settings.sigmas)
-    else:
-        sigmas = computed_sigmas(settings.schedule_steps, clip[0, 0].numel())
-    how = Pass(0, sigmas, settings.guidance or Guidance())
-    return denoise_pass(model.high.get(), canvas, positive, negative, how, settings.sampler, seed, on_step, checkpoint)
+    sigmas = torch.tensor(settings.sigmas) if settings.sigmas else computed_sigmas(settings.schedule_steps, clip)
+    return denoise_pass(model.high.get(), canvas, Pass(0, sigmas, settings.guidance or Guidance()), shot)
 
 
-def _second_pass(
-    model: VideoModel,
-    shot: Shot,
-    made: Mapping[str, torch.Tensor],
-    positive: Conditioning,
-    negative: Conditioning,
-    settings: Ltx2Sampling,
-    seed: int,
-    on_step: StepCallback,
-) -> dict[str, torch.Tensor]:
-    """The latent of half the size doubled, then refined; tail and images are given to each pass at that pass's size."""
+def _second_pass(model: VideoModel, shot: Shot, first: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The latent of half the size doubled, then refined; tail and images are given to each pass at that pass's size.
+
+    Args:
+        first: what the first pass made.
+    """
     from comfy_extras.nodes_lt_upsampler import LTXVLatentUpsampler
 
+    settings = shot.settings
     if model.latent_upscaler is None or not settings.second_sigmas:
         raise ValueError("two passes need an upscaler and a second schedule")
-    doubled = LTXVLatentUpsampler.execute({"samples": made["latent"]}, model.latent_upscaler.get(), model.vae.get())[0]
-    canvas = LTX2.canvas(model, shot, settings, 1.0).over(doubled["samples"], made.get("audio"))
+    doubled = LTXVLatentUpsampler.execute({"samples": first["latent"]}, model.latent_upscaler.get(), model.vae.get())[0]
+    canvas = LTX2.canvas(model, shot, 1.0).over(doubled["samples"], first.get("audio"))
     before = settings.steps - len(settings.second_sigmas) + 1
-    how = Pass(1, torch.tensor(settings.second_sigmas), Guidance(), before)
-    refiner = model.second_pass or model.high
-    return denoise_pass(
-        refiner.get(), canvas, positive, negative, how, settings.sampler, seed, on_step, shot.checkpoint
-    )
+    second = Pass(1, torch.tensor(settings.second_sigmas), Guidance(), before)
+    return denoise_pass((model.second_pass or model.high).get(), canvas, second, shot)
 
 
 def _arriving(model: VideoModel, canvas: Canvas, shot: Shot, ending: Ending, offset: Fraction) -> Canvas:
@@ -325,6 +275,7 @@ def _head(model: VideoModel, tail: Tail, shot: Shot) -> torch.Tensor:
         raise ValueError("an LTX-2 tail carries its frames")
     head = model.vae.get().encode(fit_film(tail.frames, shot.width, shot.height))
     if tail.latent is not None and head.shape[-2:] == tail.latent.shape[-2:]:
+        check_part("the latents carried over", tail.latent, head, 1)
         head[:, :, 1:] = tail.latent
     return head
 

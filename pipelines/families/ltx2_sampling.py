@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ..errors import Refusal
-from ..sampling.span import Conditioning, Span, StepCallback, sample_span, with_values
+from ..sampling.span import Span, sample_span, with_values
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
 
-    from ..sampling.resume import Checkpoint
-    from .ltx2_canvas import Canvas
+    from ..model.shot import Shot
+    from .ltx2_canvas.canvas import Canvas
 
 # ltx_pipelines/utils/constants.py of the LTX-2 release.
 DISTILLED_SIGMAS = (1.0, 0.99375, 0.9875, 0.98125, 0.975, 0.909375, 0.725, 0.421875, 0.0)
@@ -138,19 +138,15 @@ def _check_sigmas(sigmas: tuple[float, ...], field: str) -> None:
         )
 
 
-def computed_sigmas(steps: int, tokens: int) -> torch.Tensor:
-    """The schedule of the dev models `[steps + 1]`, as ComfyUI's LTXVScheduler computes it with its defaults.
+def computed_sigmas(steps: int, clip: torch.Tensor) -> torch.Tensor:
+    """The schedule of the dev models `[steps + 1]` for a clip `[1, 128, T, h, w]`.
 
-    Shifted by 0.95 at 1024 and 2.05 at 4096 latent pixels of the clip, then stretched to end at 0.1 before 0.
+    Shifted by 0.95 at 1024 and 2.05 at 4096 latent pixels, then stretched to end at 0.1 before 0: the published values,
+    and the defaults of ComfyUI's node.
     """
-    sigmas = torch.linspace(1.0, 0.0, steps + 1)
-    slope = (2.05 - 0.95) / (4096 - 1024)
-    grown = math.exp(tokens * slope + (0.95 - slope * 1024))
-    sigmas = torch.where(sigmas != 0, grown / (grown + (1 / sigmas - 1) ** 1), 0)
-    inner = sigmas != 0
-    rest = 1.0 - sigmas[inner]
-    sigmas[inner] = 1.0 - rest / (rest[-1] / (1.0 - 0.1))
-    return sigmas
+    from comfy_extras.nodes_lt import LTXVScheduler
+
+    return LTXVScheduler.execute(steps, 2.05, 0.95, True, 0.1, {"samples": clip})[0]
 
 
 @dataclass(frozen=True)
@@ -169,17 +165,7 @@ class Pass:
     before: int = 0
 
 
-def denoise_pass(
-    model: ModelPatcher,
-    canvas: Canvas,
-    positive: Conditioning,
-    negative: Conditioning,
-    one: Pass,
-    sampler: str,
-    seed: int,
-    on_step: StepCallback,
-    checkpoint: Checkpoint | None,
-) -> dict[str, torch.Tensor]:
+def denoise_pass(model: ModelPatcher, canvas: Canvas, run: Pass, shot: Shot) -> dict[str, torch.Tensor]:
     """One pass over picture and sound; equals ComfyUI's SamplerCustomAdvanced bit for bit where guidance is plain.
 
     Returns:
@@ -189,31 +175,31 @@ def denoise_pass(
     from comfy.samplers import sampler_object
 
     span = Span(
-        number=one.number,
+        number=run.number,
         latent=canvas.nested,
-        sigmas=one.sigmas,
-        seed=seed,
+        sigmas=run.sigmas,
+        positive=with_values(shot.positive, canvas.values),
+        negative=with_values(shot.negative, canvas.values),
+        seed=shot.seed,
         noisy=True,
         mask=canvas.mask,
-        before=one.before,
+        before=run.before,
         slots=canvas.video.shape[2] - canvas.guides,
         pinned=canvas.pinned,
     )
     sampled = sample_span(
         span,
         model,
-        partial(guider_for, canvas=canvas, guidance=one.guidance),
-        sampler_object(sampler),
-        with_values(positive, canvas.values),
-        with_values(negative, canvas.values),
-        on_step,
-        checkpoint,
+        partial(guider_for, canvas=canvas, guidance=run.guidance),
+        sampler_object(shot.settings.sampler),
+        shot.on_step,
+        shot.checkpoint,
     )
     video, audio = canvas.split(sampled.to(intermediate_device()))
-    made = {"latent": video} if audio is None else {"latent": video, "audio": audio}
-    if checkpoint is not None:
-        checkpoint.finish(one.number, made)
-    return made
+    latents = {"latent": video} if audio is None else {"latent": video, "audio": audio}
+    if shot.checkpoint is not None:
+        shot.checkpoint.finish(run.number, latents)
+    return latents
 
 
 def guider_for(model: ModelPatcher, canvas: Canvas, guidance: Guidance) -> Any:

@@ -15,18 +15,19 @@ from ..lora.traits import LoraTraits
 from ..lora.wan22 import WAN_LORA
 from ..model.shot import Pictures, Shot
 from ..model.variant import Mode, Variant
-from ..sampling.span import Conditioning, StepCallback
 from ..timeline.clips import Carry, Grid
+from .shapes import check_frames, check_part
 from .wan22_sampling import Expert, SamplingSettings, Split, Start, denoise, with_shift
 
 if TYPE_CHECKING:
     from ..model.bundle import VideoModel
     from ..model.part import Part
     from ..model.shot import Tail
-    from ..sampling.resume import Checkpoint
 
 SLOT = 4  # frames per latent slot after the first, which holds one (causal video VAE)
 GRID = Grid(SLOT)
+
+CARRIED = "the latents carried over"
 
 _AREAS = {"480p": 832 * 480, "720p": 1280 * 720}
 _WITH_IMAGE = frozenset({Mode.IMAGE, Mode.FIRST_LAST, Mode.CONTINUE, Mode.CONTINUE_TO_LAST})
@@ -149,19 +150,9 @@ class Wan22:
                 field="low_noise_model",
             )
 
-    def sample(
-        self,
-        model: VideoModel,
-        shot: Shot,
-        positive: Conditioning,
-        negative: Conditioning,
-        settings: SamplingSettings,
-        seed: int,
-        on_step: StepCallback,
-    ) -> dict[str, torch.Tensor]:
-        start = self.condition(model, shot.frames, shot.width, shot.height, shot.tail, shot.pictures)
-        experts = self.experts(model, settings)
-        return {"latent": denoise(experts, start, positive, negative, settings, seed, on_step, shot.checkpoint)}
+    def sample(self, model: VideoModel, shot: Shot) -> dict[str, torch.Tensor]:
+        start = self.condition(model, shot)
+        return {"latent": denoise(self.experts(model, shot.settings), start, shot)}
 
     def experts(self, model: VideoModel, settings: SamplingSettings) -> list[Expert]:
         """The diffusion models in the order they denoise, with their guidance."""
@@ -171,23 +162,24 @@ class Wan22:
             parts.append((model.low, settings.cfg_low))
         return [Expert(partial(_shifted, part, settings.shift, published.shift), cfg) for part, cfg in parts]
 
-    def condition(
-        self, model: VideoModel, frames: int, width: int, height: int, tail: Tail | None, pictures: Pictures
-    ) -> Start:
+    def condition(self, model: VideoModel, shot: Shot) -> Start:
         """Text alone starts from an empty latent; 14B takes images as extra channels, 5B as kept latent slots."""
         from comfy.model_management import intermediate_device
 
+        tail, pictures = shot.tail, shot.pictures
         scale = 16 if model.variant.latent_channels == 48 else 8
-        shape = (1, model.variant.latent_channels, self.grid.slots(frames), height // scale, width // scale)
+        size = (shot.height // scale, shot.width // scale)
+        shape = (1, model.variant.latent_channels, self.grid.slots(shot.frames), *size)
         empty = torch.zeros(shape, device=intermediate_device())
         if tail is None and pictures.start is None:
             return Start(empty, {})
+        _check_pictures(shot)
         vae = model.vae.get()
         if model.variant.latent_channels == 48:
             return _kept_slots(vae, empty, tail, pictures)
         if tail is not None and tail.frames is None:  # svi hands on latents alone
             return _svi_channels(vae, empty, tail, pictures.anchor)
-        start = _image_channels(vae, empty, frames, tail, pictures)
+        start = _image_channels(vae, empty, shot.frames, tail, pictures)
         if model.image_encoder is None:
             return start
         seen = _seen(model.image_encoder.get(), _known(tail, pictures)[:1], pictures.end)
@@ -197,16 +189,7 @@ class Wan22:
         return settings
 
     def retake(
-        self,
-        model: VideoModel,
-        known: Mapping[str, torch.Tensor],
-        anew: Mapping[str, torch.Tensor],
-        positive: Conditioning,
-        negative: Conditioning,
-        settings: SamplingSettings,
-        seed: int,
-        on_step: StepCallback,
-        checkpoint: Checkpoint | None = None,
+        self, model: VideoModel, shot: Shot, known: Mapping[str, torch.Tensor], anew: Mapping[str, torch.Tensor]
     ) -> dict[str, torch.Tensor]:
         raise ValueError(f"{self.title} cannot {Mode.RETAKE.value}")
 
@@ -226,6 +209,20 @@ class Wan22:
 
 def _shifted(part: Part, shift: float | None, published: float | None) -> Any:
     return with_shift(part.get(), shift, published)
+
+
+def _check_pictures(shot: Shot) -> None:
+    """Raise `WrongShape` for frames that are not of the shot's size, or more than it has."""
+    tail, pictures = shot.tail, shot.pictures
+    frames = {
+        "the frames carried over": None if tail is None else tail.frames,
+        "the start image": pictures.start,
+        "the anchor image": pictures.anchor,
+        "the end image": pictures.end,
+    }
+    for what, images in frames.items():
+        if images is not None:
+            check_frames(what, images, shot.width, shot.height, shot.frames)
 
 
 def _image_channels(vae: Any, empty: torch.Tensor, frames: int, tail: Tail | None, pictures: Pictures) -> Start:
@@ -249,8 +246,10 @@ def _image_channels(vae: Any, empty: torch.Tensor, frames: int, tail: Tail | Non
         mask = torch.ones((1, 1, slots, height, width))
         mask[:, :, :pinned] = 0.0
     image = vae.encode(clip)
+    check_part("the encoded images", image, empty)
     if tail is not None and tail.latent is not None:
         # Slot 0 stays the fresh encode of the single frame before the carried slots (causal: it sees no other frame).
+        check_part(CARRIED, tail.latent, image[:, :, :pinned], 1)
         image[:, :, 1:pinned] = tail.latent
     return Start(empty, {"concat_latent_image": image, "concat_mask": mask}, pinned=pinned)
 
@@ -286,6 +285,7 @@ def _svi_channels(vae: Any, empty: torch.Tensor, tail: Tail, anchor: torch.Tenso
         raise ValueError("svi needs an anchor and carried latents")
     image = Wan21().process_out(torch.zeros_like(empty))
     image[:, :, :1] = vae.encode(anchor)
+    check_part(CARRIED, tail.latent, image, 1)
     carried = tail.latent.shape[2]
     image[:, :, 1 : 1 + carried] = tail.latent
     mask = torch.ones((1, 1, *empty.shape[2:]))
@@ -301,9 +301,11 @@ def _kept_slots(vae: Any, empty: torch.Tensor, tail: Tail | None, pictures: Pict
     latent = empty.clone()
     mask = torch.ones((1, 1, *empty.shape[2:]), device=empty.device)
     head = vae.encode(known)
+    check_part("the encoded images", head, latent)
     pinned = head.shape[2]
     latent[:, :, :pinned] = head
     if tail is not None and tail.latent is not None:
+        check_part(CARRIED, tail.latent, head, 1)
         latent[:, :, 1:pinned] = tail.latent
     mask[:, :, :pinned] = 0.0
     if pictures.end is not None:

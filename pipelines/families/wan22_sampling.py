@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ..errors import Refusal
-from ..sampling.span import Conditioning, Span, StepCallback, sample_span, with_values
+from ..sampling.span import Span, sample_span, with_values
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
 
-    from ..sampling.resume import Checkpoint
+    from ..model.shot import Shot
 
 
 class Split(str, Enum):
@@ -129,27 +129,14 @@ class Expert:
 
 
 def with_shift(model: ModelPatcher, shift: float | None, published: float | None) -> ModelPatcher:
-    """A clone with the flow shift set; a model that already carries a sampling patch keeps it unless `shift` is given.
-
-    The patch is the one of ComfyUI's ModelSamplingSD3 node, so that both paths give the same sigmas.
-    """
+    """A clone with the flow shift set; where `shift` is None, a model keeps the sampling patch that it carries."""
     if shift is None:
         if "model_sampling" in model.object_patches or published is None:
             return model
         shift = published
-    from comfy.model_sampling import CONST, ModelSamplingDiscreteFlow
+    from comfy_extras.nodes_model_advanced import ModelSamplingSD3
 
-    class ShiftedFlow(ModelSamplingDiscreteFlow, CONST):
-        pass
-
-    sampling = ShiftedFlow(model.model.model_config)
-    sampling.set_parameters(shift=shift, multiplier=1000)
-    original = model.get_model_object("model_sampling")
-    if hasattr(original, "noise_scale"):
-        sampling.set_noise_scale(original.noise_scale)
-    shifted = model.clone()
-    shifted.add_object_patch("model_sampling", sampling)
-    return shifted
+    return ModelSamplingSD3().patch(model, shift)[0]
 
 
 def high_noise_steps(sigmas: torch.Tensor, settings: SamplingSettings) -> int:
@@ -168,16 +155,7 @@ def high_noise_steps(sigmas: torch.Tensor, settings: SamplingSettings) -> int:
     return int((sigmas[:-1] >= settings.boundary).sum())
 
 
-def denoise(
-    experts: Sequence[Expert],
-    start: Start,
-    positive: Conditioning,
-    negative: Conditioning,
-    settings: SamplingSettings,
-    seed: int,
-    on_step: StepCallback,
-    checkpoint: Checkpoint | None = None,
-) -> torch.Tensor:
+def denoise(experts: Sequence[Expert], start: Start, shot: Shot) -> torch.Tensor:
     """Denoise one stage and return its latent `[B, C, T, H, W]` in VAE space.
 
     The result equals, bit for bit, the stock graph of one KSampler, or of two KSamplerAdvanced nodes where the first
@@ -186,10 +164,8 @@ def denoise(
 
     Args:
         experts: one model, or the high-noise expert followed by the low-noise one.
-        on_step: told after each step how many of all steps are done.
-        checkpoint: keeps the stage while it is being denoised.
     """
-    positive, negative = with_values(positive, start.values), with_values(negative, start.values)
+    settings, checkpoint = shot.settings, shot.checkpoint
     # A custom sampler may remember the first expert's steps in the second's, so they are gone through again.
     skipping = checkpoint if settings.custom is None else None
     finished, kept = (0, {}) if skipping is None else skipping.finished()
@@ -203,21 +179,23 @@ def denoise(
         sampler = sampler or _sampler(settings, sigmas)
         if len(sigmas) <= first + 1:
             continue
-        span = _span(number, first, sigmas[first : last + 1], latent, start, seed)
+        span = _span(number, first, sigmas[first : last + 1], latent, start, shot)
         guider_of = partial(_guider, cfg=expert.cfg)
-        latent = _at_rest(sample_span(span, model, guider_of, sampler, positive, negative, on_step, checkpoint))
+        latent = _at_rest(sample_span(span, model, guider_of, sampler, shot.on_step, checkpoint))
         if skipping is not None:
             skipping.finish(number, {"latent": latent})
     return latent
 
 
-def _span(number: int, first: int, sigmas: torch.Tensor, latent: torch.Tensor, start: Start, seed: int) -> Span:
+def _span(number: int, first: int, sigmas: torch.Tensor, latent: torch.Tensor, start: Start, shot: Shot) -> Span:
     """The steps of one expert from step `first` on; all but the first of them go on from a latent without new noise."""
     return Span(
         number=number,
         latent=latent,
         sigmas=sigmas,
-        seed=0 if number else seed,
+        positive=with_values(shot.positive, start.values),
+        negative=with_values(shot.negative, start.values),
+        seed=0 if number else shot.seed,
         noisy=number == 0,
         mask=start.noise_mask,
         before=first,

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     import torch
 
     from ..lora.applied import AppliedLora
-    from ..sampling.resume import Checkpoint
-    from ..sampling.span import Conditioning, StepCallback
 
 
 @dataclass(frozen=True)
@@ -125,21 +123,8 @@ class Family(Protocol):
         """Raise `Refusal` for settings that this bundle cannot be sampled with."""
         ...
 
-    def sample(
-        self,
-        model: VideoModel,
-        shot: Shot,
-        positive: Conditioning,
-        negative: Conditioning,
-        settings: Any,
-        seed: int,
-        on_step: StepCallback,
-    ) -> dict[str, torch.Tensor]:
+    def sample(self, model: VideoModel, shot: Shot) -> dict[str, torch.Tensor]:
         """Denoise a clip.
-
-        Args:
-            settings: of this family, checked and filled.
-            on_step: told after each step how many of all steps are done.
 
         Returns:
             `latent` `[1, C, T, h, w]` in VAE space and, where the bundle has sound, `audio` `[1, C, T, F]`.
@@ -151,23 +136,14 @@ class Family(Protocol):
         ...
 
     def retake(
-        self,
-        model: VideoModel,
-        known: Mapping[str, torch.Tensor],
-        anew: Mapping[str, torch.Tensor],
-        positive: Conditioning,
-        negative: Conditioning,
-        settings: Any,
-        seed: int,
-        on_step: StepCallback,
-        checkpoint: Checkpoint | None = None,
+        self, model: VideoModel, shot: Shot, known: Mapping[str, torch.Tensor], anew: Mapping[str, torch.Tensor]
     ) -> dict[str, torch.Tensor]:
         """Denoise a part of a clip and keep the rest to the bit.
 
         Args:
+            shot: without tail, pictures or sound of its own; its settings are `retake_settings`.
             known: `latent` `[1, C, T, h, w]` in VAE space and, with sound, `audio` `[1, C, T, F]`.
             anew: for each of them a mask `[T]`, 1 where it is rendered anew and 0 where it is kept.
-            checkpoint: keeps it while it is being denoised, to go on from there.
         """
         ...
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import torch
 
     from ..sampling.resume import Checkpoint
+    from ..sampling.span import Conditioning, StepCallback
 
 
 @dataclass(frozen=True)
@@ -82,23 +83,32 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Shot:
-    """What the sampler is to make a clip of.
+    """What the sampler is to make a clip of, and how.
 
     Args:
         frames: length of the clip, on the family's grid.
         width, height: pixels.
+        positive, negative: the prompts as the text encoder reads them.
+        settings: of the family, checked and filled.
+        seed: of the noise.
+        on_step: told after each step how many of all steps are done.
         tail: the end of the clip before that this one is pinned to, or None.
-        sound: latents `[1, C, T, F]` of a given sound for the whole clip, or None where the model makes it.
-        checkpoint: keeps the clip while it is being denoised, to go on from there.
         ending: the beginning of the clip after, whose frames `pictures.end` holds, for a family that can be pinned to
             more than frames.
+        sound: latents `[1, C, T, F]` of a given sound for the whole clip, or None where the model makes it.
+        checkpoint: keeps the clip while it is being denoised, to go on from there.
     """
 
     frames: int
     width: int
     height: int
-    tail: Tail | None
-    pictures: Pictures
+    positive: Conditioning
+    negative: Conditioning
+    settings: Any
+    seed: int
+    on_step: StepCallback
+    tail: Tail | None = None
+    pictures: Pictures = field(default_factory=Pictures)
+    ending: Ending | None = None
     sound: torch.Tensor | None = None
     checkpoint: Checkpoint | None = None
-    ending: Ending | None = None

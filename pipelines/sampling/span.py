@@ -26,6 +26,7 @@ class Span:
         number: its place in the stage, counted from 0.
         latent: what it begins with, `[B, C, T, H, W]` in VAE space, or ComfyUI's nested tensor of picture and sound.
         sigmas: `[steps + 1]`, falling.
+        positive, negative: what its predictions are led by.
         seed: of its noise, and of the noise a sampler draws on the way.
         noisy: whether noise is added first; a span that goes on from the one before adds none.
         mask: as large as the latent or spread over it, 0 keeps it, 1 generates; None generates everything.
@@ -37,6 +38,8 @@ class Span:
     number: int
     latent: Any
     sigmas: torch.Tensor
+    positive: Conditioning
+    negative: Conditioning
     seed: int
     noisy: bool
     mask: Any | None
@@ -50,8 +53,6 @@ def sample_span(
     model: ModelPatcher,
     guider_of: Callable[[ModelPatcher], Any],
     sampler: Any,
-    positive: Conditioning,
-    negative: Conditioning,
     on_step: StepCallback,
     checkpoint: Checkpoint | None,
 ) -> Any:
@@ -67,7 +68,7 @@ def sample_span(
     import comfy.utils
 
     guider = guider_of(model if checkpoint is None else checkpoint.watching(model, span.number))
-    guider.set_conds(positive, negative)
+    guider.set_conds(span.positive, span.negative)
     with own_random_state():
         # Even where the noise is not used: this also seeds the generators that a sampler may draw from, so that what
         # a span draws does not depend on whether those before it were sampled or had been kept.

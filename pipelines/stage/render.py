@@ -272,12 +272,26 @@ def render_latents(
     ending = None if stage.until is None else stage.until.ending(model)
     pictures = _pictures(stage, ending, ready.shown, ready.width, ready.height)
     sound = given_sound(stage, model, ready.clip, ready.start)
-    shot = Shot(ready.clip.frames, ready.width, ready.height, tail, pictures, sound, checkpoint, ending)
 
     def on_step(done: int, preview: Any) -> None:
         progress.step(done, ready.sampling.steps, preview)
 
-    return model.family.sample(model, shot, positive, negative, ready.sampling, stage.seed, on_step)
+    shot = Shot(
+        frames=ready.clip.frames,
+        width=ready.width,
+        height=ready.height,
+        positive=positive,
+        negative=negative,
+        settings=ready.sampling,
+        seed=stage.seed,
+        on_step=on_step,
+        tail=tail,
+        pictures=pictures,
+        ending=ending,
+        sound=sound,
+        checkpoint=checkpoint,
+    )
+    return model.family.sample(model, shot)
 
 
 def facts_of(ready: Ready) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from ..chain.tail import encoded_sound
 from ..errors import Refusal
 from ..identity import Identity, identity
 from ..media.frames import as_images
+from ..model.shot import Shot
 from ..model.variant import Mode, Settings
 from ..timeline.clips import Clip, Join
 from .guides import check_able
@@ -158,7 +159,19 @@ def _render(
         "retake": [retake.start, retake.end],
         **settings.facts(),
     }
-    made = model.family.retake(model, known, anew, positive, negative, settings, retake.seed, on_step, checkpoint)
+    frames = model.family.grid.ceil(video.frames)
+    shot = Shot(
+        frames=frames,
+        width=video.width,
+        height=video.height,
+        positive=positive,
+        negative=negative,
+        settings=settings,
+        seed=retake.seed,
+        on_step=on_step,
+        checkpoint=checkpoint,
+    )
+    made = model.family.retake(model, shot, known, anew)
     return keep(store, identified, model, made, facts, time.monotonic() - started)
 
 

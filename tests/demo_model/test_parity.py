@@ -68,10 +68,9 @@ def test_text_alone_renders_the_same(text_to_video: VideoModel, model: Any, clip
 
 def test_a_continuation_renders_the_same(image_to_video: VideoModel, model: Any, clip: world.Clips) -> None:
     from longtake.pipelines.model.shot import Tail
-    from longtake.pipelines.model.variant import Carry
 
     before = clip.pixels(5)
-    native = rendered(image_to_video, clip.prompts()[0], tail=Tail(Carry.PIXELS, images(before), None))
+    native = rendered(image_to_video, clip.prompts()[0], tail=Tail(images(before), None))
     assert measure.psnr(native, model.render(clip.prompts(), SEED, before=before, steps=STEPS)).item() > 45
 
 

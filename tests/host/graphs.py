@@ -69,7 +69,7 @@ def sampling(**changes: Any) -> dict[str, Any]:
     }
     inputs |= changes
     if isinstance(shift := inputs["shift"], float):
-        inputs |= {"shift": "own", "shift.value": shift}
+        inputs |= {"shift": "own", "shift.value": shift} if shift else {"shift": "automatic"}
     return node("LongtakeWanSampling", **inputs)
 
 

@@ -100,8 +100,9 @@ def test_what_is_chosen_for_ltx2_is_refused_for_wan(server: Server) -> None:
 
 def test_automatic_finds_ltx2_in_a_folder(server: Server) -> None:
     result = server.run({"model": load("LTX-2"), "first": graphs.ltx2_stage(frames=9), **graphs.delivered("first")})
-    assert result.ok, result.why()
-    assert any("LTX-2" in text for text in result.texts)
+    assert result.texts[0].startswith("LTX-2 dev-2.0")
+    # Two blocks are too few for the guidance that dev models were published with.
+    assert "stg_block: 29 given" in result.why()
 
 
 def test_an_absent_variant_is_refused_by_the_loader(server: Server) -> None:

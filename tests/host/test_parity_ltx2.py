@@ -134,16 +134,6 @@ def without_film(graph: Graph) -> Graph:
     return {name: one for name, one in graph.items() if name not in ("decode", "heard", "film", "save")}
 
 
-def test_the_schedule_of_dev_models_equals_ltxv_scheduler(comfyui: object) -> None:
-    from comfy_extras.nodes_lt import LTXVScheduler
-    from longtake.pipelines.families.ltx2_sampling import computed_sigmas
-
-    for steps, shape in ((40, (16, 16, 24)), (8, (4, 4, 6)), (30, (13, 22, 38))):
-        latent = {"samples": torch.zeros(1, 128, *shape)}
-        theirs = LTXVScheduler.execute(steps, 2.05, 0.95, True, 0.1, latent)[0]
-        assert torch.equal(computed_sigmas(steps, shape[0] * shape[1] * shape[2]), theirs)
-
-
 def test_two_passes_equal_the_stock_flow_over_the_latent_upscaler(server: Server) -> None:
     graph = {
         **without_film(stock_ltx2.two_passes(FRAMES)),

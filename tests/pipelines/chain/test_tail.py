@@ -99,7 +99,7 @@ def sounding(fps: Fraction, frames: int, offset: Fraction) -> Any:
     """A clip of LTX-2 whose latents of sound hold their own numbers."""
     from longtake.pipelines.chain.chain import Link
     from longtake.pipelines.families.ltx2 import LTX2
-    from longtake.pipelines.families.ltx2_canvas import sound_latents
+    from longtake.pipelines.families.ltx2_canvas.sound import sound_latents
     from longtake.pipelines.model.bundle import VideoModel
     from longtake.pipelines.model.part import Part
     from longtake.pipelines.takes import store

@@ -12,7 +12,7 @@ pytest.importorskip("torch")
 from hypothesis import given
 from hypothesis import strategies as st
 from longtake.pipelines.families.ltx2 import LTX2
-from longtake.pipelines.families.ltx2_canvas import kept_sound, sound_latents
+from longtake.pipelines.families.ltx2_canvas.sound import kept_sound, sound_latents
 from longtake.pipelines.families.ltx2_sampling import DISTILLED_SIGMAS, Guidance, Ltx2Sampling
 
 RATES = st.sampled_from([Fraction(24), Fraction(25), Fraction(30), Fraction(50)])
@@ -64,6 +64,24 @@ def test_variants_carry_their_published_values(name: str, steps: int, guidance: 
     assert (settings.steps, settings.guidance) == (steps, guidance)
 
 
+@pytest.mark.parametrize(
+    ("slots", "second"),
+    [
+        # Every clip begins at 1 and ends at 0.1 before 0; the more there is of it, the longer it stays noisy.
+        (4, 0.6656),
+        (16, 0.7342),
+    ],
+)
+def test_the_schedule_of_dev_models_is_computed_from_the_size_of_the_clip(
+    comfyui: object, slots: int, second: float
+) -> None:
+    import torch
+    from longtake.pipelines.families.ltx2_sampling import computed_sigmas
+
+    sigmas = computed_sigmas(3, torch.zeros(1, 128, slots, 16, 16)).tolist()
+    assert sigmas == pytest.approx([1.0, second, 0.1, 0.0], abs=1e-4)
+
+
 def test_what_settings_leave_open_is_taken_from_the_published_ones() -> None:
     published = LTX2.variant("distilled", "2.3").sampling
     filled = Ltx2Sampling(sampler="lcm").filled(published)
@@ -76,7 +94,8 @@ def test_what_settings_leave_open_is_taken_from_the_published_ones() -> None:
 def test_a_guide_of_any_length_stands_where_the_stock_node_puts_it(comfyui: object, slots: int, frame: int) -> None:
     import torch
     from comfy_extras.nodes_lt import LTXVAddGuide
-    from longtake.pipelines.families.ltx2_canvas import add_guide, blank
+    from longtake.pipelines.families.ltx2_canvas.canvas import blank
+    from longtake.pipelines.families.ltx2_canvas.guide import add_guide
 
     canvas = blank(33, 64, 96, Fraction(24), 0)
     first, guide = torch.rand(1, 128, 1, 3, 2), torch.rand(1, 128, slots, 3, 2)

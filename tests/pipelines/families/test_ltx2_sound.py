@@ -55,14 +55,14 @@ def test_no_part_of_a_sound_is_cropped_and_it_begins_where_it_begins(bundle: Any
 def test_the_model_is_shown_the_number_of_latents_it_was_trained_on(bundle: Any, frames: int, fps: int) -> None:
     """As many as Lightricks' code and diffusers take: the nearest to the clip's length."""
     from longtake.pipelines.families.ltx2 import LTX2
-    from longtake.pipelines.families.ltx2_canvas import sound_latents
+    from longtake.pipelines.families.ltx2_canvas.sound import sound_latents
     from longtake.pipelines.families.ltx2_sampling import Ltx2Sampling
-    from longtake.pipelines.model.shot import Pictures, Shot
+    from longtake.pipelines.model.shot import Shot
 
     model = SimpleNamespace(audio_vae=bundle.audio_vae, fps=Fraction(fps))
     heard = torch.randn(1, 8, sound_latents(frames, Fraction(fps)), 16)
-    shot = Shot(frames, 64, 64, None, Pictures(), heard, None, None)
-    canvas = LTX2.canvas(model, shot, Ltx2Sampling(), 1.0)  # type: ignore[arg-type]
+    shot = Shot(frames, 64, 64, [], [], Ltx2Sampling(), 0, lambda *_: None, sound=heard)
+    canvas = LTX2.canvas(model, shot, 1.0)  # type: ignore[arg-type]
 
     assert canvas.audio is not None
     assert canvas.audio_mask is not None

@@ -58,11 +58,17 @@ def link_of(model: Any, frames: int) -> Any:
     return Link(Clip(frames, Join(), frames), take, model)
 
 
+def shot_of(settings: Any = None, words: Any = (), frames: int = 17, **changes: Any) -> Any:
+    from longtake.pipelines.model.shot import Shot
+
+    return Shot(frames, SIZE["width"], SIZE["height"], words, words, settings, 5, lambda *_: None, **changes)
+
+
 def start_of(model: Any, tail: Any, frames: int = 17, **pictures: Any) -> Any:
     from longtake.pipelines.model.shot import Pictures
 
     with torch.inference_mode():
-        return model.family.condition(model, frames, SIZE["width"], SIZE["height"], tail, Pictures(**pictures))
+        return model.family.condition(model, shot_of(frames=frames, tail=tail, pictures=Pictures(**pictures)))
 
 
 @pytest.mark.usefixtures("takes")
@@ -140,7 +146,7 @@ def test_rendering_leaves_the_random_state_of_others_alone(tiny_models: Path) ->
     torch.manual_seed(1)
     with torch.inference_mode():
         start = Start(torch.zeros(1, 48, 2, 4, 6), {})
-        denoise([Expert(model.high.get, 1.0)], start, words, words, SamplingSettings(2, 1.0, 1.0), 5, lambda *_: None)
+        denoise([Expert(model.high.get, 1.0)], start, shot_of(SamplingSettings(2, 1.0, 1.0), words))
     assert torch.equal(torch.rand(3), expected)
 
 
@@ -166,7 +172,7 @@ def test_a_preview_shows_a_frame_that_is_not_pinned(tiny_models: Path, monkeypat
         start = start_of(model, tail_of(link_of(model, 17), Join(Transition.SMOOTH, 9)))
         settings = SamplingSettings(2, 1.0, 1.0, shift=5.0)
         experts = model.family.experts(model, settings)
-        denoise(experts, start, words, words, settings, 5, lambda *_: None)
+        denoise(experts, start, shot_of(settings, words))
     assert start.pinned == 3
     pinned = [
         model.high.get().model.process_latent_in(start.latent[:, :, slot : slot + 1].clone()) for slot in range(3)

@@ -82,7 +82,7 @@ def wan(comfyui: Path, tiny_models: Path) -> Any:
     from longtake.pipelines.model.shot import Pictures, Shot
 
     model = bundle(tiny_models)
-    shot = Shot(5, 96, 64, None, Pictures(start=torch.linspace(0, 1, 64 * 96 * 3).reshape(1, 64, 96, 3)))
+    start = torch.linspace(0, 1, 64 * 96 * 3).reshape(1, 64, 96, 3)
     with torch.inference_mode():
         words = model.encode_prompt("a fox"), model.encode_prompt("a wolf")
 
@@ -100,7 +100,9 @@ def wan(comfyui: Path, tiny_models: Path) -> Any:
         )
 
         def work(checkpoint: Any) -> Any:
-            return model.family.sample(model, replace(shot, checkpoint=checkpoint), *words, settings, 7, unwatched)
+            pictures = Pictures(start=start)
+            shot = Shot(5, 96, 64, *words, settings, 7, unwatched, pictures=pictures, checkpoint=checkpoint)
+            return model.family.sample(model, shot)
 
         return Render(model, work, path, stop_after)
 
@@ -338,8 +340,8 @@ def ltx(comfyui: Path, tiny_models: Path) -> Any:
             words = model.encode_prompt("a fox"), model.encode_prompt("a wolf")
 
         def work(checkpoint: Any) -> Any:
-            shot = Shot(25, 128, 64, tail, pictures, None, checkpoint)
-            return model.family.sample(model, shot, *words, settings, 7, unwatched)
+            shot = Shot(25, 128, 64, *words, settings, 7, unwatched, tail, pictures, checkpoint=checkpoint)
+            return model.family.sample(model, shot)
 
         return Render(model, work, path, stop_after)
 
@@ -382,6 +384,7 @@ def test_the_dev_model_goes_on_in_the_middle_of_a_step(ltx: Any, tmp_path: Path)
 @pytest.mark.parametrize("stop", [1, 3])
 def test_a_retake_goes_on_and_keeps_what_it_was_not_asked_for(tiny_models: Path, tmp_path: Path, stop: int) -> None:
     from longtake.pipelines.families.ltx2_sampling import Guidance, Ltx2Sampling
+    from longtake.pipelines.model.shot import Shot
 
     model = two_pass_bundle(tiny_models, "distilled")
     settings = Ltx2Sampling((1.0, 0.9, 0.4, 0.0), 0, Guidance(), second_sigmas=(), image_crf=0)
@@ -391,7 +394,8 @@ def test_a_retake_goes_on_and_keeps_what_it_was_not_asked_for(tiny_models: Path,
         words = model.encode_prompt("a fox")
 
     def work(checkpoint: Any) -> Any:
-        return model.family.retake(model, known, anew, words, words, settings, 7, unwatched, checkpoint)
+        shot = Shot(25, 128, 64, words, words, settings, 7, unwatched, checkpoint=checkpoint)
+        return model.family.retake(model, shot, known, anew)
 
     whole = Render(model, work, None)
     Render(model, work, tmp_path / "kept", stop)
