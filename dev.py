@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Longtake's workbench: a real ComfyUI, the tests, and a demo, from nothing but Python 3.10 and pip.
 
-    python dev.py demo        render a three-stage film on a small model and print the path of the mp4
+    python dev.py demo        render a film of twelve stages on the demo model and print the path of the mp4
     python dev.py test        format, lint, types, layers and every test; what follows is passed to pytest
     python dev.py serve       a ComfyUI with this pack and the demo models, until Ctrl-C
     python dev.py host        set up only
+    python dev.py train       make the demo model of demo_model/ again; hours, goes on where it was ended
     python dev.py workflows   write workflows/*.json anew from workflows/api/*.json, in a real browser
 
 The first call sets up ComfyUI and its environment (about 6 GB) in a per-user cache folder.
@@ -297,7 +298,7 @@ def set_up(command: str) -> Host:
     if named := os.environ.get("LONGTAKE_COMFYUI"):
         host = existing_host(Path(named))
         tools = test_tools()
-        if command in ("demo", "serve"):
+        if command in ("demo", "serve", "train"):
             tools = [tool for tool in tools if tool.startswith(("tomli", "diffusers", "scikit-image"))]
         if missing := missing_tools(host, tools):
             line = " ".join([str(host.python), "-m pip install", *(f'"{tool}"' for tool in missing)])
@@ -338,7 +339,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="dev.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("command", choices=("demo", "test", "serve", "host", "workflows"))
+    parser.add_argument("command", choices=("demo", "test", "serve", "host", "train", "workflows"))
     options, rest = parser.parse_known_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     host = set_up(options.command)
@@ -348,6 +349,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if options.command == "test":
         return test(host, rest)
+    if options.command == "train":
+        return host.run("-m", "demo_model", *rest)
     return host.run("tests/run.py", PROGRAMS[options.command], *rest)
 
 

@@ -129,7 +129,7 @@ def measure_parts(model: Any, job: Any, chain: Any) -> dict[str, float]:
     import torch
     from longtake.pipelines.chain.decode import decoded
     from longtake.pipelines.chain.tail import tail_of
-    from longtake.pipelines.model.variant import Carry
+    from longtake.pipelines.timeline.clips import Join, Transition
 
     link = chain.links[0]
     clip = torch.full((job.frames, job.height, job.width, 3), 0.5)
@@ -137,7 +137,7 @@ def measure_parts(model: Any, job: Any, chain: Any) -> dict[str, float]:
     decode, _ = timed(lambda: model.family.decode(model, link.rendered.latent()))
     link.rendered.frames_path.unlink()
     decode_and_keep, _ = timed(lambda: decoded(link))
-    hand_over, _ = timed(lambda: tail_of(link, model.variant.overlap, Carry.PIXELS))
+    hand_over, _ = timed(lambda: tail_of(link, Join(Transition.SMOOTH, model.variant.overlap)))
     return {"encode": encode, "decode": decode, "keep": decode_and_keep - decode, "hand_over": hand_over}
 
 

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from machine import busy
 from peak import Peak
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -115,7 +116,8 @@ def table(pairs: list[tuple[Run, Run]]) -> str:
             "# Memory of a ComfyUI server over the length of a storyboard",
             "",
             "Written by benchmarks/storyboard_memory.py: tiny models, one fresh server a row. Long stages are of 81 "
-            f"frames of {WIDTH}x{HEIGHT}; many stages are of 5 frames, each with a prompt and a photo of its own.",
+            f"frames of {WIDTH}x{HEIGHT}; many stages are of 5 frames, each with a prompt and a photo of its own. "
+            + busy(),
             "",
             "| | frames | stages | peak anonymous memory | time |",
             "|---|---|---|---|---|",

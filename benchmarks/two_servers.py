@@ -31,6 +31,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from machine import busy
+
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "two_servers.md"
 STAGES, FRAMES, OVERLAP = 3, 9, 5
@@ -180,7 +182,8 @@ def table(minutes: float, seen: Seen) -> str:
         [
             "# Two servers on one output folder",
             "",
-            f"Written by benchmarks/two_servers.py --minutes {minutes:g}: tiny models, {STAGES} stages a film.",
+            f"Written by benchmarks/two_servers.py --minutes {minutes:g}: tiny models, {STAGES} stages a film. "
+            + busy(),
             "",
             "| films delivered | stages rendered | stages found stored | prompts that waited | takes pruned |",
             "|---|---|---|---|---|",

@@ -8,7 +8,7 @@ that this run executes are looked at, and what cannot be told is left to the nod
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +19,14 @@ from ..pipelines.errors import Refusal
 from ..pipelines.model.lora import without_loras
 from ..pipelines.stage.check import check_stages, plan_stage
 from ..pipelines.stage.keys import look_up
-from ..pipelines.stage.stage import Ready, Stage, behind
+from ..pipelines.stage.stage import Ready, behind
+from ..pipelines.takes import store
 from ..pipelines.timeline.clips import Clip
 from .choosing import Choices, NodeRefused
 from .graph import Link as GraphLink
 from .graph import Node, Run
+from .progress import announce
+from .stage_inputs import stages_of
 
 if TYPE_CHECKING:
     from ..pipelines.model.bundle import VideoModel
@@ -36,11 +39,26 @@ SAME_CLIPS = ("LongtakeBridgeStage", "LongtakeKeepChain")
 GROUPS = ("length", "size", "transition", "transition.overlap", "transition.carry_over", "take")
 IMAGES = ("start_image", "end_image", "transition.carry_over.anchor_image")
 
-# Takes a bundle, a chain, and inputs of Chain Stage by name.
-Reader = Callable[..., Sequence[Stage]]
+
+def look_ahead(run: Run, chain: Chain | None, ready: Sequence[Ready], model: VideoModel) -> int:
+    """Check the stages that follow a node, as `check_later_stages`; returns how many there are.
+
+    ComfyUI puts an error on the node that runs. The page is told which node this one is of, and marks that.
+    """
+    try:
+        return check_later_stages(run, chain, ready, model)
+    except NodeRefused as refusal:
+        shown = run.shown(refusal.node)
+        announce("refused", node=shown.id, kind=shown.kind, stage=refusal.stage, field=refusal.field)
+        raise Refusal(
+            f"{refusal.message}\nThis is of node {shown.id} ({shown.title}), which runs later; nothing is rendered "
+            "before it is put right.",
+            stage=refusal.stage,
+            field=refusal.field,
+        ) from None
 
 
-def check_later_stages(run: Run, chain: Chain | None, ready: Sequence[Ready], model: VideoModel, read: Reader) -> int:
+def check_later_stages(run: Run, chain: Chain | None, ready: Sequence[Ready], model: VideoModel) -> int:
     """Check the stages that follow the running node; returns how many there are, in the longest of their chains.
 
     A stage with a bundle of its own is checked with that bundle where the graph tells what it will be, its LoRAs
@@ -50,14 +68,13 @@ def check_later_stages(run: Run, chain: Chain | None, ready: Sequence[Ready], mo
         chain: rendered, that the running node goes on from.
         ready: what the running node renders behind it.
         model: the bundle of the running node.
-        read: makes a stage of the inputs of its node.
 
     Raises:
         NodeRefused: a node that this run executes cannot do what it is asked, as far as its constants tell.
     """
     if run.node is None:
         return 0
-    later = _Later(run, run.node, chain, read)
+    later = _Later(run, run.node, chain)
     levels = later.levels()
     later.check(ready, model)
     return levels
@@ -86,8 +103,8 @@ class _Planned:
 class _Later:
     """The stages behind a node of a run."""
 
-    def __init__(self, run: Run, node: Node, chain: Chain | None, read: Reader):
-        self._graph, self._node, self._chain, self._read = run.graph, node, chain, read
+    def __init__(self, run: Run, node: Node, chain: Chain | None):
+        self._graph, self._node, self._chain = run.graph, node, chain
         self._executed = run.graph.executed(node.id)
         self._seen: dict[str, _Seen] = run.kept
         self._known: dict[GraphLink, Any] = {}
@@ -168,7 +185,7 @@ class _Later:
         inputs = _constants(node)
         if inputs is None:
             return None
-        stages = self._read(own or model, chain, **inputs, sampling=sampling)
+        stages = stages_of(own or model, chain, **inputs, sampling=sampling)
         if own is None:
             for stage in stages:
                 chain = chain.append(Link(plan_stage(stage, model, chain), None, model))
@@ -187,7 +204,7 @@ class _Later:
     def _check_take(self, ready: Sequence[Ready]) -> None:
         """Refuse a number of a take that the last stage has not; one before it speaks for itself."""
         try:
-            look_up(ready, self._chain)
+            look_up(store.here(), ready, self._chain)
         except Refusal as refusal:
             if refusal.stage == ready[-1].number:
                 raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cache, lru_cache
 from typing import Any
 
 import av
@@ -71,3 +72,15 @@ def state_of(name: str) -> tuple[str, int, int]:
     except OSError:
         return name, 0, 0
     return name, status.st_size, status.st_mtime_ns
+
+
+class InputFiles:
+    """The images and sounds that one storyboard names. Each sound is read once, and few images are held at a time."""
+
+    def __init__(self) -> None:
+        # A few: an image that many stages share is read once, and those of a thousand stages are not held.
+        self.image = lru_cache(4)(input_image)
+        self.sound = cache(input_sound)
+
+    def check_image(self, name: str) -> None:
+        input_path(name, "image")

@@ -7,18 +7,19 @@ from typing import Any
 import torch
 from comfy_api.latest import io, ui
 
+from ..host.ahead import look_ahead
 from ..host.graph import Run
 from ..host.progress import NodeProgress, say
 from ..pipelines.chain.chain import Chain as ChainValue
+from ..pipelines.document import MAX_SEED
 from ..pipelines.model.bundle import VideoModel
 from ..pipelines.model.variant import Settings
 from ..pipelines.stage.bridge import bridge, check_bridge
 from ..pipelines.stage.guides import Guide, guided
-from ..pipelines.stage.stage import MAX_SEED, Stage
+from ..pipelines.stage.stage import Stage
 from ..pipelines.takes import store
 from ..pipelines.timeline.clips import Join, Length
 from .guides import guides_input
-from .stage import look_ahead
 from .types import STAGE, Chain, ModelBundle, Sampling
 
 
@@ -92,7 +93,7 @@ class BridgeStage(io.ComfyNode):
         look_ahead(run, chain, (), model)
         frames = {stage: ready.clip.frames}
         progress = NodeProgress(cls.hidden.unique_id, len(chain.links), ready.sampling.steps, frames)
-        bridged, error = bridge(chain, stage, asked, model, progress)
+        bridged, error = bridge(store.here(), chain, stage, asked, model, progress)
         report = f"Stage {stage}: {error or 'the stage after does not continue it, so that no seam is there'}"
         say(cls.hidden.unique_id, report)
         return io.NodeOutput(bridged, report, ui=ui.PreviewText(report))

@@ -16,7 +16,7 @@ from ..host.decoding import decoding
 from ..host.progress import say, watch_encoding
 from ..pipelines.chain.chain import Chain as ChainValue
 from ..pipelines.errors import Refusal
-from ..pipelines.files.large import CountedName
+from ..pipelines.files.whole import CountedName
 from ..pipelines.film.colour import Match
 from ..pipelines.film.soundtrack import soundtrack
 from ..pipelines.film.stitch import Film

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from comfy_api.latest import Input, io
 
+from ..host.stage_inputs import size_of
 from ..pipelines.chain.begin import begin_with
 from ..pipelines.media.video import frames_and_sound
 from ..pipelines.model.bundle import VideoModel
-from .sizes import size_input, size_of
+from .sizes import size_input
 from .types import STAGE, Chain, ModelBundle
 
 

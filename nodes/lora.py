@@ -10,7 +10,7 @@ from comfy_api.latest import io, ui
 
 from ..host.loras import lora_names, lora_path, state_of_loras
 from ..host.progress import say
-from ..pipelines.files.large import CountedName
+from ..pipelines.files.whole import CountedName
 from ..pipelines.lora.choice import AUTO, NONE, LoraChoice, Passes
 from ..pipelines.model.bundle import VideoModel
 from ..pipelines.model.fuse import experts_to_fuse, fuse

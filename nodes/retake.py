@@ -8,13 +8,14 @@ from comfy_api.latest import Input, io
 
 from ..host.previews import preview_of
 from ..host.progress import NodeProgress
+from ..host.stage_inputs import size_of
+from ..pipelines.document import MAX_SEED
 from ..pipelines.media.video import frames_and_sound
 from ..pipelines.model.bundle import VideoModel
 from ..pipelines.model.variant import Settings
 from ..pipelines.stage.retake import Retake, plan_retake, render_retake
-from ..pipelines.stage.stage import MAX_SEED
 from ..pipelines.takes import store
-from .sizes import size_input, size_of
+from .sizes import size_input
 from .types import STAGE, Chain, ModelBundle, Sampling
 
 ANEW, KEPT = "rendered anew", "kept"
@@ -83,8 +84,8 @@ class RetakeNode(io.ComfyNode):
         retake = Retake(start_seconds, end_seconds, sound == ANEW, prompt, negative_prompt, seed)
         planned, settings = plan_retake(retake, model, *frames_and_sound(video), *size_of(size), sampling)
         progress = NodeProgress(cls.hidden.unique_id, 1, settings.steps, {1: planned.frames})
-        made = render_retake(retake, model, planned, settings, progress)
-        return io.NodeOutput(made, ui=preview_of(made, progress))
+        rendered = render_retake(store.here(), retake, model, planned, settings, progress)
+        return io.NodeOutput(rendered, ui=preview_of(rendered, progress))
 
 
 NODES = [RetakeNode]

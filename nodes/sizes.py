@@ -24,8 +24,3 @@ def size_input(automatic: str) -> io.DynamicCombo.Input:
         tooltip=f"Automatic: {automatic}. Own: width and height. What is given is scaled to cover it, then cropped "
         "evenly.",
     )
-
-
-def size_of(size: dict) -> tuple[int, int]:
-    """Width and height of a size input; zeros where it is automatic."""
-    return size.get("width", 0), size.get("height", 0)

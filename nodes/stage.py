@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from comfy_api.latest import io
 
-from ..host.ahead import check_later_stages
-from ..host.choosing import NodeRefused
+from ..host.ahead import look_ahead
 from ..host.graph import Run
 from ..host.muted import muted_before
 from ..host.previews import preview_of
-from ..host.progress import NodeProgress, announce, say
+from ..host.progress import NodeProgress, say
+from ..host.stage_inputs import AS_CHAIN, ONE_CLIP, stages_of
 from ..pipelines.chain.chain import Chain as ChainValue
-from ..pipelines.errors import Refusal
+from ..pipelines.document import MAX_SEED
 from ..pipelines.model.bundle import VideoModel
-from ..pipelines.model.variant import Carry, Settings
-from ..pipelines.stage.check import check_stages, split_stage
-from ..pipelines.stage.guides import Guide, guided
+from ..pipelines.stage.check import check_stages
 from ..pipelines.stage.render import render_stages
-from ..pipelines.stage.stage import MAX_SEED, Ready, Stage
 from ..pipelines.takes import store
-from ..pipelines.timeline.clips import Join, Length, Transition
+from ..pipelines.timeline.clips import Carry, Transition
 from .guides import guides_input
-from .sizes import size_input, size_of
+from .sizes import size_input
 from .types import AUTOMATIC, STAGE, Chain, ModelBundle, Sampling
-
-ONE_CLIP, AS_CHAIN = "one clip", "chain"
 
 
 def length_input() -> io.DynamicCombo.Input:
@@ -137,94 +130,6 @@ def transition_input() -> io.DynamicCombo.Input:
         ],
         tooltip="How the stage joins the one before it. The first stage of a chain has nothing to join.",
     )
-
-
-def join_of(transition: Mapping[str, Any] | None, model: VideoModel, chain: ChainValue | None) -> Join:
-    """The join that a transition input asks for; the first stage of a chain is a cut whatever it says."""
-    if chain is None:
-        return Join(Transition.CUT)
-    if not transition or transition.get("transition") not in {known.value for known in Transition}:
-        raise Refusal("none is given; choose smooth, cut or fade.", field="transition")
-    overlap = transition.get("overlap", {}).get("overlap_frames", model.variant.overlap)
-    return Join.of(Transition(transition["transition"]), overlap, transition.get("fade_frames", 0))
-
-
-def length_of(length: Mapping[str, Any] | None) -> Length:
-    unit = (length or {}).get("length")
-    amount = (length or {}).get(unit)
-    if unit not in ("seconds", "frames") or amount is None:
-        raise Refusal("none is given; give seconds or frames.", field="length")
-    return Length(**{unit: amount})
-
-
-def stages_of(
-    model: VideoModel, chain: ChainValue | None, long_stages: str = ONE_CLIP, **inputs: Any
-) -> Sequence[Stage]:
-    """What the inputs of a Chain Stage ask for, behind a chain: one stage, or a long one as a chain of them.
-
-    Raises:
-        Refusal: the inputs leave it open, or what is asked cannot be.
-    """
-    try:
-        stage = stage_of(model, chain, **inputs)
-        return split_stage(stage, model, chain) if long_stages == AS_CHAIN else [stage]
-    except Refusal as refusal:
-        raise refusal.at(stage=1 if chain is None else len(chain.links) + 1) from None
-
-
-def stage_of(
-    model: VideoModel,
-    chain: ChainValue | None,
-    length: Mapping[str, Any] | None = None,
-    transition: Mapping[str, Any] | None = None,
-    prompt: str = "",
-    negative_prompt: str = "",
-    size: Mapping[str, Any] | None = None,
-    seed: int = 0,
-    start_image: torch.Tensor | None = None,
-    end_image: torch.Tensor | None = None,
-    sampling: Settings | None = None,
-    guides: Mapping[str, Guide] | None = None,
-    take: Mapping[str, Any] | None = None,
-    **_: Any,
-) -> Stage:
-    """What the inputs of a Chain Stage ask for, behind a chain; raises `Refusal` where they leave it open."""
-    width, height = size_of(size or {})
-    carry = (transition or {}).get("carry_over", {})
-    stage = Stage(
-        prompt=prompt,
-        negative_prompt=negative_prompt,
-        length=length_of(length),
-        seed=seed,
-        join=join_of(transition, model, chain),
-        carry=Carry(carry.get("carry_over", Carry.PIXELS)),
-        width=width,
-        height=height,
-        start_image=start_image,
-        end_image=end_image,
-        anchor_image=carry.get("anchor_image"),
-        sampling=sampling,
-        take=(take or {}).get("number", 0),
-    )
-    return guided(stage, (guides or {}).values())
-
-
-def look_ahead(run: Run, chain: ChainValue | None, ready: Sequence[Ready], model: VideoModel) -> int:
-    """Check the stages that follow a node, as `check_later_stages`; returns how many there are.
-
-    ComfyUI puts an error on the node that runs. The page is told which node this one is of, and marks that.
-    """
-    try:
-        return check_later_stages(run, chain, ready, model, stages_of)
-    except NodeRefused as refusal:
-        shown = run.shown(refusal.node)
-        announce("refused", node=shown.id, kind=shown.kind, stage=refusal.stage, field=refusal.field)
-        raise Refusal(
-            f"{refusal.message}\nThis is of node {shown.id} ({shown.title}), which runs later; nothing is rendered "
-            "before it is put right.",
-            stage=refusal.stage,
-            field=refusal.field,
-        ) from None
 
 
 class ChainStage(io.ComfyNode):
@@ -337,8 +242,8 @@ class ChainStage(io.ComfyNode):
             {stage.number: stage.clip.frames for stage in ready},
             notes=[*dropped, *(f"Stage {stage.number}: {note}" for stage in ready for note in stage.notes)],
         )
-        made = render_stages(ready, progress, chain)
-        return io.NodeOutput(made, ui=preview_of(made, progress))
+        rendered = render_stages(store.here(), ready, progress, chain)
+        return io.NodeOutput(rendered, ui=preview_of(rendered, progress))
 
 
 NODES = [ChainStage]

@@ -10,16 +10,17 @@ import torch
 from comfy_api.latest import io, ui
 
 from ..host.progress import NodeProgress
-from ..pipelines.document import read_prompts
+from ..host.stage_inputs import size_of
+from ..pipelines.document import MAX_SEED, read_prompts
 from ..pipelines.errors import Refusal
-from ..pipelines.files.large import CountedName
+from ..pipelines.files.whole import CountedName
 from ..pipelines.model.bundle import VideoModel
 from ..pipelines.model.variant import Settings
-from ..pipelines.stage.stage import MAX_SEED
 from ..pipelines.stage.stills import Still, plan_stills, render_stills, write_zip
+from ..pipelines.takes import store
 from ..pipelines.takes.take import Take
 from ..pipelines.takes.temp import temp_folder
-from .sizes import size_input, size_of
+from .sizes import size_input
 from .types import STAGE, ModelBundle, Sampling
 
 
@@ -89,7 +90,7 @@ class RenderStills(io.ComfyNode):
         frames = {still.number: 1 for still in ready}
         progress = NodeProgress(cls.hidden.unique_id, len(ready), steps, frames, each="Image")
         stills, shown = [], []
-        for still in render_stills(ready, progress):
+        for still in render_stills(store.here(), ready, progress):
             stills.append(still)
             if still.take is not None and still.image is not None:
                 shown.append(_show(still, still.take, progress))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+from ..errors import Refusal
 from ..timeline.clips import Clip, Span, film_frames, spans
 
 if TYPE_CHECKING:
@@ -61,3 +62,15 @@ class Chain:
 
     def append(self, link: Link) -> Chain:
         return replace(self, links=(*self.links, link))
+
+
+def check_same_film(model: VideoModel, family: str, fps: Fraction) -> None:
+    """Raise `Refusal` for a model that cannot show or continue a chain of this family and frame rate."""
+    if model.family.name != family:
+        raise Refusal(f"a bundle of {model.family.title} cannot continue a chain of {family}.", field="model")
+    if model.fps != fps:
+        raise Refusal(
+            f"{model.variant.name} runs at {model.fps} frames a second, the chain so far at {fps}; "
+            "all stages of a chain share one frame rate.",
+            field="model",
+        )

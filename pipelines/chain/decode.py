@@ -28,12 +28,15 @@ def decoded_sound(link: Link) -> tuple[np.ndarray, int] | None:
     It is decoded once, when it is first asked for, and kept beside its take.
     """
     take = link.rendered
-    if not take.sound_path.exists():
+    kept = read_sound(take)
+    if kept is None:
         audio, sound_model = take.audio(), link.model.family.sound
         if audio is None or sound_model is None:
             return None
-        write_sound(take, *sound_model.decode(link.model, audio))
-    sound, rate = read_sound(take)
+        samples, rate = sound_model.decode(link.model, audio)
+        write_sound(take, samples, rate)
+        kept = samples.detach().cpu().float().numpy(), rate
+    sound, rate = kept
     shift = round(sound_offset(link) * rate)
     return (np.pad(sound, ((0, 0), (shift, 0))) if shift > 0 else sound[:, -shift:]), rate
 

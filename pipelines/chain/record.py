@@ -11,7 +11,7 @@ from ..takes.chains import Entry, StoredChain, film_of, keep
 from ..takes.store import Store
 from ..takes.take import Take
 from ..timeline.clips import Clip, Join
-from .chain import Chain, Link
+from .chain import Chain, Link, check_same_film
 
 if TYPE_CHECKING:
     from ..model.bundle import VideoModel
@@ -52,16 +52,9 @@ def opened(store: Store, chain: StoredChain, model: VideoModel, first: int, last
         first, last: numbers of stages, counted from 1.
 
     Raises:
-        Refusal: a take is missing or damaged, or the model is of another family.
+        Refusal: a take is missing or damaged, or the model is of another family or frame rate.
     """
-    if model.family.name != chain.family:
-        raise Refusal(f"the chain is one of {chain.family}; connect a bundle of that family.", field="model")
-    if model.fps != chain.fps:
-        raise Refusal(
-            f"the chain runs at {chain.fps} frames a second, the bundle at {model.fps}; connect the bundle it was "
-            "rendered with.",
-            field="model",
-        )
+    check_same_film(model, chain.family, chain.fps)
     entries = chain.entries[:last]
     clips = film_of([entry.clip for entry in entries], first - 1)
     links = []

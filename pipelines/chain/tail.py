@@ -12,7 +12,7 @@ import torch
 
 from ..media.sound import Sound, SoundExcerpt
 from ..model.shot import Tail
-from ..model.variant import Carry
+from ..timeline.clips import Carry, Join
 from .decode import decoded, sound_offset
 
 if TYPE_CHECKING:
@@ -24,22 +24,23 @@ if TYPE_CHECKING:
 CONTEXT = 27
 
 
-def tail_of(link: Link, overlap: int, carry: Carry) -> Tail:
-    """The last `overlap` frames of a clip.
+def tail_of(link: Link, join: Join) -> Tail:
+    """The end of a clip that a smooth stage is pinned to.
 
     Carried latents are slot-aware: slot 0 of a causal video VAE holds one frame, later slots several, so a clip's last
     k slots can only stand in slots 1..k of the next. Slot 0 is then encoded afresh from the frame before them, which
     is `frames[0]`.
 
     Args:
-        overlap: frames, on the family's grid and not longer than the clip.
+        join: of that stage; its overlap is on the family's grid and not longer than the clip.
     """
+    overlap = join.overlap
     slots = link.model.family.grid.slots(overlap) - 1
-    latent = link.rendered.latent()[:, :, -slots:] if carry is not Carry.PIXELS and slots else None
+    latent = link.rendered.latent()[:, :, -slots:] if join.carry is not Carry.PIXELS and slots else None
     frames = None
-    if carry is not Carry.SVI:
+    if join.carry is not Carry.SVI:
         frames = torch.from_numpy(decoded(link)[-overlap:].astype(np.float32) / 65535.0)
-    return Tail(carry, frames, latent, *_sound_tail(link, overlap))
+    return Tail(frames, latent, *_sound_tail(link, overlap))
 
 
 def _sound_tail(link: Link, overlap: int) -> tuple[torch.Tensor | None, Fraction]:

@@ -7,13 +7,13 @@ from typing import Any
 
 from ..model.bundle import Family
 from ..model.shot import Keyframe, Pictures, Shot
-from ..model.variant import Carry, Mode, Settings, Variant
+from ..model.variant import Mode, Settings, Variant
 from .ltx2 import LTX2
 from .wan22 import WAN22
 
 FAMILIES: tuple[Family, ...] = (WAN22, LTX2)
 
-__all__ = ["FAMILIES", "Carry", "Family", "Keyframe", "Mode", "Pictures", "Settings", "Shot", "Variant", "recognise"]
+__all__ = ["FAMILIES", "Family", "Keyframe", "Mode", "Pictures", "Settings", "Shot", "Variant", "recognise"]
 
 
 def recognise(config: Mapping[str, Any]) -> tuple[Family, Variant] | None:

@@ -16,8 +16,8 @@ from ..lora.traits import LoraTraits
 from ..media.pictures import fit_film
 from ..model.bundle import SoundModel
 from ..model.shot import Shot
-from ..model.variant import Carry, Mode, Variant
-from ..timeline.clips import Grid
+from ..model.variant import Mode, Variant
+from ..timeline.clips import Carry, Grid
 from .ltx2_canvas.canvas import PATCH, SLOT, Canvas, blank
 from .ltx2_canvas.guide import add_guide
 from .ltx2_canvas.picture import pin_end, pin_head

@@ -15,8 +15,8 @@ from ..lora.traits import LoraTraits
 from ..lora.wan22 import WAN_LORA
 from ..model.bundle import SoundModel
 from ..model.shot import Pictures, Shot
-from ..model.variant import Carry, Mode, Variant
-from ..timeline.clips import Grid
+from ..model.variant import Mode, Variant
+from ..timeline.clips import Carry, Grid
 from .shapes import check_frames, check_part
 from .wan22_sampling import Expert, SamplingSettings, Split, Start, denoise, with_shift
 
@@ -178,7 +178,7 @@ class Wan22:
         vae = model.vae.get()
         if model.variant.latent_channels == 48:
             return _kept_slots(vae, empty, tail, pictures)
-        if tail is not None and tail.carry is Carry.SVI:
+        if tail is not None and tail.frames is None:  # svi hands on latents alone
             return _svi_channels(vae, empty, tail, pictures.anchor)
         start = _image_channels(vae, empty, shot.frames, tail, pictures)
         if model.image_encoder is None:

@@ -1,36 +1,185 @@
-"""Files that exist wholly or not at all."""
+"""Files that appear under their name whole or not at all, and what killed processes left of such files.
+
+A file is written beside its place under a hidden name of its own. As long as somebody writes it they hold a lock on it,
+which the system takes away when their process ends, however it ends, so what nobody holds is nobody's.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import functools
+import hashlib
+import logging
 import os
+import platform
+import re
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from ..errors import Refusal
 
+try:
+    import fcntl
+except ImportError:  # Windows, which does not remove a file that is open
+    fcntl = None  # type: ignore[assignment]
+
+log = logging.getLogger(__name__)
+
+UNFINISHED = re.compile(r"\..+\.[0-9a-f]{8}\.part")
 FULL = (errno.ENOSPC, errno.EDQUOT) if hasattr(errno, "EDQUOT") else (errno.ENOSPC,)
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
+# Seconds without a write. A lock that another computer holds is not seen through every network share.
+ABANDONED = 3600
 
 
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file under another name, flush it to the disk and rename it.
+class CountedName:
+    """A name like film_00001_.mp4 for a file still to be written: the first that is free when the file is whole.
+
+    Two processes that write at once are never given the same one.
+
+    Args:
+        parent: the folder.
+        before, after: what stands around the number.
+        number: the first to try; then, as ComfyUI counts, the next.
+    """
+
+    def __init__(self, parent: Path, before: str, after: str, number: int):
+        self.parent = parent
+        self.before, self.after = before, after
+        self.number = number
+        self.path: Path | None = None  # the file, once it is whole
+
+    @property
+    def name(self) -> str:
+        return f"{self.before}{self.number:05}{self.after}"
+
+    def take(self, unfinished: Path) -> None:
+        """Move a finished file to the first name that is free."""
+        while not _moved_to_free(unfinished, self.parent / self.name):
+            self.number += 1
+        self.path = self.parent / self.name
+
+
+def write_whole(path: Path, write: Callable[[Path], object], lasting: bool = True) -> None:
+    """Write a file of the store; what is left where the process is killed, housekeeping removes.
+
+    Args:
+        write: is given the name to write to.
+        lasting: as of `whole_file`.
 
     Raises:
         Refusal: the disk is full; nothing is left behind.
     """
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+    with _appearing(path, lasting) as unfinished:
+        write(unfinished)
+
+
+@contextlib.contextmanager
+def whole_file(target: Path | CountedName, lasting: bool = True) -> Iterator[Path]:
+    """Give a name to write to; move it to `target` when all went well, remove it when not.
+
+    What killed processes left in the folder is removed first: of this computer at once, of others after an hour.
+
+    Args:
+        lasting: flush it to the disk first; what is in the temp folder can be made again.
+
+    Raises:
+        Refusal: the disk is full; nothing is left behind.
+    """
+    clear_abandoned(target.parent)
+    with _appearing(target, lasting) as unfinished:
+        yield unfinished
+
+
+@contextlib.contextmanager
+def _appearing(target: Path | CountedName, lasting: bool) -> Iterator[Path]:
+    unfinished = target.parent / f".{target.name}.{_this_computer()}.{uuid.uuid4().hex[:8]}.part"
     try:
-        with room_for(path):
-            write(partial)
-            flush(partial)
-            os.replace(partial, path)
-            flush_folder(path.parent)
+        with room_for(target.parent / target.name), _held(unfinished):
+            yield unfinished
+            if lasting:
+                flush(unfinished)
+            if isinstance(target, CountedName):
+                target.take(unfinished)
+            else:
+                os.replace(unfinished, target)
+            if lasting:
+                flush_folder(target.parent)
     finally:
         with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
+            unfinished.unlink(missing_ok=True)
+
+
+def _moved_to_free(unfinished: Path, path: Path) -> bool:
+    """Move a file to a name that nobody has, or say that somebody has it."""
+    try:
+        os.link(unfinished, path)
+    except FileExistsError:
+        return False
+    except OSError:  # a file system without links
+        try:
+            open(path, "xb").close()
+        except FileExistsError:
+            return False
+        os.replace(unfinished, path)
+        return True
+    os.unlink(unfinished)
+    return True
+
+
+def clear_abandoned(folder: Path) -> None:
+    """Remove unfinished files of processes that are gone."""
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(folder):
+            if UNFINISHED.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                _remove_if_abandoned(Path(entry.path))
+
+
+def _remove_if_abandoned(path: Path) -> None:
+    of_this_computer = f".{_this_computer()}." in path.name
+    with contextlib.suppress(OSError):
+        if not of_this_computer and time.time() - path.stat().st_mtime < ABANDONED:
+            return
+        if fcntl is None:
+            path.unlink()
+        else:
+            with open(path, "rb") as file:
+                if _locked(file):
+                    path.unlink()
+        if not path.exists():
+            log.info("Longtake: removed %s, which a process that is gone left unfinished", path)
+
+
+@functools.cache
+def _this_computer() -> str:
+    """8 hex digits that no other computer has, nor a container or this one after its next start where that is known."""
+    known = [platform.node(), hex(uuid.getnode())]
+    with contextlib.suppress(OSError):
+        known.append(Path("/proc/sys/kernel/random/boot_id").read_text())
+    return hashlib.sha256(" ".join(known).encode()).hexdigest()[:8]
+
+
+@contextlib.contextmanager
+def _held(path: Path) -> Iterator[None]:
+    if fcntl is None:
+        yield
+        return
+    with open(path, "xb") as file:
+        _locked(file)
+        yield
+
+
+def _locked(file: BinaryIO) -> bool:
+    """Whether this process holds the file now: nobody else does, and the file system knows locks."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import Refusal
-from ..files.large import CountedName, whole_file
+from ..files.whole import CountedName, whole_file
 from . import swscale
 from .frames import FrameSource, to_uint8
 from .sound import Sound, Waveform
@@ -50,7 +50,6 @@ def encode(
     audio: dict | Sound | None = None,
     metadata: dict | None = None,
     progress: Callable[[int, int], None] | None = None,
-    format: str = "mp4",
     lasting: bool = True,
 ) -> int:
     """Encode a film to H.264 (8-bit 4:2:0, BT.709, limited range) in mp4 and return the number of frames written.
@@ -67,14 +66,13 @@ def encode(
             sample, it is cut, or padded with silence, to round(frames / fps * sample rate).
         metadata: tags of the container; values are written as JSON, as ComfyUI does (`prompt`, `workflow`).
         progress: called after every frame with (frames done, frames in all); raising cancels the encoding.
-        format: "mp4".
         lasting: whether the file is flushed to the disk, see `whole_file`.
 
     Raises:
         Refusal: no frames, odd sides, settings out of range, or audio that AAC cannot hold.
     """
     _check_picture(source)
-    _check_settings(crf, preset, format)
+    _check_settings(crf, preset)
     sound = Waveform(audio) if isinstance(audio, dict) else audio
     if sound is not None:
         _check_sound(sound)
@@ -84,7 +82,7 @@ def encode(
         import av
 
         options = {"movflags": movflags, "movie_timescale": str(_timescale(source, sound))}
-        with av.open(target, "w", format=format, options=options) as container:
+        with av.open(target, "w", format="mp4", options=options) as container:
             container.metadata.update(tags)
             return _write(container, source, _x264(container, source, crf, preset), sound, progress)
 
@@ -242,13 +240,11 @@ def _check_picture(source: FrameSource) -> None:
         )
 
 
-def _check_settings(crf: float, preset: str, format: str) -> None:
+def _check_settings(crf: float, preset: str) -> None:
     if not (math.isfinite(crf) and 0 <= crf <= 51):
         raise Refusal(f"{crf} is given; x264 takes 0 (lossless) to 51", field="crf")
     if preset not in PRESETS:
         raise Refusal(f"{preset!r} is given; one of {', '.join(PRESETS)} is needed", field="preset")
-    if format != "mp4":
-        raise Refusal(f"{format!r} is given; mp4 is what can be written", field="format")
 
 
 def _check_sound(sound: Sound) -> None:

@@ -8,10 +8,10 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..lora.traits import LoraTraits
-from ..timeline.clips import Grid
+from ..timeline.clips import Carry, Grid
 from .part import Part
 from .shot import Shot
-from .variant import Carry, Mode, Variant
+from .variant import Mode, Variant
 
 if TYPE_CHECKING:
     import torch

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import torch
 
 from ..errors import Refusal
-from ..files.large import CountedName, whole_file
+from ..files.whole import CountedName, whole_file
 from ..lora.applied import AppliedLora
 from ..lora.choice import Passes
 from ..lora.match import match

@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from .variant import Carry
-
 if TYPE_CHECKING:
     import torch
 
@@ -20,14 +18,12 @@ class Tail:
     """The end of a clip, as the next one is pinned to it.
 
     Args:
-        carry: how it is carried.
         frames: `[K, H, W, 3]` in 0..1, the last K frames; None where only latents are carried.
         latent: `[1, C, k, h, w]` in VAE space, the last k = (K - 1) / grid slots; None where only pixels are carried.
         audio: `[1, C, n, F]`, the latents of the sound from there to the end of the clip; None for a silent clip.
         sound_offset: seconds from the first of the last K frames to the first of these latents.
     """
 
-    carry: Carry
     frames: torch.Tensor | None
     latent: torch.Tensor | None
     audio: torch.Tensor | None = None

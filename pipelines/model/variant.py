@@ -9,6 +9,7 @@ from fractions import Fraction
 from typing import Any, Protocol
 
 from ..errors import Refusal
+from ..timeline.clips import Carry
 
 
 class Mode(str, Enum):
@@ -23,14 +24,6 @@ class Mode(str, Enum):
     KEYFRAMES = "pass through keyframes"
     SOUNDTRACK = "follow a soundtrack"
     RETAKE = "render a part of a video anew"
-
-
-class Carry(str, Enum):
-    """What the next stage is pinned to."""
-
-    PIXELS = "pixels"
-    LATENTS = "latents"
-    SVI = "svi"
 
 
 class Settings(Protocol):

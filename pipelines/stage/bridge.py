@@ -13,8 +13,6 @@ from ..chain.chain import Chain, Link
 from ..chain.decode import decoded
 from ..chain.head import head_of
 from ..errors import Refusal
-from ..model.variant import Carry
-from ..takes import store
 from ..timeline.clips import Length, Transition
 from .check import check_stage
 from .guides import check_given
@@ -24,6 +22,7 @@ from .stage import Ready, Stage
 if TYPE_CHECKING:
     from ..model.bundle import VideoModel
     from ..progress import Progress
+    from ..takes.store import Store
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,6 @@ def check_bridge(chain: Chain, number: int, stage: Stage, model: VideoModel) -> 
         stage,
         length=Length(frames=old.clip.frames),
         join=old.clip.join,
-        carry=Carry(old.rendered.facts().get("carry_over", Carry.PIXELS)),
         width=chain.width,
         height=chain.height,
         until=head_of(after, overlap) if smooth else None,
@@ -96,16 +94,16 @@ def check_bridge(chain: Chain, number: int, stage: Stage, model: VideoModel) -> 
 
 
 def bridge(
-    chain: Chain, number: int, stage: Stage, model: VideoModel, progress: Progress
+    store: Store, chain: Chain, number: int, stage: Stage, model: VideoModel, progress: Progress
 ) -> tuple[Chain, SeamError | None]:
     """The chain with stage `number` rendered again and every other stage as it was, and the error at its end.
 
     Returns no error where the stage after does not continue it. Raises as `check_bridge` and `render_stages`.
     """
     ready, before = check_bridge(chain, number, stage, model)
-    rendered = render_stages([ready], progress, before)
+    rendered = render_stages(store, [ready], progress, before)
     bridged = replace(chain, links=(*rendered.links, *chain.links[number:]))
-    record.remember(store.here(), bridged)
+    record.remember(store, bridged)
     overlap = ready.stage.until.overlap if ready.stage.until else 0
     return bridged, seam_error(bridged.links[number - 1], bridged.links[number], overlap) if overlap else None
 
@@ -114,10 +112,10 @@ def seam_error(clip: Link, after: Link, overlap: int) -> SeamError:
     """Compare the last `overlap` frames of a clip with the first of the next, which repeat what it continued from."""
     end, head = decoded(clip)[-overlap:], decoded(after)[:overlap]
     differences = [np.abs(a.astype(np.float64) - b) / 257.0 for a, b in zip(end, head, strict=True)]
-    square = float(np.mean([np.mean(one**2) for one in differences]))
+    square = float(np.mean([np.mean(difference**2) for difference in differences]))
     return SeamError(
         overlap,
         10 * math.log10(255**2 / square) if square else math.inf,
-        float(np.mean([one.mean() for one in differences])),
+        float(np.mean([difference.mean() for difference in differences])),
         float(differences[-1].mean()),
     )

@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..chain.chain import Chain
+from ..chain.chain import Chain, check_same_film
+from ..document import MAX_SEED
 from ..errors import Refusal
 from ..media.pictures import check_single
-from ..model.variant import Carry, Mode, Settings, check_size
-from ..timeline.clips import Clip, Format, Transition, starts
+from ..model.variant import Mode, Settings, check_size
+from ..timeline.clips import Carry, Clip, Format, Transition, starts
 from ..timeline.plan import is_long, piece_of, pieces, plan_clip, remarks
 from .guides import check_given
-from .stage import MAX_SEED, Ready, Stage, mode_of
+from .stage import Ready, Stage, mode_of
 
 if TYPE_CHECKING:
     from ..model.bundle import VideoModel
@@ -31,7 +32,7 @@ def check_stage(stage: Stage, model: VideoModel, chain: Chain | None, sampling_k
     number = 1 if chain is None else len(chain.links) + 1
     try:
         if chain is not None:
-            _check_same_film(model, chain)
+            check_same_film(model, chain.family, chain.fps)
             _check_tail(stage, chain)
         width, height = _size(stage, model, chain)
         _check_mode(stage, model)
@@ -105,22 +106,11 @@ def check_stages(
     return ready
 
 
-def _check_same_film(model: VideoModel, chain: Chain) -> None:
-    if model.family.name != chain.family:
-        raise Refusal(f"a bundle of {model.family.title} cannot continue a chain of {chain.family}.", field="model")
-    if model.fps != chain.fps:
-        raise Refusal(
-            f"{model.variant.name} runs at {model.fps} frames a second, the chain so far at {chain.fps}; "
-            "all stages of a chain share one frame rate.",
-            field="model",
-        )
-
-
 def _check_tail(stage: Stage, chain: Chain) -> None:
     smooth = stage.join.transition is Transition.SMOOTH
-    if smooth and chain.links[-1].footage is not None and stage.carry is not Carry.PIXELS:
+    if smooth and chain.links[-1].footage is not None and stage.join.carry is not Carry.PIXELS:
         raise Refusal(
-            f"{stage.carry.value} cannot be carried over from a video, which has none; use pixels.",
+            f"{stage.join.carry.value} cannot be carried over from a video, which has none; use pixels.",
             field="carry_over",
         )
 
@@ -163,14 +153,14 @@ def _check_mode(stage: Stage, model: VideoModel) -> None:
             hint = f"Use a bundle of {' or '.join(able)}, or disconnect the images."
         field = "transition" if smooth else "start_image"
         raise Refusal(f"{variant.name} cannot {mode.value}. {hint}", field=field)
-    if smooth and stage.carry not in variant.carries:
+    if smooth and stage.join.carry not in variant.carries:
         raise Refusal(
-            f"{variant.name} has no carry-over {stage.carry.value}; it has "
+            f"{variant.name} has no carry-over {stage.join.carry.value}; it has "
             f"{', '.join(sorted(c.value for c in variant.carries))}.",
             field="carry_over",
         )
     anchored = stage.anchor_image is not None
-    model.family.check(variant, mode, stage.carry if smooth else None, stage.join.overlap, anchored)
+    model.family.check(variant, mode, stage.join.carry if smooth else None, stage.join.overlap, anchored)
     for field in ("start_image", "end_image", "anchor_image"):
         image = getattr(stage, field)
         if image is not None and not callable(image):

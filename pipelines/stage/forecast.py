@@ -4,24 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..takes import store
 from .keys import Planned, look_up
 from .stage import Ready
+
+if TYPE_CHECKING:
+    from ..takes.store import Store
 
 LEARNED_FROM = 500  # takes, the newest
 Takes = list[dict[str, Any]]
 
 
-def forecast(ready: Sequence[Ready]) -> dict[str, Any]:
+def forecast(store: Store, ready: Sequence[Ready]) -> dict[str, Any]:
     """For each stage whether it is stored, and what the others take, as JSON values. Nothing is loaded.
 
     Times and sizes are those of the newest stored takes of the same variant, scaled by pixels, frames and steps; null
     where there is none to learn from.
     """
-    past = [record for _, record in store.here().newest(0, LEARNED_FROM)[1]]
-    stages = [_stage(one, past) for one in look_up(ready)]
+    past = [record for _, record in store.newest(0, LEARNED_FROM)[1]]
+    stages = [_stage(planned, past) for planned in look_up(store, ready)]
     new = [stage for stage in stages if stage["status"] == "new"]
     return {
         "takes": stages,
@@ -31,15 +33,15 @@ def forecast(ready: Sequence[Ready]) -> dict[str, Any]:
     }
 
 
-def _stage(one: Planned, past: Takes) -> dict[str, Any]:
-    asked = one.ready
-    volume = asked.clip.frames * asked.width * asked.height
-    alike = [record for record in past if record["facts"].get("variant") == asked.model.variant.name]
-    stored = {"stage": asked.number, "status": "new" if one.take is None else "stored", "take": None}
-    if one.take is not None:
-        return {**stored, "take": one.take.key, "rendering_seconds": 0, "disk_bytes": 0}
-    if not one.identity.unidentified:
-        stored["take"] = one.identity.key
+def _stage(planned: Planned, past: Takes) -> dict[str, Any]:
+    ready, take = planned.ready, planned.take
+    volume = ready.clip.frames * ready.width * ready.height
+    alike = [record for record in past if record["facts"].get("variant") == ready.model.variant.name]
+    stored = {"stage": ready.number, "status": "new" if take is None else "stored", "take": None}
+    if take is not None:
+        return {**stored, "take": take.key, "rendering_seconds": 0, "disk_bytes": 0}
+    if not planned.identity.unidentified:
+        stored["take"] = planned.identity.key
     times = [
         record["facts"]["rendering_seconds"] / (_volume(record) * record["facts"]["steps"])
         for record in alike
@@ -48,8 +50,8 @@ def _stage(one: Planned, past: Takes) -> dict[str, Any]:
     sizes = [sum(file["size"] for file in record["files"].values()) / _volume(record) for record in alike]
     return {
         **stored,
-        "unidentified": one.identity.unidentified,
-        "rendering_seconds": round(median(times) * volume * asked.sampling.steps, 1) if times else None,
+        "unidentified": planned.identity.unidentified,
+        "rendering_seconds": round(median(times) * volume * ready.sampling.steps, 1) if times else None,
         "disk_bytes": round(median(sizes) * volume) if sizes else None,
     }
 

@@ -14,8 +14,8 @@ from ..families import FAMILIES
 from ..media.pictures import check_single
 from ..media.sound import Waveform
 from ..model.shot import Keyframe
-from ..model.variant import Carry, Mode
-from ..timeline.clips import Clip, Transition
+from ..model.variant import Mode
+from ..timeline.clips import Carry, Clip, Transition
 from .stage import Stage
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def check_given(stage: Stage, model: VideoModel, clip: Clip, shown: int) -> None
         _check_soundtrack(stage, model, clip)
     if stage.anchor_strength and stage.anchor_image is None:
         raise Refusal("there is no anchor image to give a strength.", field="anchor_strength")
-    if stage.anchor_strength and stage.join.transition is Transition.SMOOTH and stage.carry is Carry.SVI:
+    if stage.anchor_strength and stage.join.carry is Carry.SVI:
         raise Refusal("carry-over svi takes its anchor as it is, without a strength.", field="anchor_strength")
     if not 0 <= stage.anchor_strength <= 1:
         raise Refusal(f"{stage.anchor_strength} given; a number from 0 to 1 is needed.", field="anchor_strength")

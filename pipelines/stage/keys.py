@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from ..chain.chain import Chain, Link
 from ..errors import Refusal
 from ..identity import Identity, Source, identity
-from ..takes import store
 from ..takes.numbers import numbered
 from ..takes.take import Take
 from ..timeline.clips import Transition
@@ -19,13 +18,12 @@ from .guides import heard_soundtrack
 if TYPE_CHECKING:
     from ..model.bundle import VideoModel
     from ..model.part import Part
+    from ..takes.store import Store
     from .stage import Ready
 
 # How long a stage is and how it joins count as the frames and the pinned tail they come to, a soundtrack as what is
 # heard of it with the stage: a longer film finds its stored takes.
-_RESOLVED = frozenset(
-    {"length", "width", "height", "join", "carry", "sampling", "take", "soundtrack", "image_strength"}
-)
+_RESOLVED = frozenset({"length", "width", "height", "join", "sampling", "take", "soundtrack", "image_strength"})
 _REROLLED = frozenset({"prompt", "negative_prompt", "seed", "until"})
 
 
@@ -47,7 +45,7 @@ class Planned:
     take: Take | None
 
 
-def look_up(ready: Sequence[Ready], chain: Chain | None = None) -> list[Planned]:
+def look_up(store: Store, ready: Sequence[Ready], chain: Chain | None = None) -> list[Planned]:
     """Name the takes of stages that follow one another, and find those that are stored. Nothing is loaded.
 
     Args:
@@ -57,16 +55,15 @@ def look_up(ready: Sequence[Ready], chain: Chain | None = None) -> list[Planned]
         Refusal: a stage asks for a take by a number that its stage has not.
     """
     before = None if chain is None else before_of(chain.links[-1])
-    shelf = store.here()
     planned = []
-    for one in ready:
+    for stage in ready:
         try:
-            called = stage_identity(one, one.model, before)
+            identified = stage_identity(stage, stage.model, before)
         except Refusal as refusal:
-            raise refusal.at(stage=one.number) from None
-        take = _stored(shelf, called, one)
-        planned.append(Planned(one, called, take))
-        before = _before(called.key if take is None else take.key, one.model)
+            raise refusal.at(stage=stage.number) from None
+        take = _stored(store, identified, stage)
+        planned.append(Planned(stage, identified, take))
+        before = _before(identified.key if take is None else take.key, stage.model)
     return planned
 
 
@@ -90,7 +87,7 @@ def stage_identity(ready: Ready, model: VideoModel, before: Before | None) -> Id
     shared: dict[str, Any] = {
         field.name: _read(getattr(stage, field.name)) for field in fields(stage) if _shared(field.name)
     }
-    shared |= {"keyframes": tuple(replace(one, image=_read(one.image)) for one in stage.keyframes)}
+    shared |= {"keyframes": tuple(replace(key, image=_read(key.image)) for key in stage.keyframes)}
     shared |= {"frames": ready.clip.frames, "width": ready.width, "height": ready.height}
     shared |= {"family": model.family.name, "fps": model.fps}
     shared |= {"soundtrack": heard_soundtrack(stage, model, ready.clip, ready.start)}
@@ -98,15 +95,15 @@ def stage_identity(ready: Ready, model: VideoModel, before: Before | None) -> Id
     counted = stage.end_image is not None or stage.keyframes
     shared |= {"shown": ready.shown if counted else None}
     if stage.join.transition is Transition.SMOOTH and before is not None:
-        shared |= {"tail_of": before, "overlap": stage.join.overlap, "carry": stage.carry}
-    made = {
+        shared |= {"tail_of": before, "overlap": stage.join.overlap, "carry": stage.join.carry}
+    ingredients = {
         **shared,
         **{name: getattr(stage, name) for name in _REROLLED},
         "sampling": ready.sampling,
         "model": model_ingredients(model),
         "embeddings": embeddings_in(stage.prompt + stage.negative_prompt),
     }
-    return identity(made, {**shared, "after": None if before is None else before.key, "tail_of": None})
+    return identity(ingredients, {**shared, "after": None if before is None else before.key, "tail_of": None})
 
 
 def model_ingredients(model: VideoModel) -> dict[str, Any]:
@@ -137,12 +134,12 @@ def embeddings_in(text: str) -> Mapping[str, Any]:
     }
 
 
-def _stored(shelf: store.Store, called: Identity, ready: Ready) -> Take | None:
+def _stored(store: Store, identified: Identity, ready: Ready) -> Take | None:
     if not ready.stage.take:
-        return None if called.unidentified else shelf.find(called.key)
-    numbers = numbered(shelf, called.place)
+        return None if identified.unidentified else store.find(identified.key)
+    numbers = numbered(store, identified.place)
     chosen = numbers.get(ready.stage.take)
-    take = None if chosen is None else shelf.find(chosen.key)
+    take = None if chosen is None else store.find(chosen.key)
     if take is None:
         have = ", ".join(map(str, numbers)) or "none yet"
         raise Refusal(

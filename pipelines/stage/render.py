@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from ..chain import record
@@ -18,7 +19,7 @@ from ..errors import Refusal
 from ..media.pictures import fit, pixels
 from ..model.shot import Keyframe, Pictures, Shot
 from ..sampling.resume import NOT_KEPT, Checkpoint
-from ..takes import housekeeping, numbers, store
+from ..takes import housekeeping, numbers
 from ..takes.claim import claimed
 from ..timeline.clips import Transition
 from .guides import given_sound
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from ..model.bundle import VideoModel
     from ..model.shot import Ending, Tail
     from ..progress import Progress
+    from ..takes.store import Store
     from ..takes.take import Take
 
 log = logging.getLogger(__name__)
@@ -46,45 +48,70 @@ class StageFailed(RuntimeError):
     """A stage that could not be rendered; the message names it and says what is kept."""
 
 
-def render_stages(ready: Sequence[Ready], progress: Progress, chain: Chain | None = None) -> Chain:
+def render_stages(store: Store, ready: Sequence[Ready], progress: Progress, chain: Chain | None = None) -> Chain:
     """The chain with checked stages at its end: stored ones from the store, the others rendered.
 
     Prompts of stages that render are read some at a time, so that the text encoder is seldom loaded; where every stage
-    is stored nothing is loaded. Each stage is kept as soon as it is finished, and so is the chain up to it.
+    is stored nothing is loaded. Each stage is kept as soon as it is finished, and so is the chain up to it and the
+    stored stages that follow.
 
     Raises:
         StageFailed: naming the stage; those before it are stored, and their chain opens with Load Chain.
     """
     if chain is not None and chain.links[-1].footage is not None:
         progress.doing("reading the video")
-    planned = look_up(ready, chain)
-    prompts = Prompts([one.ready for one in planned if one.take is None], progress)
-    for one in planned:
-        with _named(one.ready.number, chain, progress):
-            take = take_of(one, chain, prompts, progress)
-        chain = one.ready.behind(chain, one.ready.model, take)
-        record.remember(store.here(), chain)
+    stages = look_up(store, ready, chain)
+    prompts = Prompts([planned.ready for planned in stages if planned.take is None], progress)
+    for planned, following in zip_longest(stages, stages[1:]):
+        with _named(planned.ready.number, chain, progress):
+            take = take_of(store, planned, chain, prompts, progress)
+        chain = planned.ready.behind(chain, planned.ready.model, take)
+        if following is None or following.take is None:
+            record.remember(store, chain)
     if chain is None:
         raise Refusal("a chain needs at least one stage.", field="stages")
     return chain
 
 
-def take_of(one: Planned, chain: Chain | None, prompts: Prompts, progress: Progress) -> Take:
+def take_of(store: Store, planned: Planned, chain: Chain | None, prompts: Prompts, progress: Progress) -> Take:
     """The take of a planned stage behind a chain: the stored one, or one that is rendered now."""
-    number = one.ready.number
-    if one.take is not None:
-        progress.stored(number, one.ready.sampling.steps, one.take.key)
-        return one.take
-    progress.stage(number)
-    take, rendered = render_once(one.identity, progress, partial(_render, one, chain, prompts, progress))
+    render = partial(_render, store, planned, chain, prompts, progress)
+    ready = planned.ready
+    return stored_or_rendered(
+        store, planned.identity, planned.take, render, progress, ready.number, ready.sampling.steps
+    )
+
+
+def stored_or_rendered(
+    store: Store,
+    identity: Identity,
+    take: Take | None,
+    render: Callable[[Checkpoint | None], Take],
+    progress: Progress,
+    number: int,
+    steps: int,
+) -> Take:
+    """A take that was found, or one that is rendered now, which of the two being said.
+
+    Args:
+        take: None where it is not stored.
+        render: as of `render_once`.
+        number, steps: of the stage.
+    """
+    rendered = False
+    if take is None:
+        progress.stage(number)
+        take, rendered = render_once(store, identity, progress, render)
     if rendered:
         progress.finished(number, take.key)
     else:
-        progress.stored(number, one.ready.sampling.steps, take.key)
+        progress.stored(number, steps, take.key)
     return take
 
 
-def render_once(called: Identity, progress: Progress, render: Callable[[Checkpoint | None], Take]) -> tuple[Take, bool]:
+def render_once(
+    store: Store, identity: Identity, progress: Progress, render: Callable[[Checkpoint | None], Take]
+) -> tuple[Take, bool]:
     """A take that is not stored yet, and whether it was rendered here: another server may be faster, and is waited for.
 
     Args:
@@ -94,21 +121,20 @@ def render_once(called: Identity, progress: Progress, render: Callable[[Checkpoi
     Raises:
         Refusal: what is rendered could not be stored.
     """
-    shelf = store.here()
-    shelf.check_writable()
-    if called.unidentified:
-        progress.doing(f"{NOT_KEPT}: {called.unidentified}")
+    store.check_writable()
+    if identity.unidentified:
+        progress.doing(f"{NOT_KEPT}: {identity.unidentified}")
         return render(None), True
     waited = 0
     while True:
-        with claimed(shelf.root, called.key) as held:
+        with claimed(store.root, identity.key) as held:
             # Somebody may have stored it between the look that missed it and this claim.
-            take = shelf.find(called.key) if held is not None or shelf.take(called.key) is not None else None
+            take = store.find(identity.key) if held is not None or store.take(identity.key) is not None else None
             if take is not None:
                 return take, False
             if held is not None:
-                housekeeping.forget_checkpoints(shelf)
-                with Checkpoint(shelf.checkpoint_path(called.key), progress.doing, held) as checkpoint:
+                housekeeping.forget_checkpoints(store)
+                with Checkpoint(store.checkpoint_path(identity.key), progress.doing, held) as checkpoint:
                     take = render(checkpoint)
                     checkpoint.remove()
                     return take, True
@@ -128,44 +154,59 @@ def _wait(waited: int, progress: Progress) -> None:
 
 
 def _render(
-    one: Planned, chain: Chain | None, prompts: Prompts, progress: Progress, checkpoint: Checkpoint | None
+    store: Store,
+    planned: Planned,
+    chain: Chain | None,
+    prompts: Prompts,
+    progress: Progress,
+    checkpoint: Checkpoint | None,
 ) -> Take:
     started = time.monotonic()
-    stage, model, tail = one.ready.stage, one.ready.model, None
-    positive, negative = prompts.of(one.ready)
+    ready, stage, model, tail = planned.ready, planned.ready.stage, planned.ready.model, None
+    positive, negative = prompts.of(ready)
     if stage.join.transition is Transition.SMOOTH and chain is not None:
         progress.doing("taking over the end of the stage before")
-        tail = tail_of(chain.links[-1], stage.join.overlap, stage.carry)
+        tail = tail_of(chain.links[-1], stage.join)
         if stage.soundtrack is not None:
             tail = replace(tail, audio=None, sound_offset=Fraction(0))
     progress.doing("loading the model and the images")
-    facts = {**facts_of(one.ready, model), "sound_offset": "0" if tail is None else str(tail.sound_offset)}
-    tensors = render_latents(one.ready, model, tail, positive, negative, progress, checkpoint)
-    return keep(one.identity, model, tensors, facts, time.monotonic() - started)
+    facts = {**facts_of(ready), "sound_offset": "0" if tail is None else str(tail.sound_offset)}
+    tensors = render_latents(ready, model, tail, positive, negative, progress, checkpoint)
+    return keep(store, planned.identity, model, tensors, facts, time.monotonic() - started)
 
 
 def keep(
-    called: Identity, model: VideoModel, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any], seconds: float
+    store: Store,
+    identity: Identity,
+    model: VideoModel,
+    tensors: Mapping[str, torch.Tensor],
+    facts: Mapping[str, Any],
+    seconds: float,
 ) -> Take:
     """Store what was rendered, with a thumbnail, under its key and the next number of its place.
 
     Args:
-        facts: what made it, as JSON values.
+        facts: what made it beside the model, as JSON values.
         seconds: that rendering took.
     """
-    shelf = store.here()
     picture = _thumbnail(model, tensors["latent"])
     if picture is not None:
         tensors = {**tensors, "thumbnail": picture}
-    numbered = {
-        "place": called.place,
-        "take": numbers.claim(shelf, called.place, called.key),
-        "rendering_seconds": round(seconds, 3),
-        "unidentified": called.unidentified,
+    made_by = {
+        "family": model.family.name,
+        "variant": model.variant.name,
+        "fps": str(model.fps),
+        "loras": [lora.facts() for lora in model.loras],
     }
-    take = shelf.write(called.key, tensors, {**facts, **numbered, **versions()})
+    numbered = {
+        "place": identity.place,
+        "take": numbers.claim(store, identity.place, identity.key),
+        "rendering_seconds": round(seconds, 3),
+        "unidentified": identity.unidentified,
+    }
+    take = store.write(identity.key, tensors, {**made_by, **facts, **numbered, **versions()})
     try:
-        housekeeping.keep_to_limit(shelf)
+        housekeeping.keep_to_limit(store)
     except Exception:  # whatever it is, the take is stored
         log.warning("Longtake: the store could not be kept to its limit", exc_info=True)
     return take
@@ -253,25 +294,21 @@ def render_latents(
     return model.family.sample(model, shot)
 
 
-def facts_of(ready: Ready, model: VideoModel) -> dict[str, Any]:
-    """What made a take, as JSON values."""
+def facts_of(ready: Ready) -> dict[str, Any]:
+    """What made a take beside its model, as JSON values."""
     stage = ready.stage
     return {
         "stage": ready.number,
-        "family": model.family.name,
-        "variant": model.variant.name,
         "prompt": stage.prompt,
         "negative_prompt": stage.negative_prompt,
         "seed": stage.seed,
         "width": ready.width,
         "height": ready.height,
         "frames": ready.clip.frames,
-        "fps": str(model.fps),
         "transition": stage.join.transition.value,
         "overlap": stage.join.overlap,
         "fade_frames": stage.join.fade_frames,
-        "carry_over": stage.carry.value,
-        "loras": [lora.facts() for lora in model.loras],
+        "carry_over": stage.join.carry.value,
         **ready.sampling.facts(),
     }
 
@@ -282,7 +319,7 @@ def _pictures(stage: Stage, ending: Ending | None, shown: int, width: int, heigh
         return None if image is None else fit(pixels(image), width, height)
 
     keyframes = tuple(
-        Keyframe(fit(pixels(one.image), width, height), one.frame % shown, one.strength) for one in stage.keyframes
+        Keyframe(fit(pixels(key.image), width, height), key.frame % shown, key.strength) for key in stage.keyframes
     )
     end = fitted("end_image") if ending is None else ending.frames
     return Pictures(fitted("start_image"), end, fitted("anchor_image"), stage.anchor_strength, keyframes, shown - 1)

@@ -20,12 +20,11 @@ from ..identity import Identity, identity
 from ..media.frames import as_images
 from ..model.shot import Shot
 from ..model.variant import Mode, Settings
-from ..takes import store
 from ..timeline.clips import Clip, Join
 from .guides import check_able
 from .keys import embeddings_in, model_ingredients
 from .prompts import encoded
-from .render import keep, render_once
+from .render import keep, stored_or_rendered
 
 if TYPE_CHECKING:
     from ..media.footage import Footage
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from ..model.bundle import VideoModel
     from ..progress import Progress
     from ..sampling.resume import Checkpoint
+    from ..takes.store import Store
     from ..takes.take import Take
 
 
@@ -87,29 +87,22 @@ def plan_retake(
     return video, settings
 
 
-def render_retake(retake: Retake, model: VideoModel, video: Chain, settings: Settings, progress: Progress) -> Chain:
+def render_retake(
+    store: Store, retake: Retake, model: VideoModel, video: Chain, settings: Settings, progress: Progress
+) -> Chain:
     """A planned retake as a chain of one take, as long as the video; rendered where it is not stored.
 
     Args:
         video: from `plan_retake`.
     """
-    shelf = store.here()
     progress.doing("reading the video")
-    called = retake_identity(retake, model, video, settings)
-    take = None if called.unidentified else shelf.find(called.key)
-    if take is not None:
-        progress.stored(1, settings.steps, take.key)
-    else:
-        progress.stage(1)
-        render = partial(_render, retake, model, video, settings, called, progress)
-        take, rendered = render_once(called, progress, render)
-        if rendered:
-            progress.finished(1, take.key)
-        else:
-            progress.stored(1, settings.steps, take.key)
+    identified = retake_identity(retake, model, video, settings)
+    found = None if identified.unidentified else store.find(identified.key)
+    render = partial(_render, store, retake, model, video, settings, identified, progress)
+    take = stored_or_rendered(store, identified, found, render, progress, 1, settings.steps)
     clip = Clip(model.family.grid.ceil(video.frames), Join(), video.frames)
     chain = Chain(video.family, video.width, video.height, video.fps, (Link(clip, take, model),))
-    record.remember(shelf, chain)
+    record.remember(store, chain)
     return chain
 
 
@@ -124,7 +117,7 @@ def retake_identity(retake: Retake, model: VideoModel, video: Chain, settings: S
         "family": model.family.name,
         "fps": model.fps,
     }
-    made = {
+    ingredients = {
         **shared,
         "prompt": retake.prompt,
         "negative_prompt": retake.negative_prompt,
@@ -133,15 +126,16 @@ def retake_identity(retake: Retake, model: VideoModel, video: Chain, settings: S
         "model": model_ingredients(model),
         "embeddings": embeddings_in(retake.prompt + retake.negative_prompt),
     }
-    return identity(made, shared)
+    return identity(ingredients, shared)
 
 
 def _render(
+    store: Store,
     retake: Retake,
     model: VideoModel,
     video: Chain,
     settings: Settings,
-    called: Identity,
+    identified: Identity,
     progress: Progress,
     checkpoint: Checkpoint | None,
 ) -> Take:
@@ -155,8 +149,6 @@ def _render(
 
     facts = {
         "stage": 1,
-        "family": model.family.name,
-        "variant": model.variant.name,
         "prompt": retake.prompt,
         "negative_prompt": retake.negative_prompt,
         "seed": retake.seed,
@@ -164,9 +156,7 @@ def _render(
         "height": video.height,
         "frames": model.family.grid.ceil(video.frames),
         "shown": video.frames,
-        "fps": str(model.fps),
         "retake": [retake.start, retake.end],
-        "loras": [lora.facts() for lora in model.loras],
         **settings.facts(),
     }
     frames = model.family.grid.ceil(video.frames)
@@ -182,7 +172,7 @@ def _render(
         checkpoint=checkpoint,
     )
     made = model.family.retake(model, shot, known, anew)
-    return keep(called, model, made, facts, time.monotonic() - started)
+    return keep(store, identified, model, made, facts, time.monotonic() - started)
 
 
 def _footage(video: Chain) -> Footage:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..chain.chain import Chain, Link
 from ..model.shot import Keyframe
-from ..model.variant import Carry, Mode, Settings
+from ..model.variant import Mode, Settings
 from ..timeline.clips import Clip, Join, Length, Transition
 
 if TYPE_CHECKING:
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from ..model.bundle import VideoModel
     from ..takes.take import Take
 
-MAX_SEED = 2**64 - 1
-
 
 @dataclass(frozen=True)
 class Stage:
@@ -26,7 +24,6 @@ class Stage:
 
     Args:
         join: how it joins the clip before it; the first stage of a chain is always a cut.
-        carry: what a smooth stage is pinned to.
         width, height: pixels; 0 follows the chain, or the variant's published size for a first stage.
         start_image, end_image, anchor_image: `[1, H, W, C]` in 0..1 at any size, or what reads it when it is used.
         image_strength: how firmly the start image is kept, 0..1; None leaves it to the settings.
@@ -43,7 +40,6 @@ class Stage:
     length: Length
     seed: int
     join: Join
-    carry: Carry = Carry.PIXELS
     width: int = 0
     height: int = 0
     start_image: Image | None = None

@@ -8,14 +8,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from ..document import MAX_SEED
 from ..errors import Refusal
-from ..files.large import CountedName, whole_file
+from ..files.whole import CountedName, whole_file
 from ..timeline.clips import Join, Length
 from .check import check_stage
 from .keys import Planned, look_up
 from .prompts import Prompts
 from .render import take_of
-from .stage import MAX_SEED, Ready, Stage
+from .stage import Ready, Stage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from ..model.bundle import VideoModel
     from ..model.variant import Settings
     from ..progress import Progress
+    from ..takes.store import Store
     from ..takes.take import Take
 
 
@@ -83,24 +85,24 @@ def plan_stills(
     return ready
 
 
-def render_stills(ready: Sequence[Ready], progress: Progress) -> Iterator[Still]:
+def render_stills(store: Store, ready: Sequence[Ready], progress: Progress) -> Iterator[Still]:
     """Each planned still as it lands, in order: stored ones from the store, the others rendered and stored.
 
     A prompt that fails is reported and the others are rendered; a cancel ends them, and what has landed is stored.
     """
-    planned = [look_up([one])[0] for one in ready]
-    prompts = Prompts([one.ready for one in planned if one.take is None], progress)
-    for one in planned:
-        yield _still(one, prompts, progress)
+    stills = [look_up(store, [stage])[0] for stage in ready]
+    prompts = Prompts([planned.ready for planned in stills if planned.take is None], progress)
+    for planned in stills:
+        yield _still(store, planned, prompts, progress)
 
 
-def _still(one: Planned, prompts: Prompts, progress: Progress) -> Still:
+def _still(store: Store, planned: Planned, prompts: Prompts, progress: Progress) -> Still:
     from comfy.model_management import InterruptProcessingException
 
-    number, stage, model = one.ready.number, one.ready.stage, one.ready.model
+    number, stage, model = planned.ready.number, planned.ready.stage, planned.ready.model
     take, image, error = None, None, None
     try:
-        take = take_of(one, None, prompts, progress)
+        take = take_of(store, planned, None, prompts, progress)
         image = model.family.decode(model, take.latent())[:1].float().cpu()
     except InterruptProcessingException:
         raise

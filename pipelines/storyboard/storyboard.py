@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..document import MAX_SEED
 from ..lora.choice import LoraChoice
-from ..timeline.clips import Join, Length, Transition
+from ..timeline.clips import Carry, Join, Length, Transition
 from .keyframes import NamedKeyframe
 
 IMAGES = ("start_image", "end_image", "anchor_image")
@@ -46,7 +47,9 @@ class StageEntry:
 
     @property
     def join(self) -> Join:
-        return Join.of(self.transition, self.overlap or 0, self.fade_frames or 0)
+        return Join.of(
+            self.transition, self.overlap or 0, self.fade_frames or 0, Carry(self.carry_over or Carry.PIXELS)
+        )
 
     def named(self) -> dict[str, Any]:
         """The files it names, how they count, and its take, as a document says them."""
@@ -93,4 +96,4 @@ def stated(value: Any, *names: str) -> dict[str, Any]:
 
 def seed_of(base: int, index: int) -> int:
     """A seed for each stage: the same noise in every stage would repeat the same motion in each."""
-    return (base + index) % 2**64
+    return (base + index) % (MAX_SEED + 1)

@@ -27,7 +27,7 @@ from ..errors import Refusal
 from ..files.reading import Damaged, Unreadable, contents, is_there, make_folder, names_in, put_aside, warn_once
 from ..files.sealed import sealed, unsealed
 from ..files.whole import write_whole
-from ..timeline.clips import Clip, Join, Transition, starts
+from ..timeline.clips import Carry, Clip, Join, Transition, starts
 from .store import Store
 from .take import KEY
 
@@ -38,6 +38,7 @@ SETTLED = 3.0  # seconds; the clock of some file systems ticks every two
 CHAIN_FORMAT = "longtake.chain.v1"
 ID = re.compile(r"[0-9a-f]{16}")
 NAME = re.compile(r"[^\x00-\x1f\x7f]{1,120}")
+State = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,9 @@ class Entry:
 
     def as_json(self) -> dict[str, Any]:
         join = self.clip.join
-        surplus = {"surplus": self.clip.surplus} if self.clip.surplus else {}
+        seldom = {"surplus": self.clip.surplus} if self.clip.surplus else {}
+        if join.carry is not Carry.PIXELS:
+            seldom["carry_over"] = join.carry.value
         return {
             "take": self.key,
             "frames": self.clip.frames,
@@ -57,14 +60,15 @@ class Entry:
             "transition": join.transition.value,
             "overlap": join.overlap,
             "fade_frames": join.fade_frames,
-            **surplus,
+            **seldom,
         }
 
     @classmethod
     def read(cls, entry: dict[str, Any]) -> Entry:
         if not KEY.fullmatch(entry["take"]):
             raise ValueError(f"{entry['take']!r} is no key of a take")
-        join = Join(Transition(entry["transition"]), int(entry["overlap"]), int(entry["fade_frames"]))
+        carry = Carry(entry.get("carry_over", Carry.PIXELS))
+        join = Join(Transition(entry["transition"]), int(entry["overlap"]), int(entry["fade_frames"]), carry)
         clip = Clip(int(entry["frames"]), join, int(entry["asked_end"]), int(entry.get("surplus", 0)))
         return cls(str(entry["take"]), clip)
 
@@ -143,18 +147,30 @@ class _Read:
     """What was read of one folder of records.
 
     Args:
-        files: by name of the file: the file's state, and the chain in it.
-        changed: when the folder had last changed before it was looked through, in ns; None where that says nothing.
+        files: by name of the file: the file's state, and the chain in it; None for both where it could not be read.
+        changed: when the folder had last changed before all of it was looked through, in ns; None where that says
+            nothing.
         within: by the id of every chain that is recorded, or begins a recorded one: the longer one, and how many of
-            its stages it has.
+            its stages it has. A chain's own record goes before a longer one.
     """
 
-    files: dict[str, tuple[tuple[int, int, int], StoredChain]] = field(default_factory=dict)
+    files: dict[str, tuple[State | None, StoredChain | None]] = field(default_factory=dict)
     changed: int | None = None
     within: dict[str, tuple[StoredChain, int]] = field(default_factory=dict)
 
-    def chains(self) -> dict[str, StoredChain]:
-        return {chain.id: chain for _, chain in self.files.values()}
+    def chains(self) -> list[StoredChain]:
+        return [chain for _, chain in self.files.values() if chain is not None]
+
+    def recorded(self, id: str) -> StoredChain | None:
+        """The chain of this id, where it has a record of its own."""
+        chain, count = self.within.get(id, (None, 0))
+        return chain if chain is not None and count == len(chain.entries) else None
+
+    def add(self, chain: StoredChain) -> None:
+        """Let a chain and its beginnings be found."""
+        for count, id in enumerate(chain.ids, start=1):
+            if count == len(chain.entries) or self.recorded(id) is None:
+                self.within[id] = chain, count
 
 
 _lock = threading.RLock()  # reading and changing records is one step
@@ -165,21 +181,31 @@ def keep(store: Store, now: StoredChain) -> None:
     """Keep the record of a chain, in place of the same chain without its last stages.
 
     Nothing is written where it is recorded already, or begins a longer chain that is. That a record cannot be written
-    costs the film nothing, and is reported.
+    costs the film nothing, and is reported. The other records are not looked at, however many there are.
     """
     ids = now.ids
     try:
         with _lock:
-            read = _refresh(store)
+            read = _refresh(store, known_too=False)
             if ids[-1] in read.within:
                 return
             _write(store, now)
-            shorter = set(ids[:-1])
-            for _, known in list(read.files.values()):
-                if not known.name and len(known.entries) < len(ids) and known.id in shorter:
-                    forget(store, known)
+            shorter = [chain for id in ids[:-1] if (chain := read.recorded(id)) is not None]
+            for chain in shorter:
+                _forget_unnamed(store, read, chain)
+            read.files[_path(store, now).name] = _state(_path(store, now)), now
+            read.add(now)
     except (OSError, Refusal) as error:
         log.warning("Longtake: the chain of %s stages is not recorded: %s", len(ids), error)
+
+
+def _forget_unnamed(store: Store, read: _Read, chain: StoredChain) -> None:
+    """Remove the record of a chain that a longer one takes the place of, unless somebody has given it a name."""
+    path = _path(store, chain)
+    state, _ = read.files[path.name]
+    if not chain.name and _state(path) == state:
+        forget(store, chain)
+        del read.files[path.name], read.within[chain.id]
 
 
 def rename(store: Store, chain: StoredChain, name: str) -> StoredChain:
@@ -212,7 +238,7 @@ def list_chains(store: Store) -> list[StoredChain]:
         Unreadable: their folder cannot be read now.
     """
     with _lock:
-        return sorted(_refresh(store).chains().values(), key=lambda chain: chain.created, reverse=True)
+        return sorted(_refresh(store).chains(), key=lambda chain: chain.created, reverse=True)
 
 
 def damaged(store: Store) -> Iterator[tuple[str, str]]:
@@ -234,13 +260,13 @@ def find(store: Store, id_or_name: str) -> StoredChain | None:
         if ID.fullmatch(id_or_name) and id_or_name in read.within:
             chain, count = read.within[id_or_name]
             return chain if count == len(chain.entries) else replace(chain, entries=chain.entries[:count], name="")
-        chains = sorted(read.chains().values(), key=lambda chain: chain.created, reverse=True)
+        chains = sorted(read.chains(), key=lambda chain: chain.created, reverse=True)
     return next((chain for chain in chains if not id_or_name or chain.name == id_or_name), None)
 
 
 def forget_gone(store: Store, age: float) -> None:
     """Remove the records of unnamed chains whose last take is gone, if they are older than `age` seconds."""
-    takes = {take.key for take in store.takes()}
+    takes = set(store.keys())
     for chain in list_chains(store):
         if not chain.name and chain.entries[-1].key not in takes and time.time() - chain.created > age:
             forget(store, chain)
@@ -266,41 +292,52 @@ def _write(store: Store, chain: StoredChain) -> None:
     write_whole(path, lambda partial: partial.write_bytes(data))
 
 
-def _refresh(store: Store) -> _Read:
-    """What is recorded now. Only files that have changed since the last time are read."""
+def _refresh(store: Store, known_too: bool = True) -> _Read:
+    """What is recorded now. Only files that are new or have changed are read.
+
+    Args:
+        known_too: ask known files whether they have changed. Without it only those are looked at that have appeared,
+            so a name that another process has given to a chain may not be seen.
+    """
     read = _read_of.setdefault(store.root, _Read())
-    changed = _changed(store.root / FOLDER)
+    folder = store.root / FOLDER
+    changed = _changed(folder)
     if changed is not None and changed == read.changed:
         return read
-    read.changed = changed
-    states = {}
-    for name in names_in(store.root / FOLDER):
-        if name.endswith(".json"):
-            with contextlib.suppress(OSError):
-                status = os.lstat(store.root / FOLDER / name)
-                states[name] = (status.st_ino, status.st_size, status.st_mtime_ns)
-    gone = [name for name, (state, _) in read.files.items() if states.get(name) != state]
-    new = [name for name in states if name not in read.files or name in gone]
-    for name in gone:
-        del read.files[name]
-    for name in new:
-        path = store.root / FOLDER / name
+    names = {name for name in names_in(folder) if name.endswith(".json")}
+    known = read.files
+    states = {name: _state(folder / name) for name in names if known_too or name not in known}
+    read.files = {name: was for name, was in known.items() if name in names and states.get(name, was[0]) == was[0]}
+    lost = len(read.files) < len(known)
+    for name in states.keys() - read.files.keys():
         try:
-            read.files[name] = states[name], _read(path)
+            chain = _read(folder / name)
         except Damaged as error:
-            put_aside(path, store.root, f"the chain in it is lost, {error}")
+            put_aside(folder / name, store.root, f"the chain in it is lost, {error}")
         except FileNotFoundError:
-            if is_there(path):
-                put_aside(path, store.root, "it is a link to nothing")
+            if is_there(folder / name):
+                put_aside(folder / name, store.root, "it is a link to nothing")
         except Unreadable as error:
-            warn_once(path, f"chain {name}: {error}")
-    if gone or new:
+            warn_once(folder / name, f"chain {name}: {error}")
+            read.files[name], changed = (None, None), None
+        else:
+            read.files[name] = states[name], chain
+            read.add(chain)
+    if lost:
         read.within = {}
-        for chain in read.chains().values():
-            for count, id in enumerate(chain.ids[:-1], start=1):
-                read.within.setdefault(id, (chain, count))
-        read.within |= {chain.id: (chain, len(chain.entries)) for chain in read.chains().values()}
+        for chain in read.chains():
+            read.add(chain)
+    if known_too or not known:
+        read.changed = changed
     return read
+
+
+def _state(path: Path) -> State | None:
+    """What changes when a file is written anew; None where there is none."""
+    with contextlib.suppress(OSError):
+        status = os.lstat(path)
+        return status.st_ino, status.st_size, status.st_mtime_ns
+    return None
 
 
 def _changed(folder: Path) -> int | None:

@@ -8,12 +8,11 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..files.whole import room_for
+from ..files.whole import write_whole
 from . import temp
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ def write_frames(
                 os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
         fill(frames)
 
-    _write(take.frames_path, write)
+    write_whole(take.frames_path, write, lasting=False)
     forget_frames(DECODED_LIMIT, [one.frames_path for one in film], take.frames_path)
 
 
@@ -59,9 +58,7 @@ def read_frames(take: Take) -> np.ndarray | None:
     except FileNotFoundError:
         return None
     except (ValueError, EOFError, IsADirectoryError, PermissionError):
-        # Not what was written: they are decoded again.
-        with contextlib.suppress(OSError):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        _remove_damaged(path)
         return None
     with contextlib.suppress(OSError):
         os.utime(path)
@@ -99,18 +96,6 @@ def forget_frames(limit: int, film: Sequence[Path] = (), newest: Path | None = N
                 total -= kept[path].st_size
 
 
-def _write(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file under another name and rename it; raises `Refusal` where the disk is full."""
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
-    try:
-        with room_for(path):
-            write(partial)
-            os.replace(partial, path)
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
-
-
 def write_sound(take: Take, sound: torch.Tensor, sample_rate: int) -> None:
     """Keep decoded sound beside a take.
 
@@ -120,12 +105,26 @@ def write_sound(take: Take, sound: torch.Tensor, sample_rate: int) -> None:
     from safetensors.torch import save_file
 
     tensors = {"sound": sound.detach().cpu().float().contiguous().clone()}
-    _write(take.sound_path, lambda partial: save_file(tensors, partial, {"sample_rate": str(sample_rate)}))
+    facts = {"sample_rate": str(sample_rate)}
+    write_whole(take.sound_path, lambda partial: save_file(tensors, partial, facts), lasting=False)
 
 
-def read_sound(take: Take) -> tuple[np.ndarray, int]:
-    """The decoded sound `[channels, samples]` kept beside a take, and its samples a second."""
-    from safetensors import safe_open
+def read_sound(take: Take) -> tuple[np.ndarray, int] | None:
+    """The decoded sound of a take `[channels, samples]` and its samples a second, or None where it is not kept."""
+    from safetensors import SafetensorError, safe_open
 
-    with safe_open(take.sound_path, framework="np") as file:
-        return file.get_tensor("sound"), int(file.metadata()["sample_rate"])
+    path = take.sound_path
+    try:
+        with safe_open(path, framework="np") as file:
+            return file.get_tensor("sound"), int(file.metadata()["sample_rate"])
+    except FileNotFoundError:
+        return None
+    except (SafetensorError, OSError, TypeError, KeyError, ValueError):
+        _remove_damaged(path)
+        return None
+
+
+def _remove_damaged(path: Path) -> None:
+    """Remove what is not what was written; it is decoded again."""
+    with contextlib.suppress(OSError):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -33,7 +33,7 @@ SWEEP_EVERY = HOUR
 CHECKPOINTS = 4 * 2**30  # bytes; two of the largest
 LIMIT = "limit.json"
 
-_last_used: dict[Path, float] = {}  # so that pruning looks at few takes
+_last_used: dict[Path, dict[str, float]] = {}  # by store and key, so that pruning looks at few takes
 _swept: dict[Path, float] = {}
 
 
@@ -72,25 +72,26 @@ def prune(store: Store, limit: int) -> Pruned:
     Never removed: what a named chain needs, what is marked to be kept, and what a running server uses, be it this one
     or another on the same store.
     """
-    rows = {row.take.key: row for row in listing.rows(store.root)}
+    rows = listing.by_key(store.root)
     size, freed, removed = sum(row.size for row in rows.values()), 0, []
     if size > limit:
         needed = {entry.key for chain in chains.list_chains(store) if chain.name for entry in chain.entries}
         kept = {take.key for take in store.noted() if _is_kept(take)}
-        oldest = [(_last_used.get(row.take.path, row.used), key) for key, row in rows.items()]
+        last_used = _last_used.setdefault(store.root, {})
+        oldest = [(last_used.get(key, row.used), key) for key, row in rows.items()]
         heapq.heapify(oldest)
         while oldest and size - freed > limit:
             used, key = heapq.heappop(oldest)
             take = rows[key].take
             if key in needed or key in kept:
                 continue
-            now = _last_used[take.path] = take.used
+            now = last_used[key] = take.used
             if now > used:
                 heapq.heappush(oldest, (now, key))
             # Asked anew for every take: another server may just have begun to use it.
             elif key not in uses.in_use(store.root):
                 store.delete(take)
-                _last_used.pop(take.path)
+                del last_used[key]
                 removed.append(key)
                 freed += rows[key].size
     return Pruned(tuple(removed), freed, size - freed)
@@ -180,7 +181,7 @@ def sweep(store: Store) -> None:
     for folder, abandoned in ABANDONED.items():
         _remove_old((store.root / folder).glob("*"), abandoned)
     for folder in UNFINISHED:
-        _remove_old((store.root / folder).glob(".*.partial"), DAY)
+        _remove_old((store.root / folder).glob(".*.part*"), DAY)
     chains.forget_gone(store, DAY)
     numbers.forget_gone(store, 30 * DAY)
 

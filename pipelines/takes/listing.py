@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..files.reading import Damaged, Unreadable, names_in
@@ -32,9 +32,16 @@ class Row:
     used: float
 
 
+@dataclass
+class _Seen:
+    """What was read of one store; `newest` is made when it is asked for."""
+
+    rows: dict[str, Row] = field(default_factory=dict)
+    newest: list[Row] | None = None
+
+
 _lock = threading.Lock()
-_rows: dict[Path, dict[str, Row]] = {}
-_newest: dict[Path, list[Row]] = {}
+_seen: dict[Path, _Seen] = {}
 
 
 def rows(root: Path) -> list[Row]:
@@ -43,18 +50,32 @@ def rows(root: Path) -> list[Row]:
     Raises:
         Unreadable: the folder of takes cannot be read now.
     """
-    keys = {name for name in names_in(root / "takes") if KEY.fullmatch(name)}
     with _lock:
-        known = _rows.setdefault(root, {})
-        gone, new = known.keys() - keys, keys - known.keys()
-        for key in gone:
-            del known[key]
-        for key in new:
-            with contextlib.suppress(Damaged, Unreadable):
-                known[key] = _row(Take(root / "takes" / key))
-        if gone or new or root not in _newest:
-            _newest[root] = sorted(known.values(), key=lambda row: row.created, reverse=True)
-        return _newest[root]
+        seen = _refreshed(root)
+        if seen.newest is None:
+            seen.newest = sorted(seen.rows.values(), key=lambda row: row.created, reverse=True)
+        return seen.newest
+
+
+def by_key(root: Path) -> dict[str, Row]:
+    """All readable takes of a store by their keys; raises like `rows`."""
+    with _lock:
+        return dict(_refreshed(root).rows)
+
+
+def _refreshed(root: Path) -> _Seen:
+    names = set(names_in(root / "takes"))
+    seen = _seen.setdefault(root, _Seen())
+    gone = seen.rows.keys() - names
+    for key in gone:
+        del seen.rows[key]
+    new = [name for name in names - seen.rows.keys() if KEY.fullmatch(name)]
+    for key in new:
+        with contextlib.suppress(Damaged, Unreadable):
+            seen.rows[key] = _row(Take(root / "takes" / key))
+    if gone or new:
+        seen.newest = None
+    return seen
 
 
 def _row(take: Take) -> Row:

@@ -57,7 +57,7 @@ def claim(store: Store, place: str, key: str) -> int:
 
 def forget_gone(store: Store, age: float) -> None:
     """Remove the numbers of stages that have no take any more, and that gave none for `age` seconds."""
-    keys = {take.key for take in store.takes()}
+    keys = set(store.keys())
     for place in names_in(store.root / FOLDER):
         folder = store.root / FOLDER / place
         with contextlib.suppress(OSError):

@@ -3,7 +3,7 @@
     takes/<key>/              a take, see take.py
     numbers/<place>/<number>  the key of a take of this stage, see numbers.py
     chains/<id>.json          a chain of takes, see chains.py
-    checkpoints/<key>.tape    a stage that is being rendered, or was stopped, see resume.py
+    checkpoints/<key>.tape    a stage that is being rendered, or was stopped, see sampling/resume.py
     servers/<id>              what a running server uses, see uses.py
     damaged/                  what was not what had been written
 
@@ -121,11 +121,15 @@ class Store:
             shutil.rmtree(partial, ignore_errors=True)
         return take
 
+    def keys(self) -> list[str]:
+        """The keys of all folders that may be takes; none of them is looked at."""
+        return [name for name in names_in(self.root / "takes") if KEY.fullmatch(name)]
+
     def takes(self) -> Iterator[Take]:
         """Every folder that may be a take, read or not."""
-        for name in names_in(self.root / "takes"):
-            if KEY.fullmatch(name):
-                yield Take(self.root / "takes" / name)
+        folder = self.root / "takes"
+        for key in self.keys():
+            yield Take(folder / key)
 
     def records(self) -> Iterator[tuple[Take, dict[str, Any]]]:
         """Every readable take and what its take.json says."""
@@ -167,16 +171,22 @@ class Store:
             Refusal: there is none, or more than one.
         """
         if re.fullmatch(r"[0-9a-f]{8,64}", text):
-            matching = [take for take in self.takes() if take.key.startswith(text)]
+            matching = [key for key in self.keys() if key.startswith(text)]
         else:
-            matching = [take for take in self.noted() if text and take.notes()["name"] == text]
+            matching = [take.key for take in self.noted() if text and take.notes()["name"] == text]
         if len(matching) != 1:
             many = f"{len(matching)} takes are called {text!r}" if matching else f"there is no take {text!r}"
             raise Refusal(f"{many}; give the key of one, or its first digits (8 or more).", field="take")
-        return matching[0]
+        return Take(self.root / "takes" / matching[0])
 
     def deletions(self) -> int:
-        """A number that changes whenever a take goes: what refers to takes must then be asked for anew."""
+        """A number that changes whenever a take goes: what refers to takes must then be asked for anew.
+
+        A store that is not there yet is made, since the number of its first take would be another change.
+        """
+        with contextlib.suppress(OSError, Unreadable):
+            make_folder(self.root, self.root)
+            deletions.have_token(self.root)
         return deletions.token(self.root)
 
     def delete(self, take: Take) -> None:

@@ -28,6 +28,14 @@ class Transition(str, Enum):
     FADE = "fade"
 
 
+class Carry(str, Enum):
+    """What a smooth stage is pinned to."""
+
+    PIXELS = "pixels"
+    LATENTS = "latents"
+    SVI = "svi"
+
+
 @dataclass(frozen=True)
 class Grid:
     """The lengths a model can render: step * n + 1 frames (Wan 4, LTX-2 8)."""
@@ -95,26 +103,30 @@ class Length:
 
 @dataclass(frozen=True)
 class Join:
-    """How a clip joins the clip before it; `overlap` belongs to smooth alone, `fade_frames` to fade alone."""
+    """How a clip joins the clip before it.
+
+    Attributes:
+        overlap, carry: of smooth alone; frames it is pinned to, and what of them is handed on.
+        fade_frames: of fade alone.
+    """
 
     transition: Transition = Transition.CUT
     overlap: int = 0
     fade_frames: int = 0
+    carry: Carry = Carry.PIXELS
 
     @classmethod
-    def of(cls, transition: Transition, overlap: int, fade_frames: int) -> Join:
-        """The join made of what its transition uses, the other number left out.
+    def of(cls, transition: Transition, overlap: int, fade_frames: int, carry: Carry = Carry.PIXELS) -> Join:
+        """The join made of what its transition uses, the rest left out.
 
         Nothing is carried over an overlap of 0 frames, so such a join is a cut.
         """
-        transition = Transition(transition)
-        if transition is Transition.SMOOTH and overlap == 0:
-            transition = Transition.CUT
-        return cls(
-            transition,
-            overlap if transition is Transition.SMOOTH else 0,
-            fade_frames if transition is Transition.FADE else 0,
-        )
+        match Transition(transition):
+            case Transition.SMOOTH if overlap:
+                return cls(Transition.SMOOTH, overlap, carry=carry)
+            case Transition.FADE:
+                return cls(Transition.FADE, fade_frames=fade_frames)
+        return cls()
 
     @property
     def hidden(self) -> int:

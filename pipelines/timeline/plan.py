@@ -9,6 +9,7 @@ from fractions import Fraction
 from itertools import accumulate
 from typing import Any
 
+from ..document import MAX_SEED
 from ..errors import Refusal
 from .clips import Clip, Format, Grid, Join, Length, Transition, joined_at, starts
 
@@ -37,7 +38,7 @@ def plan_clip(
         Refusal: naming the stage and one of frames, seconds, overlap, fade_frames, transition.
     """
     stage = len(before) + 1
-    join = Join.of(join.transition, join.overlap, join.fade_frames)
+    join = Join.of(join.transition, join.overlap, join.fade_frames, join.carry)
     try:
         _check_length(length, grid)
         if stage > MAX_STAGES:
@@ -123,15 +124,14 @@ def pieces(before: Sequence[Clip], clip: Clip, format: Format, overlap: int) -> 
     except Refusal as refusal:
         raise Refusal(refusal.message, field="overlap" if refusal.field == "overlap" else "length") from None
     firsts = [0, *accumulate(frames - overlap for frames in lengths[:-1])]
-    found = [
-        Piece(
-            Length(frames=frames), Join.of(Transition.SMOOTH, overlap, 0) if index else clip.join, firsts[index], frames
-        )
+    onwards = Join.of(Transition.SMOOTH, overlap, 0, clip.join.carry)
+    parts = [
+        Piece(Length(frames=frames), onwards if index else clip.join, firsts[index], frames)
         for index, frames in enumerate(lengths)
     ]
-    shown = start + firsts[-1] + overlap if len(found) > 1 else _asked_of(before)
-    found[-1] = replace(found[-1], length=Length(seconds=float((end - shown) / format.fps)))
-    return tuple(found)
+    shown = start + firsts[-1] + overlap if len(parts) > 1 else _asked_of(before)
+    parts[-1] = replace(parts[-1], length=Length(seconds=float((end - shown) / format.fps)))
+    return tuple(parts)
 
 
 def piece_of(whole: Any, parts: Sequence[Piece], index: int) -> dict[str, Any]:
@@ -150,7 +150,7 @@ def piece_of(whole: Any, parts: Sequence[Piece], index: int) -> dict[str, Any]:
     return {
         "length": part.length,
         # Far enough apart to meet no seed of the stages beside it, which count up by one.
-        "seed": (whole.seed + index * MAX_STAGES) % 2**64,
+        "seed": (whole.seed + index * MAX_STAGES) % (MAX_SEED + 1),
         "start_image": None if index else whole.start_image,
         "image_strength": None if index else whole.image_strength,
         "end_image": whole.end_image if index == last else None,

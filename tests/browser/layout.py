@@ -32,6 +32,8 @@ PARTS = {
     "LoadVideo": "Images",
     "LoadAudio": "Images",
     "LongtakeKeyframe": "Images",
+    "LongtakeAnchor": "Images",
+    "LongtakeSoundtrack": "Images",
     "LongtakeBestSize": "Images",
     "LongtakeWanSampling": "Models",
     "LongtakeChainStage": "Stages",

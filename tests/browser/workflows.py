@@ -46,6 +46,7 @@ SHOWN = {
     "LongtakeLoadLtx2": 100,
     "LongtakeApplyLora": 100,
     "LongtakeChainStage": 330,
+    "LongtakeRetake": 330,
     "LongtakeSeamReport": 380,
     "LoadVideo": 200,
     "LoadAudio": 100,

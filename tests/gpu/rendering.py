@@ -114,10 +114,11 @@ def our_chain(model: Any, job: Job, watch: Watch | None = None) -> Any:
     """A Chain, rendered as one node would; its last clip is not decoded yet, as nobody has asked for it."""
     from longtake.pipelines.stage.check import check_stages
     from longtake.pipelines.stage.render import render_stages
+    from longtake.pipelines.takes import store
 
     asked = stages(model, job)
     try:
-        return render_stages(check_stages(asked, [model] * len(asked)), watch or Watch())
+        return render_stages(store.here(), check_stages(asked, [model] * len(asked)), watch or Watch())
     finally:
         device.end_node()
 

@@ -11,6 +11,7 @@ import pytest
 from tests.host import graphs
 
 COUNT = 1000
+LENGTH = {"length": "frames", "frames": 17}
 SIZE = {"size": {"size": "own", "width": graphs.WIDTH, "height": graphs.HEIGHT}}
 
 
@@ -40,18 +41,16 @@ def look_from_each(graph: dict[str, Any], count: int, ahead: Any) -> list[int]:
     """How many stages follow each stage, as each of them is told when it is its turn."""
     from longtake.host.choosing import Choices
     from longtake.host.graph import Graph, Run
-    from longtake.nodes.stage import stages_of
+    from longtake.host.stage_inputs import stages_of
     from longtake.pipelines.stage.check import check_stage
 
     read, kept, chain, told = Graph(graph, outputs=["encode"]), {}, None, []
     model, sampling = (Choices(read, {}).get((name, 0)) for name in ("model", "sampling"))
     for number in range(count):
-        [stage] = stages_of(
-            model, chain, {"length": "frames", "frames": 17}, {"transition": "cut"}, **SIZE, sampling=sampling
-        )
+        [stage] = stages_of(model, chain, length=LENGTH, transition={"transition": "cut"}, **SIZE, sampling=sampling)
         ready = check_stage(stage, model, chain)
         run = Run(read, f"stage {number}", kept)
-        told.append(ahead.check_later_stages(run, chain, [ready], model, stages_of))
+        told.append(ahead.check_later_stages(run, chain, [ready], model))
         chain = ready.behind(chain, model)
     return told
 
@@ -59,15 +58,15 @@ def look_from_each(graph: dict[str, Any], count: int, ahead: Any) -> list[int]:
 def test_a_thousand_stages_are_looked_over_in_a_moment(ahead: Any) -> None:
     from longtake.host.choosing import Choices
     from longtake.host.graph import Graph, Run
-    from longtake.nodes.stage import stages_of
+    from longtake.host.stage_inputs import stages_of
     from longtake.pipelines.stage.check import check_stage
 
     graph = Graph(film(COUNT), outputs=["encode"])
     model, sampling = (Choices(graph, {}).get((name, 0)) for name in ("model", "sampling"))
-    [stage] = stages_of(model, None, {"length": "frames", "frames": 17}, **SIZE, sampling=sampling)
+    [stage] = stages_of(model, None, length=LENGTH, **SIZE, sampling=sampling)
     ready = check_stage(stage, model, None)
     started = time.monotonic()
-    assert ahead.check_later_stages(Run(graph, "stage 0"), None, [ready], model, stages_of) == COUNT - 1
+    assert ahead.check_later_stages(Run(graph, "stage 0"), None, [ready], model) == COUNT - 1
     assert time.monotonic() - started < 5  # a second on an idle core
 
 

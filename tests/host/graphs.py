@@ -61,14 +61,16 @@ def sampling(**changes: Any) -> dict[str, Any]:
         "steps": stock.STEPS,
         "cfg_high": stock.CFG,
         "cfg_low": stock.CFG,
-        "shift": "own",
-        "shift.value": stock.SHIFT,
+        "shift": stock.SHIFT,
         "sampler": "euler",
         "scheduler": "simple",
         "expert_split": "step",
         "expert_split.split_step": stock.SPLIT,
     }
-    return node("LongtakeWanSampling", **(inputs | changes))
+    inputs |= changes
+    if isinstance(shift := inputs["shift"], float):
+        inputs |= {"shift": "own", "shift.value": shift} if shift else {"shift": "automatic"}
+    return node("LongtakeWanSampling", **inputs)
 
 
 def stage(model: str = "model", chain: str | None = None, frames: int = 17, **changes: Any) -> dict[str, Any]:

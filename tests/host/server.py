@@ -38,10 +38,12 @@ class Server:
         folder: where it keeps custom nodes, input, output, temp and user files; made when missing.
         models: a folder laid out like ComfyUI's `models`.
         options: further arguments for ComfyUI's main.py.
+        shim: let ComfyUI's own loaders take the tiny models with random weights.
     """
 
-    def __init__(self, place: Place, folder: Path, models: Path, options: Sequence[str] = ()):
+    def __init__(self, place: Place, folder: Path, models: Path, options: Sequence[str] = (), *, shim: bool = True):
         self.place, self.folder, self.models, self.options = place, folder.resolve(), models, tuple(options)
+        self.shim = shim
         self.input, self.output = self.folder / "input", self.folder / "output"
         self.temp, self.user = self.folder / "temp", self.folder / "user"
         self.log = self.folder / "server.log"
@@ -69,7 +71,8 @@ class Server:
             folder.mkdir(parents=True, exist_ok=True)
         link(ROOT, self.folder / "custom_nodes" / PACK_FOLDER)
         for name, folder in TEST_PACKS.items():
-            link(folder, self.folder / "custom_nodes" / name)
+            if self.shim or name != "longtake-tiny-shim":
+                link(folder, self.folder / "custom_nodes" / name)
         self.port = free_port()
         command = [
             *(str(self.place.python), str(self.place.comfyui / "main.py"), "--cpu", "--port", str(self.port)),

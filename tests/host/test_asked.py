@@ -132,11 +132,8 @@ def test_an_overlap_of_no_frames_is_a_plain_join_and_automatic_is_a_word(server:
             **graphs.delivered("two"),
         }
 
-    lengths = [frames(server, run(server, chain(overlap))) for overlap in ("automatic", "5", 9, "0", 0)]
-    assert lengths == [17 + 12, 17 + 12, 17 + 8, 17 + 17, 17 + 17]
-    assert refusal(server, chain("five")) == (
-        "stage 2, overlap: 'five' given; a number of frames is needed, 0 for a plain join, or automatic."
-    )
+    lengths = [frames(server, run(server, chain(overlap))) for overlap in ("automatic", 5, 9, 0)]
+    assert lengths == [17 + 12, 17 + 12, 17 + 8, 17 + 17]
 
 
 def test_a_stage_whose_chain_is_muted_says_that_it_is_dropped(server: Server) -> None:

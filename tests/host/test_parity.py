@@ -149,7 +149,7 @@ def test_models_of_other_loaders_render_the_same(server: Server, photos: dict[st
         **stock.loaders("i2v", graphs.VAES["i2v"]),
         "loaded": node("LongtakeUseLoadedModels", **bundle),
         **our_stage("i2v", start_image=["photo", 0]),
-        "as_patched": graphs.sampling(shift=0.0),
+        "as_patched": graphs.sampling(shift="automatic"),
         "again": graphs.stage("loaded", start_image=["photo", 0], sampling=["as_patched", 0]),
         "latent_again": node("LongtakeChainToLatent", chain=["again", 0], stage=1),
     }

@@ -160,7 +160,7 @@ def dev_in_two_passes(**lora: Any) -> Graph:
             schedule="steps",
             guidance="own",
             sampler="euler",
-            image_crf=-1,
+            image_compression="as published",
             image_strength=1.0,
             **{
                 "second_pass": "as published",

@@ -19,10 +19,9 @@ def stills(prompts: list[str], **inputs: Any) -> dict[str, Any]:
             model=["model", 0],
             prompts="\n".join(prompts),
             negative_prompt="",
-            width=96,
-            height=64,
             seed=31,
             sampling=["sampling", 0],
+            **{"size": "own", "size.width": 96, "size.height": 64},
             **inputs,
         ),
     }
@@ -63,9 +62,11 @@ def test_ltx2_renders_stills_with_its_own_sampling_and_a_bar_of_all_steps(server
     published = {name: "as published" for name in ("schedule", "guidance", "second_pass")}
     graph |= {
         "model": graphs.load_ltx2(),
-        "sampling": node("LongtakeLtx2Sampling", sampler="euler", image_crf=-1, image_strength=1.0, **published),
+        "sampling": node(
+            "LongtakeLtx2Sampling", sampler="euler", image_compression="as published", image_strength=1.0, **published
+        ),
     }
-    graph["stills"]["inputs"] |= {"width": 128, "height": 64}
+    graph["stills"]["inputs"] |= {"size": "own", "size.width": 128, "size.height": 64}
     result = server.run(graph)
     assert result.ok, result.why()
     steps = result.of("longtake.step")

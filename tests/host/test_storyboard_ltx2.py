@@ -15,7 +15,7 @@ from tests.host.film import look_into
 from tests.host.server import Server
 from tests.host.stock import Graph, node
 from tests.host.test_film_with_sound import sound_of
-from tests.host.test_given_ltx2 import keyframe, sampling
+from tests.host.test_given_ltx2 import followed, keyframe, sampling
 from tests.host.test_routes import ask
 
 PLANNED = ("model", "sampling", "board")
@@ -53,17 +53,20 @@ def by_hand(photo: str) -> Graph:
     """The same film as Chain Stages."""
 
     def stage(chain: str | None, number: int, prompt: str, **changes: Any) -> dict[str, Any]:
-        usual = {"prompt": prompt, "negative_prompt": "", "seed": 6 + number, "soundtrack": ["sound", 0]}
-        return graphs.ltx2_stage(chain, **(usual | changes))
+        usual = {"prompt": prompt, "negative_prompt": "", "seed": 6 + number}
+        guides = ["track", *changes.pop("guides", ())]
+        return graphs.ltx2_stage(chain, **(usual | changes), guides=guides)
 
     return {
         "model": graphs.load_ltx2(),
         "sound": node("LoadAudio", audio="example.wav"),
         "photo": node("LoadImage", image=photo),
         "key1": keyframe(16, 0.5),
-        "key2": keyframe(-1, before="key1"),
+        "key2": keyframe(-1),
+        "track": followed("sound"),
+        "anchor": node("LongtakeAnchor", image=["photo", 0], counts="own", **{"counts.strength": 0.25}),
         "one": stage(None, 1, "a red fox"),
-        "two": stage("one", 2, "it runs", anchor_image=["photo", 0], anchor_strength=0.25, keyframes=["key2", 0]),
+        "two": stage("one", 2, "it runs", guides=["key1", "key2", "anchor"]),
         "three": stage("two", 3, "a lake", transition="cut", start_image=["photo", 0]),
         **graphs.delivered("three"),
     }

@@ -14,7 +14,7 @@ from typing import Any
 UUID4 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 KEYS = ("last_node_id", "last_link_id", "nodes", "links", "groups")
 VALUES = {"INT": int, "FLOAT": (int, float), "STRING": str, "BOOLEAN": bool}
-CHOICE, DYNAMIC = "COMBO", "COMFY_DYNAMICCOMBO_V3"
+CHOICE, DYNAMIC, GROWING = "COMBO", "COMFY_DYNAMICCOMBO_V3", "COMFY_AUTOGROW_V3"
 CONTROL, UPLOAD = "control_after_generate", "upload"
 # The canvas adds the control to these names whatever their schema says.
 SEEDS = ("seed", "noise_seed")
@@ -46,7 +46,18 @@ def entries(inputs: Mapping[str, Any], prefix: str = "") -> Iterator[Entry]:
             if isinstance(kind, list):
                 kind, options = CHOICE, {**options, "options": kind}
             kind = options.get("widgetType", kind)  # an input of several types is one widget
+            if kind == GROWING:
+                yield from _grown(prefix + name, options["template"])
+                continue
             yield Entry(prefix + name, kind, options, section == "required")
+
+
+def _grown(name: str, template: Mapping[str, Any]) -> Iterator[Entry]:
+    """The sockets of an input that grows as they are connected."""
+    [(kind, *_)] = [form for section in template["input"].values() for form in section.values()]
+    names = template.get("names") or [f"{template['prefix']}{number}" for number in range(template["max"])]
+    for number, last in enumerate(names):
+        yield Entry(f"{name}.{last}", kind, required=number < template["min"])
 
 
 def widgets(inputs: Mapping[str, Any], values: list[Any]) -> tuple[list[Entry], list[str]]:

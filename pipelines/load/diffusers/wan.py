@@ -12,7 +12,8 @@ from ...families.wan22 import WAN22
 from ...families.wan22_sampling import SamplingSettings, Split
 from ...model.bundle import VideoModel
 from ...model.part import Part
-from ...model.variant import Carry, Mode, Variant
+from ...model.variant import Mode, Variant
+from ...timeline.clips import Carry
 from ...weights.outline import Outline, model_config
 from ..parts import check_vae
 from .clip_vision import image_encoder_part

@@ -234,15 +234,16 @@ def ltx_i2v(template: Template, photo: Photo = SIZED) -> Graph:
 def ltx_ia2v(template: Template, seconds: float) -> Graph:
     template.set("LoadImage", image=SIZED.file("first", LTX_SIZE))
     template.set("LoadAudio", audio=SOUND)
-    given = {"start_image": ["first", 0], "soundtrack": ["heard", 0]}
+    given = {"start_image": ["first", 0], "guides": ["soundtrack"]}
     return {
         **SIZED.nodes(LTX_SIZE, "first"),
         "heard": node("LoadAudio", audio=SOUND),
+        "soundtrack": node("LongtakeSoundtrack", audio=["heard", 0]),
         **ltx_two_passes(template, duration=("PrimitiveFloat", seconds), **given),
     }
 
 
-def ltx_two_passes(template: Template, duration: tuple[str, float] = ("PrimitiveInt", 1), **given: list[Any]) -> Graph:
+def ltx_two_passes(template: Template, duration: tuple[str, float] = ("PrimitiveInt", 1), **given: Any) -> Graph:
     """The dev model with the distilled LoRA at a half: eight steps at half the size, three at the whole."""
     kind, seconds = duration
     template.set(kind, "Duration", value=seconds)
@@ -266,7 +267,7 @@ def ltx_two_passes(template: Template, duration: tuple[str, float] = ("Primitive
             strength_low=1.0,
         ),
         "sampling": ltx_sampling(
-            image_crf=18,
+            crf=18,
             image_strength=0.7,
             second_pass="sigmas",  # noqa: S106
             **{"second_pass.second_sigmas": "0.85, 0.7250, 0.4219, 0.0"},
@@ -295,29 +296,30 @@ def ltx_flf2v(template: Template, photo: Photo = SIZED) -> Graph:
     }
     return {
         "model": graphs.load_ltx2("ltx-2.3-22b-distilled-fp8.safetensors"),
-        "sampling": ltx_sampling(image_crf=25, image_strength=1.0, second_pass="off"),  # noqa: S106
+        "sampling": ltx_sampling(crf=25, image_strength=1.0, second_pass="off"),  # noqa: S106
         **photo.nodes(LTX_SIZE, *PICTURES),
         "start": node("LongtakeKeyframe", image=["first", 0], frame=0, strength=0.7),
-        "both": node("LongtakeKeyframe", image=["last", 0], frame=-1, strength=0.7, keyframes=["start", 0]),
+        "end": node("LongtakeKeyframe", image=["last", 0], frame=-1, strength=0.7),
         "stage": graphs.ltx2_stage(
             prompt=prompt,
             negative_prompt=negative_of(template),
             seed=template.value("RandomNoise", "noise_seed"),
             **LTX_SIZE,
             sampling=["sampling", 0],
-            keyframes=["both", 0],
+            guides=["start", "end"],
         ),
     }
 
 
-def ltx_sampling(**values: Any) -> dict[str, Any]:
+def ltx_sampling(crf: int, **values: Any) -> dict[str, Any]:
     sigmas = "1.0, 0.99375, 0.9875, 0.98125, 0.975, 0.909375, 0.725, 0.421875, 0.0"
     return node(
         "LongtakeLtx2Sampling",
         schedule="sigmas",
         guidance="off",
         sampler="euler",
-        **{"schedule.sigmas": sigmas},
+        image_compression="own",
+        **{"schedule.sigmas": sigmas, "image_compression.crf": crf},
         **values,
     )
 

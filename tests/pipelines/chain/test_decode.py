@@ -29,8 +29,31 @@ class StoredTake:
 
         return temp.temp_folder() / f"{self.key}.frames.npy"
 
+    @property
+    def sound_path(self) -> Path:
+        from longtake.pipelines.takes import temp
+
+        return temp.temp_folder() / f"{self.key}.sound.safetensors"
+
     def latent(self) -> int:
         return int(self.key)
+
+    def audio(self) -> int:
+        return int(self.key)
+
+    def facts(self) -> dict[str, Any]:
+        return {}
+
+
+@dataclass
+class DecodesSound:
+    """Sound of a family that decodes a number to a ramp on two channels."""
+
+    decoded: list[int]
+
+    def decode(self, model: Any, number: int) -> tuple[torch.Tensor, int]:
+        self.decoded.append(number)
+        return torch.linspace(-1, 1, 2000).reshape(2, 1000), 16000
 
 
 @dataclass
@@ -46,6 +69,10 @@ class Decodes:
     def decode(self, model: Any, number: int) -> torch.Tensor:
         self.decoded.append(number)
         return torch.full((FRAMES, HEIGHT, WIDTH, 3), number / 100)
+
+    @property
+    def sound(self) -> DecodesSound:
+        return DecodesSound(self.decoded)
 
 
 @pytest.fixture
@@ -105,6 +132,28 @@ def test_frames_that_were_cut_short_are_decoded_again(film: Any) -> None:
     assert film(STAGES) == 1
     path.write_bytes(b"")
     assert film(STAGES) == 1
+
+
+@pytest.mark.parametrize("harm", ["not there", "cut in its header", "cut in its samples", "empty", "other", "a folder"])
+def test_sound_that_is_not_what_was_written_is_decoded_again(film: Any, harm: str) -> None:
+    from longtake.pipelines.chain.decode import decoded_sound
+
+    link = film.chain.links[4]
+    first, rate = decoded_sound(link)
+    path, whole = link.rendered.sound_path, link.rendered.sound_path.read_bytes()
+    path.unlink()
+    if harm == "a folder":
+        path.mkdir()
+    elif harm != "not there":
+        path.write_bytes(
+            {"cut in its header": whole[:40], "cut in its samples": whole[:-7], "empty": b"", "other": b"{}" * 99}[harm]
+        )
+    for _ in range(2):
+        again = decoded_sound(link)
+        assert (again[0] == first).all()
+        assert again[1] == rate == 16000
+    assert link.model.decoded == [4, 4], "once more, and then it is kept"
+    assert path.read_bytes() == whole
 
 
 def test_nothing_that_can_be_made_again_is_flushed_to_the_disk(film: Any, monkeypatch: pytest.MonkeyPatch) -> None:

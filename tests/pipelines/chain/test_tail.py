@@ -25,13 +25,13 @@ OVERLAPS = [1, 5, 9, 17]
 def test_a_tail_is_the_end_of_its_clip_in_frames_and_latents(tiny_models: Path, overlap: int) -> None:
     from longtake.pipelines.chain.decode import decoded
     from longtake.pipelines.chain.tail import tail_of
-    from longtake.pipelines.model.variant import Carry
+    from longtake.pipelines.timeline.clips import Carry, Join, Transition
 
     model = bundle(tiny_models, "i2v-14b")
     link = link_of(model, 17)
     with torch.inference_mode():
         whole = torch.from_numpy(decoded(link).astype("float32") / 65535)
-        tails = {carry: tail_of(link, overlap, carry) for carry in Carry}
+        tails = {carry: tail_of(link, Join(Transition.SMOOTH, overlap, carry=carry)) for carry in Carry}
     slots = (overlap - 1) // 4
     for carry in (Carry.PIXELS, Carry.LATENTS):
         assert torch.equal(tails[carry].frames, whole[17 - overlap :])
@@ -52,14 +52,13 @@ def test_a_clip_that_keeps_a_tail_hands_the_same_back_as_its_head(tiny_models: P
     from longtake.pipelines.chain.decode import decoded
     from longtake.pipelines.chain.head import head_of
     from longtake.pipelines.chain.tail import tail_of
-    from longtake.pipelines.model.variant import Carry
     from longtake.pipelines.takes import store
-    from longtake.pipelines.timeline.clips import Clip, Join, Transition
+    from longtake.pipelines.timeline.clips import Carry, Clip, Join, Transition
 
     model = bundle(tiny_models, "ti2v-5b")
     slots = (overlap - 1) // 4
     with torch.inference_mode():
-        tail = tail_of(link_of(model, 17), overlap, Carry.LATENTS)
+        tail = tail_of(link_of(model, 17), Join(Transition.SMOOTH, overlap, carry=Carry.LATENTS))
         latent = clip_latent(model, 21)
         if tail.latent is not None:
             latent[:, :, 1 : 1 + slots] = tail.latent
@@ -83,12 +82,12 @@ def test_a_clip_that_keeps_a_tail_hands_the_same_back_as_its_head(tiny_models: P
 def test_an_overlap_off_the_grid_is_an_error(tiny_models: Path, overlap: int) -> None:
     from longtake.pipelines.chain.head import head_of
     from longtake.pipelines.chain.tail import tail_of
-    from longtake.pipelines.model.variant import Carry
+    from longtake.pipelines.timeline.clips import Join, Transition
 
     model = bundle(tiny_models, "ti2v-5b")
     link = link_of(model, 17)
     with pytest.raises(ValueError, match=f"{overlap} frames are not on the grid 4n"):
-        tail_of(link, overlap, Carry.PIXELS)
+        tail_of(link, Join(Transition.SMOOTH, overlap))
     with torch.inference_mode(), pytest.raises(ValueError, match=f"{overlap} frames are not on the grid 4n"):
         head_of(link, overlap).ending(model)
 

@@ -17,7 +17,6 @@ from longtake.pipelines.families.wan22 import WAN22  # noqa: E402
 from longtake.pipelines.model.bundle import VideoModel  # noqa: E402
 from longtake.pipelines.model.part import Part  # noqa: E402
 from longtake.pipelines.model.shot import Pictures, Shot, Tail  # noqa: E402
-from longtake.pipelines.model.variant import Carry  # noqa: E402
 
 HEIGHT, WIDTH = 64, 96
 
@@ -121,6 +120,6 @@ def test_a_picture_of_another_size_than_a_wan_clip_is_said_with_both_sizes(
 
 
 def test_more_frames_than_a_clip_has_are_not_carried_over(comfyui: object) -> None:
-    tail = Tail(Carry.PIXELS, torch.ones(21, HEIGHT, WIDTH, 3), None)
+    tail = Tail(torch.ones(21, HEIGHT, WIDTH, 3), None)
     with pytest.raises(WrongShape, match=r"carried over: \[21, 64, 96, 3\] given, \[1 to 17, 64, 96, 3\] needed"):
         condition("i2v-14b", tail)

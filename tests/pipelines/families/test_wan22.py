@@ -77,12 +77,12 @@ def start_of(model: Any, tail: Any, frames: int = 17, **pictures: Any) -> Any:
 def test_carried_latents_stand_in_slots_of_their_own_kind(tiny_models: Path, variant: str, overlap: int) -> None:
     from longtake.pipelines.chain.decode import decoded
     from longtake.pipelines.chain.tail import tail_of
-    from longtake.pipelines.model.variant import Carry
+    from longtake.pipelines.timeline.clips import Carry, Join, Transition
 
     model = bundle(tiny_models, variant)
     link = link_of(model, 17)
     with torch.inference_mode():
-        tail = tail_of(link, overlap, Carry.LATENTS)
+        tail = tail_of(link, Join(Transition.SMOOTH, overlap, carry=Carry.LATENTS))
         start = start_of(model, tail)
         before = torch.from_numpy(decoded(link)[17 - overlap : 18 - overlap].astype("float32") / 65535)
         single = model.vae.get().encode(before)
@@ -97,12 +97,12 @@ def test_carried_latents_stand_in_slots_of_their_own_kind(tiny_models: Path, var
 @pytest.mark.usefixtures("takes")
 def test_svi_hands_on_anchor_then_latents_then_the_models_zeros(tiny_models: Path) -> None:
     from longtake.pipelines.chain.tail import tail_of
-    from longtake.pipelines.model.variant import Carry
+    from longtake.pipelines.timeline.clips import Carry, Join, Transition
 
     model = bundle(tiny_models, "i2v-14b")
     link = link_of(model, 17)
     anchor = torch.rand(1, SIZE["height"], SIZE["width"], 3, generator=torch.Generator().manual_seed(1))
-    start = start_of(model, tail_of(link, 9, Carry.SVI), frames=21, anchor=anchor)
+    start = start_of(model, tail_of(link, Join(Transition.SMOOTH, 9, carry=Carry.SVI)), frames=21, anchor=anchor)
     image, mask = start.values["concat_latent_image"], start.values["concat_mask"]
 
     from comfy.latent_formats import Wan21
@@ -156,7 +156,7 @@ def test_a_preview_shows_a_frame_that_is_not_pinned(tiny_models: Path, monkeypat
     import latent_preview
     from longtake.pipelines.chain.tail import tail_of
     from longtake.pipelines.families.wan22_sampling import SamplingSettings, denoise
-    from longtake.pipelines.model.variant import Carry
+    from longtake.pipelines.timeline.clips import Join, Transition
 
     seen = []
 
@@ -169,7 +169,7 @@ def test_a_preview_shows_a_frame_that_is_not_pinned(tiny_models: Path, monkeypat
     model = bundle(tiny_models, "ti2v-5b")
     words = model.encode_prompt("a fox")
     with torch.inference_mode():
-        start = start_of(model, tail_of(link_of(model, 17), 9, Carry.PIXELS))
+        start = start_of(model, tail_of(link_of(model, 17), Join(Transition.SMOOTH, 9)))
         settings = SamplingSettings(2, 1.0, 1.0, shift=5.0)
         experts = model.family.experts(model, settings)
         denoise(experts, start, shot_of(settings, words))

@@ -230,7 +230,6 @@ def test_odd_sides_are_refused(tmp_path, width, height):
         ({"crf": 52}, "crf: 52"),
         ({"crf": float("nan")}, "crf: nan"),
         ({"preset": "best"}, "preset: 'best'"),
-        ({"format": "webm"}, "format: 'webm'"),
     ],
 )
 def test_settings_out_of_range_are_refused_before_a_file_is_begun(tmp_path, settings, said):

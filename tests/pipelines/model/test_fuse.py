@@ -205,6 +205,7 @@ def test_a_quantised_file_that_cannot_be_written_again_is_refused(
 def test_a_full_disk_leaves_nothing_behind(
     weights: tuple[Keys, dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from longtake.pipelines.errors import Refusal
     from longtake.pipelines.model import fuse
 
     source = store(tmp_path, "float32", *weights)
@@ -214,7 +215,7 @@ def test_a_full_disk_leaves_nothing_behind(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(fuse, "_put", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(Refusal, match="is full, so this cannot be kept"):
         merged_file(source, tmp_path, one)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.safetensors", "source.safetensors"]
 

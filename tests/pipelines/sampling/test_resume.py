@@ -322,7 +322,6 @@ def ltx(comfyui: Path, tiny_models: Path) -> Any:
     """
     from longtake.pipelines.families.ltx2_sampling import Guidance, Ltx2Sampling
     from longtake.pipelines.model.shot import Keyframe, Pictures, Shot, Tail
-    from longtake.pipelines.model.variant import Carry
 
     def image(seed: int, frames: int = 1) -> torch.Tensor:
         return torch.rand(frames, 64, 128, 3, generator=torch.Generator().manual_seed(seed))
@@ -335,7 +334,7 @@ def ltx(comfyui: Path, tiny_models: Path) -> Any:
         }[kind]
         settings = replace(settings, image_crf=0, second_sigmas=(0.9, 0.4, 0.0) if two_passes else ())
         sound = torch.randn(1, 8, 12, 16, generator=torch.Generator().manual_seed(4))
-        tail = Tail(Carry.LATENTS, image(1, 9), torch.ones(1, 128, 1, 2, 4), sound, Fraction(1, 100))
+        tail = Tail(image(1, 9), torch.ones(1, 128, 1, 2, 4), sound, Fraction(1, 100))
         pictures = Pictures(end=image(2), anchor=image(3), keyframes=(Keyframe(image(5), 12, 0.8),))
         with torch.inference_mode():
             words = model.encode_prompt("a fox"), model.encode_prompt("a wolf")

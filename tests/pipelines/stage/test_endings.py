@@ -23,7 +23,7 @@ from longtake.pipelines.model.bundle import VideoModel
 from longtake.pipelines.model.part import Part
 from longtake.pipelines.stage.check import check_stage, check_stages, split_stage
 from longtake.pipelines.stage.stage import Ready, Stage, behind
-from longtake.pipelines.timeline.clips import Join, Length, Transition, film_frames, spans
+from longtake.pipelines.timeline.clips import Carry, Join, Length, Transition, film_frames, spans
 from longtake.pipelines.timeline.plan import frames_in
 
 IMAGE = torch.zeros(1, 8, 8, 3)
@@ -185,6 +185,24 @@ def test_the_far_end_of_a_bridge_is_the_last_frame_shown(model: VideoModel, seco
         assert ready.shown == spans(chain.clips)[number - 1].stop
         if ends:
             assert ready.shown == ready.clip.frames
+
+
+@pytest.mark.usefixtures("takes")
+@pytest.mark.parametrize("carry", [Carry.PIXELS, Carry.LATENTS])
+def test_a_bridge_in_a_chain_that_is_opened_again_carries_over_as_the_stage_did(carry: Carry) -> None:
+    from longtake.pipelines.chain import record
+    from longtake.pipelines.stage.bridge import check_bridge
+    from longtake.pipelines.takes import chains, store
+
+    model = bundle(LTX)
+    smooth = Join(Transition.SMOOTH, 9, carry=carry)
+    parts = [stage(Length(frames=25), join, start_image=None) for join in (CUT, smooth, smooth)]
+    chain = stored(check_stages(parts, [model] * 3))
+    record.remember(store.here(), chain)
+    opened = record.opened(store.here(), chains.find(store.here(), record.id_of(chain)), model, 1, 3)
+    assert opened.clips == chain.clips
+    ready, _ = check_bridge(opened, 2, stage(Length(frames=25), start_image=None), model)
+    assert ready.stage.join == smooth
 
 
 @pytest.mark.usefixtures("takes")

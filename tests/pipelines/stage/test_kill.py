@@ -73,10 +73,11 @@ def ready_stages(model: Any, frames: int = 9) -> list[Any]:
 def render(ready: list[Any]) -> tuple[Any, list[int]]:
     """The chain, and the numbers of the stages that had to be rendered."""
     from longtake.pipelines.stage.render import render_stages
+    from longtake.pipelines.takes import store
 
     progress = Silent()
     with torch.inference_mode():
-        return render_stages(ready, progress), progress.rendered
+        return render_stages(store.here(), ready, progress), progress.rendered
 
 
 def film(chain: Any) -> list[bytes]:
@@ -220,12 +221,15 @@ def test_a_stage_of_a_model_without_identity_says_that_it_is_not_kept(tiny_model
 
     from longtake.pipelines.model.part import Part
     from longtake.pipelines.stage.render import render_stages
+    from longtake.pipelines.takes import store
 
     model = bundle(tiny_models)
     root = folders("unidentified")
     progress = Silent()
     with torch.inference_mode():
-        render_stages(ready_stages(replace(model, high=Part.of("high-noise model", model.high.get())))[:1], progress)
+        render_stages(
+            store.here(), ready_stages(replace(model, high=Part.of("high-noise model", model.high.get())))[:1], progress
+        )
     why = "the high-noise model comes from nodes that cannot be identified"
     assert f"will start over if it is stopped midway: {why}" in progress.said
     assert not (root / "checkpoints").exists()
@@ -236,6 +240,7 @@ def test_a_custom_sampler_without_identity_says_that_its_stage_is_not_kept(tiny_
     from longtake.pipelines.families.wan22_sampling import SamplingSettings, Split
     from longtake.pipelines.stage.check import check_stage
     from longtake.pipelines.stage.render import render_stages
+    from longtake.pipelines.takes import store
     from longtake.pipelines.timeline.clips import Length
 
     root = folders("custom")
@@ -243,7 +248,7 @@ def test_a_custom_sampler_without_identity_says_that_its_stage_is_not_kept(tiny_
     custom = SamplingSettings(2, 1.0, 1.0, split=Split.STEP, split_step=1, custom=sampler_object("euler"))
     asked = stage(sampling=custom, length=Length(frames=5))
     with torch.inference_mode():
-        render_stages([check_stage(asked, bundle(tiny_models), None)], progress)
+        render_stages(store.here(), [check_stage(asked, bundle(tiny_models), None)], progress)
     assert "will start over if it is stopped midway: KSAMPLER cannot be identified" in progress.said
     assert not (root / "checkpoints").exists()
 
@@ -336,7 +341,7 @@ def test_a_bridged_stage_renders_alone_and_is_pinned_to_both_neighbours(
     progress = Silent()
     asked = replace(ready[1].stage, prompt="a wolf", seed=99)
     with torch.inference_mode():
-        bridged, error = bridge(whole, 2, asked, model, progress)
+        bridged, error = bridge(store.here(), whole, 2, asked, model, progress)
     assert progress.rendered == [2]
     assert [a.take == b.take for a, b in zip(whole.links, bridged.links, strict=True)] == [True, False, True]
     assert bridged.clips == whole.clips
@@ -346,20 +351,21 @@ def test_a_bridged_stage_renders_alone_and_is_pinned_to_both_neighbours(
     assert record.id_of(bridged) in {one.id for one in chains.list_chains(store.here())}
     again = Silent()
     with torch.inference_mode():
-        assert bridge(whole, 2, asked, model, again)[0].links == bridged.links
+        assert bridge(store.here(), whole, 2, asked, model, again)[0].links == bridged.links
     assert again.rendered == []
 
 
 def test_only_a_stage_with_a_neighbour_after_it_can_be_bridged(tiny_models: Path, folders: Any) -> None:
     from longtake.pipelines.errors import Refusal
     from longtake.pipelines.stage.bridge import bridge
+    from longtake.pipelines.takes import store
 
     model = bundle(tiny_models)
     folders("unbridged")
     whole, _ = render(ready_stages(model))
     with pytest.raises(Refusal, match="nothing comes after the last stage"):
-        bridge(whole, 3, stage(), model, Silent())
+        bridge(store.here(), whole, 3, stage(), model, Silent())
     with pytest.raises(Refusal, match="nothing left between 5 pinned at its beginning and 5 at its end"):
-        bridge(whole, 2, stage(), model, Silent())
+        bridge(store.here(), whole, 2, stage(), model, Silent())
     with pytest.raises(Refusal, match="the chain has the stages 1 to 3"):
-        bridge(whole, 4, stage(), model, Silent())
+        bridge(store.here(), whole, 4, stage(), model, Silent())

@@ -17,6 +17,7 @@ from tests.pipelines.stage.test_keys import IMAGE, bundle, smooth, stage
 from tests.pipelines.stage.test_kill import Silent, killed_after, ready_stages, render
 
 pytestmark = pytest.mark.usefixtures("comfyui")
+CLAIMED = 120  # seconds in which another process has begun to render, on a machine that is busy
 
 
 @pytest.fixture
@@ -62,11 +63,12 @@ class Raises(Silent):
 def raised(error: BaseException, model: Any) -> tuple[BaseException, Raises]:
     """What comes out where the first stage behind a video raises `error`."""
     from longtake.pipelines.stage.render import render_stages
+    from longtake.pipelines.takes import store
 
     video, ready = behind_video(model)
     progress = Raises(error)
     with pytest.raises(BaseException) as failure, torch.inference_mode():
-        render_stages([ready], progress, video)
+        render_stages(store.here(), [ready], progress, video)
     return failure.value, progress
 
 
@@ -87,14 +89,15 @@ def test_too_little_memory_behind_a_video_stays_what_comfyui_knows(tiny_models: 
 def test_the_video_a_chain_begins_with_is_not_counted_as_stored(tiny_models: Path, store_folder: Path) -> None:
     from longtake.pipelines.stage.check import check_stage
     from longtake.pipelines.stage.render import StageFailed, render_stages
+    from longtake.pipelines.takes import store
 
     model = bundle(tiny_models)
     video, ready = behind_video(model)
     with torch.inference_mode():
-        chain = render_stages([ready], Silent(), video)
+        chain = render_stages(store.here(), [ready], Silent(), video)
         third = check_stage(smooth(**quick(seed=9)), model, chain)
         with pytest.raises(StageFailed, match="stage 3: no luck\nStage 2 is stored"):
-            render_stages([third], Raises(RuntimeError("no luck")), chain)
+            render_stages(store.here(), [third], Raises(RuntimeError("no luck")), chain)
 
 
 def test_a_chain_that_is_only_a_video_cannot_be_kept_and_that_is_said(tiny_models: Path, store_folder: Path) -> None:
@@ -105,7 +108,9 @@ def test_a_chain_that_is_only_a_video_cannot_be_kept_and_that_is_said(tiny_model
         KeepChain.execute(behind_video(bundle(tiny_models))[0], "film")
 
 
-@pytest.mark.parametrize("what", ["render.thumbnail", "render.housekeeping.keep_to_limit", "takes.chains._write"])
+@pytest.mark.parametrize(
+    "what", ["stage.render.thumbnail", "stage.render.housekeeping.keep_to_limit", "takes.chains._write"]
+)
 def test_a_stage_is_stored_whatever_fails_beside_it(
     tiny_models: Path, store_folder: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
@@ -120,7 +125,30 @@ def test_a_stage_is_stored_whatever_fails_beside_it(
     monkeypatch.undo()
     take = store.Store(store_folder).find(chain.links[0].rendered.key)
     assert take is not None
-    assert ("thumbnail" in take.tensors()) == (what != "render.thumbnail")
+    assert ("thumbnail" in take.tensors()) == (what != "stage.render.thumbnail")
+
+
+def test_a_chain_is_kept_once_for_stages_that_are_stored_and_after_each_that_is_rendered(
+    tiny_models: Path, store_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from longtake.pipelines.chain import record
+    from longtake.pipelines.takes import chains, store
+
+    kept: list[int] = []
+    plain = record.keep
+    monkeypatch.setattr(record, "keep", lambda store, now: (kept.append(len(now.entries)), plain(store, now))[1])
+    ready = ready_stages(bundle(tiny_models))
+    render(ready)
+    assert kept == [1, 2, 3]
+    kept.clear()
+    chain, rendered = render(ready)
+    assert (rendered, kept) == ([], [3])
+    for missing, after in ((2, [2, 3]), (1, [1, 3])):
+        store.Store(store_folder).delete(chain.links[missing].rendered)
+        kept.clear()
+        chain, rendered = render(ready)
+        assert (rendered, kept) == ([missing + 1], after)
+    assert [len(one.entries) for one in chains.list_chains(store.Store(store_folder))] == [3]
 
 
 def test_three_chain_stages_of_two_texts_ask_the_text_encoder_twice(
@@ -129,6 +157,7 @@ def test_three_chain_stages_of_two_texts_ask_the_text_encoder_twice(
     from longtake.pipelines.model.bundle import VideoModel
     from longtake.pipelines.stage.check import check_stage
     from longtake.pipelines.stage.render import render_stages
+    from longtake.pipelines.takes import store
 
     read: list[str] = []
     plain = VideoModel.encode_prompt
@@ -137,7 +166,7 @@ def test_three_chain_stages_of_two_texts_ask_the_text_encoder_twice(
     for seed in (1, 2, 3):
         asked = stage(**quick(seed=seed)) if chain is None else smooth(**quick(seed=seed))
         with torch.inference_mode():
-            chain = render_stages([check_stage(asked, model, chain)], Silent(), chain)
+            chain = render_stages(store.here(), [check_stage(asked, model, chain)], Silent(), chain)
     assert read == ["a fox", "blurry"]
 
 
@@ -148,6 +177,7 @@ def test_a_long_storyboard_holds_the_conditionings_and_images_of_a_few_stages(
     from longtake.pipelines.stage.check import check_stages
     from longtake.pipelines.stage.prompts import KEPT, RUN
     from longtake.pipelines.stage.render import render_stages
+    from longtake.pipelines.takes import store
 
     stages = 14
     words: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -174,7 +204,7 @@ def test_a_long_storyboard_holds_the_conditionings_and_images_of_a_few_stages(
     asked = [stage(prompt=f"fox {i}", start_image=lambda i=i: read(i), **quick()) for i in range(stages)]
     progress = Counts()
     with torch.inference_mode():
-        render_stages(check_stages(asked, [model] * stages), progress)
+        render_stages(store.here(), check_stages(asked, [model] * stages), progress)
     assert progress.rendered == [*range(1, stages + 1)]
     assert RUN <= most[0] <= RUN + 1 + KEPT
     assert most[1] <= 2
@@ -183,28 +213,33 @@ def test_a_long_storyboard_holds_the_conditionings_and_images_of_a_few_stages(
 def slowly(ready: list[Any]) -> None:
     """Render, half a second a step."""
     from longtake.pipelines.stage.render import render_stages
+    from longtake.pipelines.takes import store
 
     class Slow(Silent):
         def step(self, done: int, steps: int, preview: Any) -> None:
             time.sleep(0.5)
 
     with torch.inference_mode():
-        render_stages(ready, Slow())
+        render_stages(store.here(), ready, Slow())
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="another server is a forked process here")
 def test_a_second_process_waits_for_the_first_and_takes_its_take(tiny_models: Path, store_folder: Path) -> None:
     from longtake.pipelines.stage.render import render_stages
+    from longtake.pipelines.takes import store
 
     ready = ready_stages(bundle(tiny_models))[:1]
     first = threading.Thread(target=killed_after, args=(None, lambda: slowly(ready)))
     first.start()
     claims = store_folder / "claims"
+    late = time.monotonic() + CLAIMED
     while not (claims.is_dir() and any(claims.iterdir())):
+        assert time.monotonic() < late, "the first process claims nothing"
+        assert first.is_alive(), "the first process has ended"
         time.sleep(0.01)
     progress = Silent()
     with torch.inference_mode():
-        chain = render_stages(ready, progress)
+        chain = render_stages(store.here(), ready, progress)
     first.join()
     assert progress.rendered == []
     assert progress.said[0] == "another server renders it; waiting for its take (0 s)"
@@ -216,6 +251,7 @@ def test_waiting_for_another_server_is_cancelled_within_a_second(tiny_models: Pa
     import comfy.model_management as management
     from longtake.pipelines.stage.keys import look_up
     from longtake.pipelines.stage.render import render_stages
+    from longtake.pipelines.takes import store
     from longtake.pipelines.takes.claim import claimed
 
     ready = ready_stages(bundle(tiny_models))[:1]
@@ -225,8 +261,8 @@ def test_waiting_for_another_server_is_cancelled_within_a_second(tiny_models: Pa
         cancelled.append(time.monotonic())
         management.interrupt_current_processing()
 
-    with claimed(store_folder, look_up(ready)[0].identity.key):
+    with claimed(store_folder, look_up(store.here(), ready)[0].identity.key):
         threading.Timer(0.7, cancel).start()
         with pytest.raises(management.InterruptProcessingException):
-            render_stages(ready, Silent())
+            render_stages(store.here(), ready, Silent())
     assert time.monotonic() - cancelled[0] < 1

@@ -59,6 +59,7 @@ def render(comfyui: Path, tiny_models: Path, tmp_path: Path, monkeypatch: pytest
     from longtake.pipelines.families.wan22_sampling import SamplingSettings
     from longtake.pipelines.load.files import ModelFile, bundle_from_files
     from longtake.pipelines.stage.stills import plan_stills, render_stills
+    from longtake.pipelines.takes import store
 
     for kind in ("output", "temp"):
         (tmp_path / kind).mkdir()
@@ -77,7 +78,7 @@ def render(comfyui: Path, tiny_models: Path, tmp_path: Path, monkeypatch: pytest
         )
         quick = SamplingSettings(steps=steps, cfg_high=1.0, cfg_low=1.0)
         with torch.inference_mode():
-            yield from render_stills(plan_stills(prompts, model, "", 96, 64, 5, quick), told)
+            yield from render_stills(store.here(), plan_stills(prompts, model, "", 96, 64, 5, quick), told)
 
     return work
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
+from collections import Counter
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,7 +13,8 @@ import pytest
 from longtake.pipelines.chain import record
 from longtake.pipelines.chain.chain import Chain, Link
 from longtake.pipelines.errors import Refusal
-from longtake.pipelines.files import sealed, whole
+from longtake.pipelines.files import sealed
+from longtake.pipelines.files.reading import Unreadable
 from longtake.pipelines.takes import chains
 from longtake.pipelines.takes.chains import Entry, StoredChain
 from longtake.pipelines.takes.store import Store
@@ -113,28 +117,64 @@ def test_records_of_takes_that_are_gone_go_and_named_ones_stay(store: Store) -> 
     assert sorted(records(store)) == [[1, 2], [8, 9]]
 
 
-def test_no_stage_pays_for_the_history(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(whole, "flush", lambda _: None)
-    monkeypatch.setattr(whole, "flush_folder", lambda _: None)
-    for old in range(1000):
+def add_history(store: Store, count: int) -> None:
+    """Records of films that share nothing with any other."""
+    for old in range(count):
         entries = tuple(Entry(f"{100 * old + n + 1000:064x}", Clip(5, Join(), 5 * (n + 1))) for n in range(12))
         chains._write(store, StoredChain("wan22", 96, 64, Fraction(16), entries))
-    chains.list_chains(store)  # what a server reads once
 
-    opened: list[object] = []
-    contents = chains.contents
-    monkeypatch.setattr(chains, "contents", lambda path: opened.append(path) or contents(path))
-    times = []
-    for count in range(1, 201):
-        chain = film(store, *range(count))
-        started = time.process_time()
-        record.remember(store, chain)
-        times.append(time.process_time() - started)
-    assert len(opened) <= 200, "each record that was written is read back once"
-    assert sorted(times)[100] < STAGE_SECONDS
-    assert len(list((store.root / "chains").iterdir())) == 1001
 
-    opened.clear()
-    for count in range(1, 201):
-        record.remember(store, film(store, *range(count)))
-    assert len(opened) <= 1, "a stored film reads nothing"
+@pytest.fixture
+def unflushed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+
+
+@pytest.mark.usefixtures("unflushed")
+def test_no_stage_pays_for_the_history(tmp_path: Path, asked: Counter[str]) -> None:
+    growing, stored = [], []
+    for history in (10, 1000):
+        store = Store(tmp_path / str(history))
+        add_history(store, history)
+        record.remember(store, film(store, 0))  # which reads what is there, once
+        films = [film(store, *range(count)) for count in range(2, 101)]
+        times = []
+        for work in (growing, stored):
+            asked.clear()
+            for chain in films:
+                started = time.process_time()
+                record.remember(store, chain)
+                times.append(time.process_time() - started)
+            work.append(Counter(asked))
+        assert sorted(times[:99])[50] < STAGE_SECONDS
+        assert len(list((store.root / "chains").iterdir())) == history + 1
+    assert growing[1] == growing[0]
+    assert growing[1].total() <= 20 * 99
+    assert stored[1] == stored[0]
+    assert stored[1].total() <= 2 * 99
+
+
+def test_a_name_that_another_process_gives_a_growing_film_is_not_lost(store: Store) -> None:
+    record.remember(store, film(store, 1))
+    theirs = replace(record.stored(film(store, 1)), name="theirs")
+    path = store.root / "chains" / f"{theirs.id}.json"
+    path.unlink()
+    path.write_bytes(sealed.sealed({"format": chains.CHAIN_FORMAT, **theirs.as_json()}))
+    record.remember(store, film(store, 1, 2))
+    assert chains.find(store, "theirs").id == theirs.id
+    assert sorted(records(store)) == [[1], [1, 2]]
+
+
+def test_a_record_that_could_not_be_read_once_is_read_when_it_can_be(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record.remember(store, film(store, 1))
+    monkeypatch.setattr(chains, "_read_of", {})
+    monkeypatch.setattr(chains, "_changed", lambda _: 1)
+
+    def away(path: Path) -> bytes:
+        raise Unreadable(f"{path} is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(chains, "contents", away)
+        assert records(store) == []
+    assert records(store) == [[1]]

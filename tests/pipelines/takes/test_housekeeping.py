@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -131,3 +133,37 @@ def test_a_chain_of_another_format_is_left_alone(store: Store) -> None:
     path.write_bytes(sealed({**chain.as_json(), "format": "longtake.chain.v9"}))
     assert chains.find(store, chain.id) is None
     assert "longtake.chain.v9" in next(iter(housekeeping.verify(store)))["problem"]
+
+
+def test_no_take_that_is_known_is_looked_at_again(tmp_path: Path, asked: Counter[str]) -> None:
+    def work(takes: int) -> dict[str, Counter[str]]:
+        """What each act asks of the file system in a store of so many takes that the process has seen."""
+        store = Store(tmp_path / str(takes))
+        for number in range(takes):
+            key = f"{number * 2**224:064x}"
+            take = store.write(key, {"latent": torch.zeros(1)}, {})
+            os.utime(take.path / "take.json", (1000 + number, 1000 + number))
+            del take
+        assert list(store.noted()) == []
+        size = housekeeping.prune(store, 10**9).size
+        each = size // takes
+        done = {}
+
+        def count(name: str, act: Callable[[], object]) -> None:
+            asked.clear()
+            act()
+            done[name] = Counter(asked)
+
+        count("under the limit", lambda: housekeeping.prune(store, size))
+        count("the newest", lambda: store.newest(0, 1))
+        count("a key's first digits", lambda: store.named(f"{(takes - 1) * 2**224:064x}"[:8]))
+        count("one too many", lambda: housekeeping.prune(store, size - each // 2))
+        count("the keys", store.keys)
+        assert numbers(store) == [number * 2**224 for number in range(1, takes)]
+        return done
+
+    few, many = work(10), work(100)
+    assert many == few
+    for name in ("under the limit", "a key's first digits", "the keys"):
+        assert many[name] == {"listdir": 1}, name
+    assert many["one too many"].total() < 40

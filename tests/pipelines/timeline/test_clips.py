@@ -10,7 +10,18 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from longtake.pipelines.chain.chain import Chain, Link
 from longtake.pipelines.errors import Refusal
-from longtake.pipelines.timeline.clips import Clip, Grid, Join, Length, Span, Transition, film_frames, spans, starts
+from longtake.pipelines.timeline.clips import (
+    Carry,
+    Clip,
+    Grid,
+    Join,
+    Length,
+    Span,
+    Transition,
+    film_frames,
+    spans,
+    starts,
+)
 from longtake.pipelines.timeline.plan import MAX_STAGES, frames_in, plan_clip
 
 WAN, LTX = Grid(4), Grid(8)
@@ -28,6 +39,17 @@ def smooth(overlap: int) -> Join:
 
 def fade(frames: int) -> Join:
     return Join(Transition.FADE, fade_frames=frames)
+
+
+@given(st.sampled_from(Transition), st.integers(0, 33), st.integers(0, 33), st.sampled_from(Carry))
+def test_a_join_holds_what_its_transition_uses_and_is_made_of_itself_again(transition, overlap, frames, carry):
+    join = Join.of(transition, overlap, frames, carry)
+    assert Join.of(join.transition, join.overlap, join.fade_frames, join.carry) == join
+    if join.transition is Transition.SMOOTH:
+        assert (join.overlap, join.carry, join.fade_frames) == (overlap, carry, 0)
+    else:
+        assert (join.overlap, join.carry) == (0, Carry.PIXELS)
+        assert join.fade_frames == (frames if join.transition is Transition.FADE else 0)
 
 
 def planned(*stages: tuple[Length, Join], grid: Grid = WAN, fps: Fraction = WAN_FPS) -> list[Clip]:

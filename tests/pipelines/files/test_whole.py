@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import time
@@ -9,7 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from longtake.pipelines.files.large import ABANDONED, CountedName, clear_abandoned, whole_file
+from longtake.pipelines.errors import Refusal
+from longtake.pipelines.files.whole import ABANDONED, CountedName, clear_abandoned, whole_file, write_whole
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and kill -9")
 
@@ -101,6 +103,22 @@ def test_what_a_killed_process_of_this_computer_left_goes_with_the_next_file(tmp
     with whole_file(tmp_path / "film.mp4") as unfinished:
         unfinished.write_text("whole")
     assert [path.name for path in tmp_path.iterdir()] == ["film.mp4"]
+
+
+@pytest.mark.parametrize("lasting", [True, False])
+def test_a_full_disk_is_said_in_plain_words_and_leaves_what_was_there(tmp_path: Path, lasting: bool) -> None:
+    film = tmp_path / "film.mp4"
+    film.write_text("before")
+
+    def write(unfinished: Path) -> None:
+        unfinished.write_text("half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(Refusal, match="is full, so this cannot be kept"):
+        write_whole(film, write, lasting)
+    with pytest.raises(Refusal, match="is full, so this cannot be kept"), whole_file(film, lasting) as unfinished:
+        write(unfinished)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"film.mp4": "before"}
 
 
 @pytest.mark.parametrize("links", [True, False], ids=["with links", "a file system without links"])
