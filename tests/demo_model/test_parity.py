@@ -52,11 +52,22 @@ def rendered(bundle: VideoModel, prompt: str, **known: Any) -> torch.Tensor:
     from longtake.pipelines.families.wan22_sampling import SamplingSettings
     from longtake.pipelines.model.shot import Pictures, Shot
 
-    shot = Shot(FRAMES, world.SIZE, world.SIZE, known.pop("tail", None), Pictures(**known))
     settings = SamplingSettings(steps=STEPS, cfg_high=1.0, cfg_low=1.0, shift=5.0, boundary=0.9)
     with torch.inference_mode():
         words = bundle.encode_prompt(prompt)
-        latent = bundle.family.sample(bundle, shot, words, words, settings, SEED, lambda *_: None)["latent"]
+        shot = Shot(
+            frames=FRAMES,
+            width=world.SIZE,
+            height=world.SIZE,
+            positive=words,
+            negative=words,
+            settings=settings,
+            seed=SEED,
+            on_step=lambda *_: None,
+            tail=known.pop("tail", None),
+            pictures=Pictures(**known),
+        )
+        latent = bundle.family.sample(bundle, shot)["latent"]
         pixels = bundle.vae.get().decode(latent)
     return pixels.reshape(1, FRAMES, world.SIZE, world.SIZE, 3).permute(0, 4, 1, 2, 3) * 2 - 1
 
