@@ -12,9 +12,20 @@ const COLOURS = {
   LONGTAKE_GUIDE: '#a5d6a7'
 }
 
-function arrange(widget) {
-  // Nodes 2.0 folds what is marked as advanced; the classic canvas does so for widgets that say it themselves.
-  if (widget.options?.advanced) widget.advanced = true
+// Nodes 2.0 folds what is marked as advanced. The classic canvas hides widgets that say so themselves, and keeps their
+// room all the same, 4 units apart from the next.
+function fold(node, widget) {
+  widget.advanced = true
+  const own = widget.computeSize
+  const none = () => [0, -4]
+  Object.defineProperty(widget, 'computeSize', {
+    configurable: true,
+    get: () => (node.showAdvanced || globalThis.LiteGraph?.vueNodesMode ? own : none)
+  })
+}
+
+function arrange(node, widget) {
+  if (widget.options?.advanced) fold(node, widget)
   // The frontend calls the control after its mode where the server says which one it begins with.
   if (widget.name === 'fixed') widget.label = 'control after generate'
   const height = TEXT_HEIGHT[widget.name]
@@ -46,12 +57,12 @@ app.registerExtension({
     // The palette sets the colours of the types it knows whenever it is loaded, and leaves the others grey.
     Object.assign(app.canvas?.default_connection_color_byType ?? {}, COLOURS)
     Object.assign(globalThis.LGraphCanvas?.link_type_colors ?? {}, COLOURS)
-    node.widgets?.forEach(arrange)
+    node.widgets?.forEach((widget) => arrange(node, widget))
     // Widgets come and go with what is chosen in others.
     const addCustomWidget = node.addCustomWidget
     node.addCustomWidget = function (widget) {
       const added = addCustomWidget.call(this, widget)
-      arrange(added)
+      arrange(this, added)
       return added
     }
     const isDocument = node.comfyClass === 'LongtakeRenderStoryboard'

@@ -14,8 +14,8 @@ ADD = """(kind) => {
   const node = LiteGraph.createNode(kind);
   node.pos = [100, 100];
   app.graph.add(node);
-  return node.computeSize()[1];
 }"""
+SIZE = "() => app.graph.nodes[0].size[1]"
 DRAWN = """() => {
   const box = document.querySelector('[data-node-id]').getBoundingClientRect();
   return box.height / app.canvas.ds.scale;
@@ -28,10 +28,9 @@ def heights(opened: Canvas, kinds: list[str], nodes_2: bool) -> dict[str, float]
     found = {}
     for kind in kinds:
         opened.open()
-        found[kind] = opened.ask(ADD, kind)
+        opened.ask(ADD, kind)
         opened.settle(1000)
-        if nodes_2:
-            found[kind] = opened.ask(DRAWN) - TITLE
+        found[kind] = opened.ask(DRAWN) - TITLE if nodes_2 else opened.ask(SIZE)
         opened.page.screenshot(path=ROOT / "build" / f"{kind}_{'nodes_2' if nodes_2 else 'classic'}.png")
     return found
 
