@@ -32,6 +32,7 @@ PAGE = ROOT / "docs" / "continuity.md"
 FRAMES = 33  # of a clip: the longest that the demo model was trained on
 AROUND = 16  # frames on either side of a seam: a second of Wan
 LATER = 8  # frames after a seam in which a late jump is looked for, and over which a speed is measured
+GONE = 50  # % of the contrast of stage 1: below it the shape counts as faded away
 SHARE = 0.15  # of the film at either end, as FramePack's drift measure has it
 RESAMPLED = 4000
 BY_HAND, OTHER_SEEDS = "by hand", "pixels 5, other seeds"
@@ -46,33 +47,47 @@ USUAL, FLOOR_OF = "pixels 5", "pixels 5"  # the pack's default; the mode rendere
 
 @dataclass(frozen=True)
 class Measure:
-    """A column: its key in the results, its head, what it is, and how many digits of it are worth showing.
+    """A column of a table.
 
     Attributes:
+        key: in the results; `_slope` behind it is the slope of a value over the stages.
+        digits: that are worth showing.
         best: the value that a film without seams would have.
     """
 
     key: str
-    head: str
+    name: str
+    unit: str
     meaning: str
     digits: int = 2
     best: float = 0.0
 
+    @property
+    def head(self) -> str:
+        return f"{self.name}, {self.unit}" if self.unit else self.name
 
-MEASURES = (
-    Measure("jump", "jump", "change across the seam, over the median change within a second on either side", 2, 1.0),
-    Measure("late_jump", "late jump", f"largest change in the {LATER} frames after the seam, on the same scale", 2, 1.0),
-    Measure("speed", "speed error, px/frame", f"of the {LATER} frames after the seam against the {LATER} before"),
-    Measure("angle", "angle error, degrees", "between the same two motions", 1),
-    Measure("colour_slope", "colour, % a seam", "slope of the distance of the shape's colour from that of stage 1"),
-    Measure("contrast_slope", "contrast, % a seam", "slope of the distance of shape and ground, in parts of stage 1"),
-    Measure("sharpness_slope", "sharpness, % a seam", "slope of the steepest edge over the contrast, in parts of stage 1"),
-    Measure("colour_ends", "colour, ends", f"|M(first {SHARE:.0%}) - M(last {SHARE:.0%})| of the film, in %"),
-    Measure("contrast_ends", "contrast, ends", "the same of the contrast, in % of stage 1"),
-    Measure("sharpness_ends", "sharpness, ends", "the same of the sharpness, in % of stage 1"),
-    Measure("identity_first", "identity, stage 1", "share of chains that end stage 1 with the prompt's shape and colour", 2, 1.0),
-    Measure("identity", "identity, end", "share of chains that end so", 2, 1.0),
+
+AT_SEAMS = (
+    Measure("jump", "jump", "", "change across the seam, over the median change within a second either side", best=1.0),
+    Measure("late_jump", "late jump", "", f"largest change of the {LATER} frames after, on the same scale", best=1.0),
+    Measure("speed", "speed error", "px/frame", f"of the {LATER} frames after the seam against the {LATER} before"),
+    Measure("angle", "angle error", "degrees", "between the same two motions", 1),
+    Measure("identity_first", "right at first", "", "share of chains with the prompt's shape and colour after stage 1"),
+    Measure("identity", "right at the end", "", "share of chains with both at the end of the film", best=1.0),
+    Measure("lasting", "stages shown", "", f"share of stages of at least {GONE} % of stage 1's contrast", best=1.0),
 )  # fmt: skip
+ENDS = f"|M(first {SHARE:.0%}) - M(last {SHARE:.0%})|"
+OVER_FILM = (
+    Measure(
+        "colour_slope", "colour", "% a seam", "slope, stage by stage, of how far the shape is from its first colour"
+    ),
+    Measure("contrast_slope", "contrast", "% a seam", "slope of how far shape and ground are apart"),
+    Measure("sharpness_slope", "sharpness", "% a seam", "slope of the steepest edges over the contrast"),
+    Measure("colour_ends", "colour at the ends", "%", f"{ENDS} of the film"),
+    Measure("contrast_ends", "contrast at the ends", "%", f"{ENDS}"),
+    Measure("sharpness_ends", "sharpness at the ends", "%", f"{ENDS}"),
+)
+MEASURES = AT_SEAMS + OVER_FILM
 
 
 class Quiet:
@@ -306,13 +321,35 @@ def _add(line: dict[str, Any]) -> None:
     print(f"chain {line['chain']}, {line['stages']} stages, {line['mode']}: {line['seconds']:.0f} s", flush=True)
 
 
+def shown(film: dict[str, Any]) -> list[bool]:
+    """Whether each stage still shows the shape."""
+    return [contrast >= GONE for contrast in film["contrast"]]
+
+
+def steady(film: dict[str, Any]) -> list[bool]:
+    """Whether each stage shows it to its end: one that fades away says nothing of colour and edges."""
+    there = shown(film)
+    return [now and after for now, after in zip(there, [*there[1:], True], strict=True)]
+
+
 def value_of(film: dict[str, Any], key: str) -> float | None:
-    """One figure of a film: the mean over its seams, or the slope over its stages."""
+    """One figure of a film: the mean over its seams, or the slope over its stages; None where there is nothing to see.
+
+    Where the shape has faded into the ground, its motion, colour and edges are those of noise and do not count.
+    """
+    there = shown(film)
+    if key == "lasting":
+        return float(np.mean(there))
+    if key.startswith("identity"):
+        return film[key] * there[0 if key == "identity_first" else -1]
     if key.endswith("_slope"):
-        values = film[key.removesuffix("_slope")]
-        return float(np.polyfit(range(len(values)), values, 1)[0])
-    values = np.atleast_1d([np.nan if value is None else value for value in np.atleast_1d(film[key])]).astype(float)
-    return None if np.isnan(values).all() else float(np.nanmean(values))
+        name = key.removesuffix("_slope")
+        stages = [stage for stage, still in enumerate(steady(film)) if still or name == "contrast"]
+        return float(np.polyfit(stages, [film[name][stage] for stage in stages], 1)[0]) if len(stages) > 1 else None
+    if key.endswith("_ends"):
+        return film[key][0] if steady(film)[-1] or key == "contrast_ends" else None
+    seams = [value for value, pair in zip(film[key], pairwise(there), strict=True) if all(pair) and value is not None]
+    return float(np.mean(seams)) if seams else None
 
 
 @dataclass(frozen=True)
@@ -353,6 +390,13 @@ class Table:
         figures = {chain: value_of(film, key) for chain, film in films.items()}
         return {chain: figure for chain, figure in figures.items() if figure is not None}
 
+    def curve(self, mode: str, matched: str, name: str) -> np.ndarray:
+        """Stage by stage, the mean over the chains that show their shape to the end of it; NaN where none does."""
+        films = [line[matched] for (known, _), line in self.found.items() if known == mode]
+        still = np.array([steady(film) for film in films])
+        values = np.ma.masked_array([film[name] for film in films], ~still & (name != "contrast"))
+        return values.mean(0).filled(np.nan)
+
     def difference(self, one: tuple[str, str], other: tuple[str, str], key: str) -> Interval | None:
         """Of two ways, chain by chain; None where fewer than three chains have both."""
         first, second = self.values(*one, key), self.values(*other, key)
@@ -364,18 +408,13 @@ class Table:
         apart = self.difference((FLOOR_OF, matched), (OTHER_SEEDS, matched), key)
         return None if apart is None else max(abs(apart.low), abs(apart.high))
 
-    def rows(self, matched: str) -> Iterator[list[str]]:
+    def rows(self, matched: str, measures: Sequence[Measure]) -> Iterator[list[str]]:
+        floors = [(self.floor(measure.key, matched), measure.digits) for measure in measures]
+        yield ["**noise floor**", "", *("-" if value is None else f"{value:.{n}f}" for value, n in floors)]
         for mode in self.modes:
-            cells = [self.values(mode, matched, measure.key) for measure in MEASURES]
-            shown = [
-                Interval.of(list(cell.values())).text(measure.digits) if cell else "-"
-                for cell, measure in zip(cells, MEASURES, strict=True)
-            ]
-            yield [mode, f"{max(map(len, cells))}", *shown]
-
-    def floors(self, matched: str) -> list[str]:
-        values = [(self.floor(measure.key, matched), measure.digits) for measure in MEASURES]
-        return ["**noise floor**", "", *("-" if value is None else f"{value:.{digits}f}" for value, digits in values)]
+            cells = [(list(self.values(mode, matched, measure.key).values()), measure.digits) for measure in measures]
+            chains = max(len(values) for values, _ in cells)
+            yield [mode, f"{chains}", *(Interval.of(values).text(n) if values else "-" for values, n in cells)]
 
     def claims(self, reference: tuple[str, str]) -> Iterator[str]:
         """What differs from `reference` by more than the noise floor, its whole interval on one side of zero."""
@@ -390,13 +429,23 @@ class Table:
         apart, floor = self.difference((mode, matched), reference, measure.key), self.floor(measure.key, matched)
         if apart is None or floor is None or abs(apart.mean) <= floor or apart.low <= 0 <= apart.high:
             return None
-        key = measure.key
-        mine, theirs = (self.values(*way, key) for way in ((mode, matched), reference))
-        off = [abs(np.mean([values[chain] for chain in mine.keys() & theirs.keys()]) - measure.best)
-               for values in (mine, theirs)]  # fmt: skip
-        word = "better" if off[0] < off[1] else "worse"
-        sign = f"{apart.mean:+.{measure.digits}f} ({apart.low:+.{measure.digits}f} to {apart.high:+.{measure.digits}f})"
-        return f"{word} in {measure.head.split(',')[0]}{', ends' if key.endswith('_ends') else ''}, {sign}"
+        mine, theirs = (self.values(*way, measure.key) for way in ((mode, matched), reference))
+        both = mine.keys() & theirs.keys()
+        off = [abs(np.mean([values[chain] for chain in both]) - measure.best) for values in (mine, theirs)]
+        by, low, high = (f"{value:+.{measure.digits}f}" for value in (apart.mean, apart.low, apart.high))
+        return f"{measure.name} {'better' if off[0] < off[1] else 'worse'}, {by} ({low} to {high})"
+
+    def same_as_by_hand(self) -> str:
+        """A sentence on `pixels 1`, where it was rendered."""
+        both = [chain for chain in self.chains if {(BY_HAND, chain), ("pixels 1", chain)} <= self.found.keys()]
+        same = sum(
+            all(
+                self.found[BY_HAND, chain][matched] == self.found["pixels 1", chain][matched]
+                for matched in ("off", "on")
+            )
+            for chain in both
+        )
+        return f" `pixels 1` has exactly the figures of `by hand` in {same} of {len(both)} chains." if both else ""
 
 
 def _way(mode: str, matched: str) -> str:
@@ -413,23 +462,29 @@ def page() -> None:
     if not found:
         return
     tables = [Table(found, stages) for stages in sorted({line["stages"] for line in found})]
-    head = ["handed on", "chains", *(measure.head for measure in MEASURES)]
     minutes, loads = sum(line["seconds"] for line in found) / 60, [line["load"] for line in found]
-    parts = [INTRODUCTION.format(frames=FRAMES, meanings="\n".join(f"- {m.head}: {m.meaning}" for m in MEASURES))]
+    meanings = "\n".join(f"- {measure.name}: {measure.meaning}" for measure in MEASURES)
+    parts = [INTRODUCTION.format(frames=FRAMES, meanings=meanings)]
     for table in tables:
-        parts.append(f"## Chains of {table.stages} stages\n\n{len(table.chains)} prompts; means and 95 % intervals.")
-        for matched in ("off", "on"):
-            rows = [table.floors(matched), *table.rows(matched)]
-            parts.append(f"Colour matching {matched}:\n\n{_markdown(head, rows)}")
+        parts.append(
+            f"## Chains of {table.stages} stages\n\n{len(table.chains)} prompts; means over chains and their 95 % "
+            f"intervals.{table.same_as_by_hand()}"
+        )
         for reference in ((BY_HAND, "off"), (USUAL, "off")):
             claims = "\n".join(table.claims(reference))
             parts.append(f"Against {_way(*reference)}, chain by chain, outside the noise:\n\n{claims}")
+        for measures, where in ((AT_SEAMS, "At the seams"), (OVER_FILM, "Over the film")):
+            head = ["handed on", "chains", *(measure.head for measure in measures)]
+            for matched in ("off", "on"):
+                parts.append(
+                    f"{where}, colour matching {matched}:\n\n{_markdown(head, list(table.rows(matched, measures)))}"
+                )
     parts.append("![Contrast, sharpness and colour, stage by stage](continuity.png)")
     parts.append(
         LIMITS.format(minutes=f"{minutes:.0f}", low=min(loads), high=max(loads), busy=busy(), lines=len(found))
     )
     PAGE.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
-    _plot(tables[-1], PAGE.with_suffix(".png"))
+    _plot(max(tables, key=lambda table: len(table.found)), PAGE.with_suffix(".png"))
 
 
 INK = ("#222222", "#7f7f7f", "#d62728", "#1f77b4", "#9467bd", "#ff7f0e", "#2ca02c", "#17becf", "#e0a0a0")
@@ -446,13 +501,9 @@ def _plot(table: Table, path: Path) -> None:
         (("contrast", "contrast, % of stage 1"), ("sharpness", "sharpness, % of stage 1"), ("colour", "colour, % off"))
     ):
         curves = {
-            (mode, matched): np.mean(
-                [line[matched][name] for (known, _), line in table.found.items() if known == mode], axis=0
-            )
-            for mode in table.modes
-            for matched in ("off", "on")
+            (mode, matched): table.curve(mode, matched, name) for mode in table.modes for matched in ("off", "on")
         }
-        low, high = min(c.min() for c in curves.values()), max(c.max() for c in curves.values())
+        low, high = min(map(np.nanmin, curves.values())), max(map(np.nanmax, curves.values()))
         for row, matched in enumerate(("off", "on")):
             left, top = column * width + margin, row * height + margin
             inner = width - 2 * margin, height - 2 * margin
@@ -463,7 +514,8 @@ def _plot(table: Table, path: Path) -> None:
             pen.text((left, top + inner[1] + 4), f"stage 1 to {table.stages}", "black")
             for mode, ink in zip(table.modes, INK, strict=False):
                 values = curves[mode, matched]
-                across = np.linspace(left, left + inner[0], len(values))
+                across = np.linspace(left, left + inner[0], len(values))[~np.isnan(values)]
+                values = values[~np.isnan(values)]
                 down = top + inner[1] * (1 - (values - low) / max(high - low, 1e-6))
                 pen.line(list(zip(across.tolist(), down.tolist(), strict=True)), ink, 2)
     for index, (mode, ink) in enumerate(zip(table.modes, INK, strict=False)):
@@ -485,6 +537,9 @@ is known: one shape that moves steadily on a plain ground. Every chain has one p
 
 {meanings}
 
+A shape may fade into the ground; from then on only contrast, `right at the end` and `stages shown` count it, and the
+other figures are of the stages that still show it, colour and sharpness of those that show it to their end.
+
 The noise floor comes first in each table: `pixels 5` rendered twice, with other seeds from stage 2 on, and how far the
 two means lie apart at most in 95 of 100 such runs. A difference below it, or one whose interval holds zero, is not
 claimed."""
@@ -495,10 +550,11 @@ LIMITS = """\
 It is one tiny model, 64 x 64 pixels, one shape and one training seed. Its VAE's encoder is linear and sees no slot
 but its own, so what a real VAE loses on the way to pixels and back is not in these figures; neither are textures,
 faces, cameras or sound. Stages of more overlap add fewer frames to the film, so that their chains are shorter in
-seconds. Many measures stand side by side: one in twenty would leave its interval by chance. Blends over the overlap
-and cures for drift are not in the tables.
+seconds. Many measures stand side by side, and one in twenty leaves its interval by chance: a difference that
+stands alone is weak. The shape's sub-pixel position moves the sharpness of single frames. Blends over the overlap and
+cures for drift are not in the tables.
 
-{lines} chains, {minutes} minutes of processor time; load between {low:.1f} and {high:.1f} while they ran. {busy}"""
+{lines} films, {minutes} minutes of processor time; load between {low:.1f} and {high:.1f} while they ran. {busy}"""
 
 
 def main() -> None:
