@@ -551,7 +551,9 @@ It is one tiny model, 64 x 64 pixels, one shape and one training seed. Its VAE's
 but its own, so what a real VAE loses on the way to pixels and back is not in these figures; neither are textures,
 faces, cameras or sound. Stages of more overlap add fewer frames to the film, so that their chains are shorter in
 seconds. Many measures stand side by side, and one in twenty leaves its interval by chance: a difference that
-stands alone is weak. The shape's sub-pixel position moves the sharpness of single frames. Blends over the overlap and
+stands alone is weak. Of fewer than ten chains an interval is narrower than it should be. A row of fewer chains holds
+the first prompts only: its means are not comparable with those of other rows, the lists above are. Chains that fade
+early count in `stages shown` and hardly in the rest. The shape's sub-pixel position moves the sharpness of single frames. Blends over the overlap and
 cures for drift are not in the tables.
 
 {lines} films, {minutes} minutes of processor time; load between {low:.1f} and {high:.1f} while they ran. {busy}"""
