@@ -555,7 +555,8 @@ stands alone is weak. Of fewer than ten chains an interval is narrower than it s
 the first prompts only: its means are not comparable with those of other rows, the lists above are. Chains that fade
 early count in `stages shown` and hardly in the rest. The shape's sub-pixel position moves the sharpness of single
 frames. Colour is matched by every fourth pixel of every fourth row, 256 of a frame this small: what a match is off by
-may add up more than in a real film, which was not tried. Blends over the overlap and cures for drift are not in the tables.
+may add up more than in a real film, which was not tried. Blends over the overlap and cures for drift are not in the
+tables.
 
 {lines} films, {minutes} minutes of processor time; load between {low:.1f} and {high:.1f} while they ran. {busy}"""
 
