@@ -30,8 +30,8 @@ def decoded_sound(link: Link) -> tuple[np.ndarray, int] | None:
     take = link.rendered
     kept = read_sound(take)
     if kept is None:
-        audio, sound_model = take.audio(), link.model.family.sound
-        if audio is None or sound_model is None:
+        audio = take.audio()
+        if audio is None or (sound_model := link.model.family.sound) is None:
             return None
         samples, rate = sound_model.decode(link.model, audio)
         write_sound(take, samples, rate)

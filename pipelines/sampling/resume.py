@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CALL, SPAN = "call", "span"
-AHEAD = 2  # predictions that are copied and not yet written; each is as large as a latent for every conditioning
+# Predictions that are copied and not yet written, each as large as a latent for every conditioning: what a kill can lose
+# beside the step in work.
+AHEAD = 1
 NOT_KEPT = "will start over if it is stopped midway"
 
 # What lies around a prediction is run again as it was; and how attention is computed, or how positions are scaled, is

@@ -184,6 +184,7 @@ def alone(request: pytest.FixtureRequest, tiny_models: Path) -> Any:
 def test_a_stage_killed_in_its_midst_goes_on_and_its_take_is_the_same_to_the_bit(
     alone: Any, folders: Any, call: int
 ) -> None:
+    from longtake.pipelines.sampling.resume import AHEAD
     from longtake.pipelines.takes import store
 
     calls: list[int] = []
@@ -212,7 +213,8 @@ def test_a_stage_killed_in_its_midst_goes_on_and_its_take_is_the_same_to_the_bit
     for hook in hooks:
         hook.remove()
     assert link.rendered.checked() == expected
-    assert len(calls) == 8 - call + 1
+    # What the model answered last may still have waited to be written.
+    assert 0 <= len(calls) - (8 - call + 1) <= AHEAD
     assert list((root / "checkpoints").iterdir()) == []
 
 
