@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CALL, SPAN = "call", "span"
-# Predictions that are copied and not yet written, each as large as a latent for every conditioning: what a kill can lose
-# beside the step in work.
+# Predictions that are copied and not yet written, each as large as a latent for every conditioning: what a kill can
+# lose beside the step in work.
 AHEAD = 1
 NOT_KEPT = "will start over if it is stopped midway"
 
