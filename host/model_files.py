@@ -40,9 +40,10 @@ class ModelFiles:
         Args:
             others: choices that stand before them.
         """
+        if not self._started:
+            return Offered((*others, *folder_paths.get_filename_list(folder)))
         paths = _paths(folder)
-        if self._started:
-            self._kinds.read(paths.values())
+        self._kinds.read(paths.values())
         fitting = (name for name, path in paths.items() if self._kinds.may_be(kind, path))
         return Offered((*others, *fitting), (*others, *paths))
 

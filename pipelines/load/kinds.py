@@ -31,11 +31,12 @@ class Kind(enum.Flag):
 
 def kind_of(file: Outline) -> Kind:
     """Everything that a file can be used as, by the rules its loader checks it with."""
+    config = model_config(file)
     tests: dict[Kind, Callable[[Outline], object]] = {
-        Kind.WAN: lambda file: (config := model_config(file)) and WAN22.variant_of(config),
+        Kind.WAN: lambda _: config and WAN22.variant_of(config),
         Kind.WAN_TEXT: lambda file: WAN22.is_text_encoder(file.tensors),
         Kind.WAN_VAE: vae_channels,
-        Kind.LTX2: lambda file: (config := model_config(file)) and LTX2.variant_of(config),
+        Kind.LTX2: lambda _: config and LTX2.variant_of(config),
         Kind.LTX2_TEXT: lambda file: LTX2.is_text_encoder(file.tensors),
         Kind.LTX2_PROJECTION: holds_projection,
         Kind.LTX2_VAE: holds_video_vae,
