@@ -37,6 +37,8 @@ SAME_CLIPS = ("LongtakeBridgeStage", "LongtakeKeepChain")
 
 # Inputs that are written as several, "length.seconds" and the like.
 GROUPS = ("length", "size", "transition", "transition.overlap", "transition.carry_over", "take")
+# What is linked of these does not say how long a stage is or how it joins.
+LEFT_OPEN = ("guides.", "transition.carry_over")
 IMAGES = ("start_image", "end_image", "transition.carry_over.anchor_image")
 
 
@@ -221,7 +223,7 @@ def _constants(node: Node) -> dict[str, Any] | None:
         linked, (*groups, last) = name in node.links, name.split(".")
         if linked and name in IMAGES:
             value = picture
-        elif linked and groups:
+        elif linked and groups and not name.startswith(LEFT_OPEN):
             return None
         elif linked:
             continue

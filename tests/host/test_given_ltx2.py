@@ -234,6 +234,17 @@ def test_a_stage_is_refused(server: Server, photos: dict[str, str], second: dict
     assert result.error["exception_message"].splitlines()[0].strip() == expected
 
 
+def test_a_later_stage_with_a_guide_is_checked_before_the_first_renders(server: Server, photos: dict[str, str]) -> None:
+    anchor = node("LongtakeAnchor", image=["photo", 0], counts="automatic")
+    second = {"guides": ["anchor"], "transition.overlap": 12, "seed": 4242}
+    graph = {**graphs.photo(photos["astronaut"]), "anchor": anchor, **film(2, **second), **graphs.delivered("stage2")}
+    graph["stage1"]["inputs"]["seed"] = 4243  # one that no test before has left in ComfyUI's cache
+    result = server.run(graph)
+    assert "stage 2, overlap: 12 frames are given, and the model takes 8n+1; use 9 or 17" in result.why()
+    assert [data["node"] for data in result.of("longtake.refused")] == ["stage2"]
+    assert not result.of("longtake.stage_started") and not result.of("longtake.stored_hit")
+
+
 def test_an_ltx2_tail_is_not_given_to_wan_nor_a_wan_tail_to_ltx2(server: Server) -> None:
     graph = {
         "wan": graphs.load("ti2v"),
