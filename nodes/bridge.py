@@ -11,7 +11,6 @@ from ..host.ahead import look_ahead
 from ..host.graph import Run
 from ..host.progress import NodeProgress, say
 from ..pipelines.chain.chain import Chain as ChainValue
-from ..pipelines.document import MAX_SEED
 from ..pipelines.model.bundle import VideoModel
 from ..pipelines.model.variant import Settings
 from ..pipelines.stage.bridge import bridge, check_bridge
@@ -20,6 +19,7 @@ from ..pipelines.stage.stage import Stage
 from ..pipelines.takes import store
 from ..pipelines.timeline.clips import Join, Length
 from .guides import guides_input
+from .seed import seed_input
 from .types import STAGE, Chain, ModelBundle, Sampling
 
 
@@ -39,14 +39,7 @@ class BridgeStage(io.ComfyNode):
                 io.Int.Input("stage", default=2, min=1, max=1000, tooltip="Number of the stage, counted from 1."),
                 io.String.Input("prompt", multiline=True, dynamic_prompts=True, tooltip="What happens in it now."),
                 io.String.Input("negative_prompt", multiline=True, tooltip="What to keep out.", advanced=True),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=MAX_SEED,
-                    control_after_generate=io.ControlAfterGenerate.fixed,
-                    tooltip="Seed of the noise.",
-                ),
+                seed_input(),
                 io.Image.Input(
                     "start_image", optional=True, tooltip="First frame, where the stage is the first or follows a cut."
                 ),

@@ -9,12 +9,12 @@ from comfy_api.latest import Input, io
 from ..host.previews import preview_of
 from ..host.progress import NodeProgress
 from ..host.stage_inputs import size_of
-from ..pipelines.document import MAX_SEED
 from ..pipelines.media.video import frames_and_sound
 from ..pipelines.model.bundle import VideoModel
 from ..pipelines.model.variant import Settings
 from ..pipelines.stage.retake import Retake, plan_retake, render_retake
 from ..pipelines.takes import store
+from .seed import seed_input
 from .sizes import size_input
 from .types import STAGE, Chain, ModelBundle, Sampling
 
@@ -48,14 +48,7 @@ class RetakeNode(io.ComfyNode):
                     tooltip="Whether the sound of these seconds is rendered anew too.",
                 ),
                 size_input("the size nearest to the video's own that the model can render"),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=MAX_SEED,
-                    control_after_generate=io.ControlAfterGenerate.fixed,
-                    tooltip="Seed of the noise.",
-                ),
+                seed_input(),
                 Sampling.Input("sampling", optional=True, tooltip="From LTX-2 Sampling."),
             ],
             outputs=[Chain.Output(display_name="chain", tooltip="The video with these seconds rendered anew.")],

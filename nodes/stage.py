@@ -13,13 +13,13 @@ from ..host.previews import preview_of
 from ..host.progress import NodeProgress, say
 from ..host.stage_inputs import AS_CHAIN, ONE_CLIP, stages_of
 from ..pipelines.chain.chain import Chain as ChainValue
-from ..pipelines.document import MAX_SEED
 from ..pipelines.model.bundle import VideoModel
 from ..pipelines.stage.check import check_stages
 from ..pipelines.stage.render import render_stages
 from ..pipelines.takes import store
 from ..pipelines.timeline.clips import Carry, Transition
 from .guides import guides_input
+from .seed import seed_input
 from .sizes import size_input
 from .types import AUTOMATIC, STAGE, Chain, ModelBundle, Sampling
 
@@ -174,14 +174,7 @@ class ChainStage(io.ComfyNode):
                 ),
                 length_input(),
                 size_input("as the chain, or the published size for a first stage"),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=MAX_SEED,
-                    control_after_generate=io.ControlAfterGenerate.fixed,
-                    tooltip="Seed of the noise.",
-                ),
+                seed_input(),
                 transition_input(),
                 io.Image.Input(
                     "start_image",

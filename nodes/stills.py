@@ -11,7 +11,7 @@ from comfy_api.latest import io, ui
 
 from ..host.progress import NodeProgress
 from ..host.stage_inputs import size_of
-from ..pipelines.document import MAX_SEED, read_prompts
+from ..pipelines.document import read_prompts
 from ..pipelines.errors import Refusal
 from ..pipelines.files.whole import CountedName
 from ..pipelines.model.bundle import VideoModel
@@ -20,6 +20,7 @@ from ..pipelines.stage.stills import Still, plan_stills, render_stills, write_zi
 from ..pipelines.takes import store
 from ..pipelines.takes.take import Take
 from ..pipelines.takes.temp import temp_folder
+from .seed import seed_input
 from .sizes import size_input
 from .types import STAGE, ModelBundle, Sampling
 
@@ -45,14 +46,7 @@ class RenderStills(io.ComfyNode):
                     "negative_prompt", multiline=True, tooltip="What to keep out. Has no effect where cfg is 1."
                 ),
                 size_input("the size the model was published with"),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=MAX_SEED,
-                    control_after_generate=io.ControlAfterGenerate.fixed,
-                    tooltip="Seed of the first image; it goes up by one from prompt to prompt.",
-                ),
+                seed_input("Seed of the first image; it goes up by one from prompt to prompt."),
                 Sampling.Input(
                     "sampling",
                     optional=True,
