@@ -22,7 +22,7 @@ def preview(server: Server, result: Result, stage: str) -> Path | None:
 def test_each_stage_can_be_played_on_its_node(server: Server) -> None:
     graph = {
         "model": graphs.load_ltx2(),
-        "first": graphs.ltx2_stage(),
+        "first": graphs.ltx2_stage(prompt="someone walks into a kitchen, singing"),  # no other test has it stored
         "second": graphs.ltx2_stage("first", prompt="it stops to look around"),
         **graphs.delivered("second"),
     }
