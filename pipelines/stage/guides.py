@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import torch
 
     from ..chain.tail import Heard
-    from ..model.bundle import VideoModel
+    from ..model.bundle import Family, VideoModel
 
 
 @dataclass(frozen=True)
@@ -127,11 +127,19 @@ def heard_soundtrack(stage: Stage, model: VideoModel, clip: Clip, start: int) ->
 def check_able(model: VideoModel, mode: Mode, field: str) -> None:
     """Raise `Refusal` for what the bundle's variant cannot do, naming the families that can."""
     if mode not in model.variant.modes:
-        able = [family.title for family in FAMILIES if any(mode in variant.modes for variant in family.variants)]
-        raise Refusal(
-            f"{model.variant.name} cannot {mode.value}; {' and '.join(able)} can. Leave it out, or use such a bundle.",
-            field=field,
-        )
+        able = [family for family in FAMILIES if any(mode in variant.modes for variant in family.variants)]
+        raise unable(model, mode.value, able, field)
+
+
+def unable(model: VideoModel, act: str, able: Iterable[Family], field: str) -> Refusal:
+    """What a person is told whose bundle cannot do something.
+
+    Args:
+        act: ends the sentence "this model cannot ...".
+        able: the families that can.
+    """
+    titles = " and ".join(family.title for family in able)
+    return Refusal(f"{model.variant.name} cannot {act}; {titles} can. Leave it out, or use such a bundle.", field=field)
 
 
 def _check_keyframes(stage: Stage, frames: int) -> None:
