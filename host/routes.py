@@ -202,7 +202,7 @@ async def get_thumbnail(request: web.Request) -> web.Response:
         Image.fromarray(tensors["thumbnail"].numpy()).save(file, "PNG")
         return file.getvalue()
 
-    return web.Response(body=await _apart(picture), content_type="image/png")
+    return web.Response(body=await _in_thread(picture), content_type="image/png")
 
 
 async def plan(request: web.Request) -> web.Response:
@@ -260,19 +260,19 @@ ROUTES: tuple[tuple[str, str, Answer], ...] = (
 
 
 def _chain(request: web.Request) -> chains.StoredChain:
-    wanted = request.match_info["id"]
-    found = chains.find(store.here(), wanted) if chains.ID.fullmatch(wanted) else None
-    if found is None:
+    chain_id = request.match_info["id"]
+    chain = chains.find(store.here(), chain_id) if chains.ID.fullmatch(chain_id) else None
+    if chain is None:
         raise NotThere("there is no such chain; an id is 16 hex digits")
-    return found
+    return chain
 
 
 def _take(request: web.Request) -> Take:
-    wanted = request.match_info["key"]
-    found = store.here().take(wanted) if KEY.fullmatch(wanted) else None
-    if found is None:
+    key = request.match_info["key"]
+    take = store.here().take(key) if KEY.fullmatch(key) else None
+    if take is None:
         raise NotThere("there is no such take; a key is 64 hex digits")
-    return found
+    return take
 
 
 def _summary(take: Take) -> dict[str, Any]:
@@ -311,10 +311,10 @@ async def _body(request: web.Request, fields: dict[str, Any]) -> dict[str, Any]:
 
 async def _json(work: Callable[[], Any]) -> web.Response:
     """What `work` gives, as JSON; both are made beside the server's own loop."""
-    text = await _apart(lambda: json.dumps(work()))
+    text = await _in_thread(lambda: json.dumps(work()))
     return web.Response(text=text, content_type="application/json")
 
 
-async def _apart(work: Callable[[], T]) -> T:
+async def _in_thread(work: Callable[[], T]) -> T:
     """Do what touches files beside the server's own loop."""
     return await asyncio.get_running_loop().run_in_executor(_threads, work)

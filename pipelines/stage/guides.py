@@ -143,28 +143,33 @@ def unable(model: VideoModel, act: str, able: Iterable[Family], field: str) -> R
 
 
 def _check_keyframes(stage: Stage, frames: int) -> None:
-    for one in stage.keyframes:
-        if not callable(one.image):
-            check_single(one.image, "keyframes")
-        if not -frames <= one.frame < frames:
+    for keyframe in stage.keyframes:
+        if not callable(keyframe.image):
+            check_single(keyframe.image, "keyframes")
+        if not -frames <= keyframe.frame < frames:
             raise Refusal(
-                f"frame {one.frame} given; the stage has frames 0 to {frames - 1} (or -1, the last, to -{frames}).",
+                f"frame {keyframe.frame} given; the stage has frames 0 to {frames - 1} (or -1, the last, to "
+                f"-{frames}).",
                 field="keyframes",
             )
-        if not 0 < one.strength <= 1:
-            raise Refusal(f"strength {one.strength} given; a number above 0, at most 1, is needed.", field="keyframes")
-    known = stage.join.overlap if stage.join.transition is Transition.SMOOTH else int(stage.start_image is not None)
-    last = int(stage.end_image is not None) if stage.until is None else stage.until.overlap
-    places = Counter(one.frame % frames for one in stage.keyframes)
-    for frame, count in places.items():
+        if not 0 < keyframe.strength <= 1:
+            raise Refusal(
+                f"strength {keyframe.strength} given; a number above 0, at most 1, is needed.", field="keyframes"
+            )
+    pinned_head = (
+        stage.join.overlap if stage.join.transition is Transition.SMOOTH else int(stage.start_image is not None)
+    )
+    pinned_end = int(stage.end_image is not None) if stage.until is None else stage.until.overlap
+    counts = Counter(keyframe.frame % frames for keyframe in stage.keyframes)
+    for frame, count in counts.items():
         if count > 1:
             raise Refusal(f"{count} keyframes stand on frame {frame}; one a frame.", field="keyframes")
-        for first, stop in ((0, known), (frames - last, frames)):
+        for first, stop in ((0, pinned_head), (frames - pinned_end, frames)):
             if first <= frame < stop:
-                given = f"frames {first} to {stop - 1} are" if stop - first > 1 else f"frame {frame} is"
+                pinned = f"frames {first} to {stop - 1} are" if stop - first > 1 else f"frame {frame} is"
                 raise Refusal(
-                    f"a keyframe stands on frame {frame}; {given} given already, by a stage beside it, the start image "
-                    "or the end image.",
+                    f"a keyframe stands on frame {frame}; {pinned} given already, by a stage beside it, the start "
+                    "image or the end image.",
                     field="keyframes",
                 )
 

@@ -63,7 +63,7 @@ def render_stages(store: Store, ready: Sequence[Ready], progress: Progress, chai
     stages = look_up(store, ready, chain)
     prompts = Prompts([planned.ready for planned in stages if planned.take is None], progress)
     for planned, following in zip_longest(stages, stages[1:]):
-        with _named(planned.ready.number, chain, progress):
+        with _naming_the_stage(planned.ready.number, chain, progress):
             take = take_of(store, planned, chain, prompts, progress)
         chain = planned.ready.behind(chain, planned.ready.model, take)
         if following is None or following.take is None:
@@ -229,26 +229,26 @@ def versions() -> dict[str, str]:
 
 
 @contextmanager
-def _named(number: int, before: Chain | None, progress: Progress) -> Iterator[None]:
+def _naming_the_stage(number: int, before: Chain | None, progress: Progress) -> Iterator[None]:
     """Let an error name its stage and say what is kept. A cancel and an empty GPU stay what they are to ComfyUI."""
     from comfy.model_management import InterruptProcessingException, is_oom
 
     try:
         yield
     except InterruptProcessingException:
-        progress.doing(f"cancelled.{_kept(before)}")
+        progress.doing(f"cancelled.{_stages_kept(before)}")
         raise
     except Refusal as refusal:
         raise refusal.at(stage=number) from None
     except Exception as error:
-        message = f"stage {number}: {str(error) or type(error).__name__}{_kept(before)}"
+        message = f"stage {number}: {str(error) or type(error).__name__}{_stages_kept(before)}"
         if is_oom(error):
             error.args = (message, *error.args[1:])
             raise
         raise StageFailed(message) from error
 
 
-def _kept(chain: Chain | None) -> str:
+def _stages_kept(chain: Chain | None) -> str:
     stored = None if chain is None else record.stored(chain)
     if chain is None or stored is None:
         return ""
