@@ -39,8 +39,8 @@ class DiffusersSampler:
             raise Refusal(f"{self.order} given; UniPC has orders 1, 2 and 3.", field="order")
         if find_spec("diffusers") is None:
             raise Refusal(
-                f"{self.solver.value} is a scheduler of diffusers, which ComfyUI's Python does not have; install it with "
-                '"pip install diffusers" (the extra longtake[diffusers]), or leave the sampler to Wan Sampling.',
+                f"{self.solver.value} is a scheduler of diffusers, which ComfyUI's Python does not have; install it "
+                'with "pip install diffusers" (the extra longtake[diffusers]), or leave the sampler to Wan Sampling.',
                 field="solver",
             )
 
