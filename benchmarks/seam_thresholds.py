@@ -1,10 +1,10 @@
 """What Seam Report's thresholds rest on: its measures of ordinary frames, of seams, and of hard cuts.
 
-    python benchmarks/seam_thresholds.py --chains 48
+    python benchmarks/seam_thresholds.py --chains 32
 
-Renders chains of the demo model by the fast way through it, many at a time, and measures three kinds of place in them with the code of the report:
-the middle of a clip, where there is no seam; smooth seams with an overlap of 1 and of 5 frames; and the place where one
-chain's clip is put behind another's, of the same ground, as if it were to go on. Writes
+Renders chains of the demo model by the fast way through it, many at a time, and measures three kinds of place in them
+with the code of the report: the frames of a clip where there is no seam; smooth seams with an overlap of 1 and of 5
+frames; and the place where one clip is put behind another of the same ground, as if it were to go on. Writes
 benchmarks/results/seam_thresholds.md.
 """
 
@@ -15,7 +15,8 @@ import runpy
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,13 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "benchmarks" / "results" / "seam_thresholds.md"
 FRAMES, STAGES, STEPS = 33, 3, 10
 SECOND = 16  # frames
+ORDINARY = range(9, 25)  # frames of a clip with at least half a second on either side
 QUANTILES = (0.01, 0.05, 0.5, 0.95, 0.99)
 MEASURES = ("jump", "late_jump", "colour", "sharpness")
 
 
-def figures_at(frames: np.ndarray, at: int, first: int, stop: int) -> list[float]:
-    """Of one place, without signs.
+def figures_at(frames: np.ndarray, places: Iterable[int]) -> list[list[float]]:
+    """Of some frames, without signs.
 
     Args:
         frames: `[T, H, W, 3]` uint16.
@@ -39,8 +41,11 @@ def figures_at(frames: np.ndarray, at: int, first: int, stop: int) -> list[float
     from longtake.pipelines.film.measures import Looks, figures
 
     looks = Looks.at(frames, len(frames))
-    measured = figures(looks, at, range(max(first, at - SECOND), min(stop, at + SECOND)))
-    return [abs(getattr(measured, name)) for name in MEASURES]
+    found = []
+    for at in places:
+        measured = figures(looks, at, range(max(0, at - SECOND), min(len(frames), at + SECOND)))
+        found.append([abs(getattr(measured, name)) for name in MEASURES])
+    return found
 
 
 def render(chains: int) -> dict[str, list[list[float]]]:
@@ -67,14 +72,12 @@ def render(chains: int) -> dict[str, list[list[float]]]:
                 print(f"overlap {overlap}, stage {seed} of {STAGES}", flush=True)
             for chain in zip(*map(as_frames, clips), strict=True):
                 found[f"seam, overlap {overlap}"] += seams(chain, overlap)
-    ordinary = [clip for batch in clips for clip in as_frames(batch)]
-    found["ordinary"] = [figures_at(clip, FRAMES // 2, 0, FRAMES) for clip in ordinary]
-    by_ground = [
-        [clip for clip, s in zip(as_frames(first), scenes, strict=True) if s.ground == ground] for ground in range(3)
-    ]
-    for alike in by_ground:
-        pairs = zip(alike, alike[1:], strict=False)
-        found["hard cut"] += [figures_at(np.concatenate(pair), FRAMES, 0, 2 * FRAMES) for pair in pairs]
+    for clip in (clip for batch in clips for clip in as_frames(batch)):
+        found["ordinary"] += figures_at(clip, ORDINARY)
+    for ground in range(len(world.GROUNDS)):
+        alike = [clip for clip, scene in zip(as_frames(first), scenes, strict=True) if scene.ground == ground]
+        for pair in pairwise(alike):
+            found["hard cut"] += figures_at(np.concatenate(pair), [FRAMES])
     return found
 
 
@@ -91,9 +94,7 @@ def seams(chain: Sequence[np.ndarray], overlap: int) -> list[list[float]]:
     for clip in chain[1:]:
         correction = compare(before[-overlap:], clip[:overlap]).correction
         shown = np.stack([correction.apply(frame) for frame in clip])
-        figures.append(
-            figures_at(np.concatenate([before, shown[overlap:]]), len(before), 0, len(before) + FRAMES - overlap)
-        )
+        figures += figures_at(np.concatenate([before, shown[overlap:]]), [len(before)])
         before = shown
     return figures
 
@@ -121,13 +122,14 @@ def write(found: dict[str, list[list[float]]], seconds: float) -> None:
 INTRODUCTION = """\
 # What Seam Report's thresholds rest on
 
-Its measures, without their signs, at three kinds of place in films of the demo model: the middle of a clip, smooth
-seams, and hard cuts between clips of the same ground. Quantiles. Written by benchmarks/seam_thresholds.py."""
+Its measures, without their signs, at three kinds of place in films of the demo model: frames in the middle of a
+clip, smooth seams, and hard cuts between clips of the same ground. Quantiles. Written by
+benchmarks/seam_thresholds.py."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--chains", type=int, default=48)
+    parser.add_argument("--chains", type=int, default=32)
     options = parser.parse_args(arguments)
     started = time.monotonic()
     write(render(options.chains), time.monotonic() - started)

@@ -24,9 +24,9 @@ class SeamReport(io.ComfyNode):
             node_id="LongtakeSeamReport",
             display_name="Seam Report",
             category=FILM,
-            description="Says of every smooth seam of a chain whether it is good, visible or broken, and why: what jumps, "
-            "at once or a little later, and by how much colour, sharpness and sound change. The plot shows the whole "
-            "film.",
+            description="Says of every smooth seam of a chain whether it is good, visible or broken, and why: what "
+            "jumps, at once or a little later, and by how much colour, sharpness and sound change. The plot shows the "
+            "whole film.",
             search_aliases=["seam quality", "colour drift", "color drift", "transition", "continuity", "jump"],
             inputs=[Chain.Input("chain", tooltip="The chain of rendered stages to look at.")],
             outputs=[

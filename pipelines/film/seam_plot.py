@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -96,12 +96,12 @@ class Chart:
     def mark(self, second: float, ink: tuple[int, int, int]) -> None:
         self.draw.line((self.x(second), self.top, self.x(second), self.top + TALL), ink, 3)
 
-    def curve(self, values: np.ndarray, ink: tuple[int, ...], of_many: np.ufunc | np.generic) -> None:
+    def curve(self, values: np.ndarray, ink: tuple[int, ...], of_many: Callable[[np.ndarray], float]) -> None:
         """A line through the values of all frames; `of_many` says what stands for those of one column of pixels."""
         width = WIDTH - RIGHT - LEFT
         parts = np.array_split(values, min(len(values), width))
         points = [
-            (LEFT + (index + 0.5) / len(parts) * width, self.y(float(of_many(part))))  # type: ignore[operator]
+            (LEFT + (index + 0.5) / len(parts) * width, self.y(float(of_many(part))))
             for index, part in enumerate(parts)
         ]
         self.draw.line(points, ink, 2)
