@@ -33,7 +33,12 @@ class LoadChain(io.ComfyNode):
                 io.Int.Input("first_stage", default=1, min=1, max=1000, tooltip="Stage to begin with, counted from 1."),
                 io.Int.Input("last_stage", default=0, min=0, max=1000, tooltip="Stage to end with. 0: the last one."),
             ],
-            outputs=[Chain.Output(display_name="chain")],
+            outputs=[
+                Chain.Output(
+                    display_name="chain",
+                    tooltip="The chain from the store, for Stitch Chain or a Chain Stage that goes on.",
+                )
+            ],
             hidden=[io.Hidden.unique_id],
         )
 
@@ -75,7 +80,7 @@ class LoadTake(io.ComfyNode):
                 ModelBundle.Input("model", tooltip=MODEL_TIP),
                 io.String.Input("take", tooltip="Name of the take, or its key or the beginning of it (8 digits)."),
             ],
-            outputs=[Chain.Output(display_name="chain")],
+            outputs=[Chain.Output(display_name="chain", tooltip="The take as a chain of one stage.")],
         )
 
     @classmethod
@@ -107,7 +112,7 @@ class KeepChain(io.ComfyNode):
                 Chain.Input("chain", tooltip="The chain to keep."),
                 io.String.Input("name", tooltip="Its name. A chain that had it before loses it."),
             ],
-            outputs=[Chain.Output(display_name="chain")],
+            outputs=[Chain.Output(display_name="chain", tooltip="The same chain.")],
             is_output_node=True,
         )
 

@@ -67,7 +67,9 @@ class LoadDiffusersFolder(io.ComfyNode):
                     "LTX-2: more to choose.",
                 ),
             ],
-            outputs=[ModelBundle.Output(display_name="model")],
+            outputs=[
+                ModelBundle.Output(display_name="model", tooltip="The bundle, for stages; it loads when first needed.")
+            ],
             hidden=[io.Hidden.unique_id],
         )
 
@@ -121,7 +123,7 @@ class DiffusersScheduler(io.ComfyNode):
                     tooltip="UniPC: Wan's reference sampler. FlowMatchEuler equals ComfyUI's euler.",
                 ),
             ],
-            outputs=[io.Sampler.Output(display_name="sampler")],
+            outputs=[io.Sampler.Output(display_name="sampler", tooltip="For SamplerCustom and the like.")],
         )
 
     @classmethod

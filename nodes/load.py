@@ -88,7 +88,9 @@ class LoadWan22(io.ComfyNode):
                     tooltip="Precision the diffusion weights are held in; default keeps the file's own.",
                 ),
             ],
-            outputs=[ModelBundle.Output(display_name="model")],
+            outputs=[
+                ModelBundle.Output(display_name="model", tooltip="The bundle, for stages; it loads when first needed.")
+            ],
             hidden=[io.Hidden.unique_id],
         )
 
@@ -184,7 +186,9 @@ class LoadLtx2(io.ComfyNode):
                 upscaler_input(),
                 frame_rate_input(),
             ],
-            outputs=[ModelBundle.Output(display_name="model")],
+            outputs=[
+                ModelBundle.Output(display_name="model", tooltip="The bundle, for stages; it loads when first needed.")
+            ],
             hidden=[io.Hidden.unique_id],
         )
 
@@ -229,7 +233,9 @@ class UseLoadedModels(io.ComfyNode):
                 io.Model.Input("low_noise_model", optional=True, tooltip="The low-noise expert of a 14B model."),
                 io.Vae.Input("audio_vae", optional=True, tooltip="The audio VAE of a model with sound."),
             ],
-            outputs=[ModelBundle.Output(display_name="model")],
+            outputs=[
+                ModelBundle.Output(display_name="model", tooltip="The bundle, for stages; it loads when first needed.")
+            ],
             hidden=[io.Hidden.unique_id, io.Hidden.dynprompt],
         )
 
@@ -260,11 +266,13 @@ class SplitBundle(io.ComfyNode):
             search_aliases=["unbundle", "bundle to model"],
             inputs=[ModelBundle.Input("model", tooltip="The bundle to take apart.")],
             outputs=[
-                io.Model.Output(display_name="model"),
-                io.Model.Output(display_name="low_noise_model"),
-                io.Clip.Output(display_name="clip"),
-                io.Vae.Output(display_name="vae"),
-                io.Vae.Output(display_name="audio_vae"),
+                io.Model.Output(display_name="model", tooltip="The only diffusion model, or the high-noise expert."),
+                io.Model.Output(
+                    display_name="low_noise_model", tooltip="The low-noise expert of a 14B model; else empty."
+                ),
+                io.Clip.Output(display_name="clip", tooltip="The text encoder."),
+                io.Vae.Output(display_name="vae", tooltip="The video VAE."),
+                io.Vae.Output(display_name="audio_vae", tooltip="The audio VAE of a model with sound; else empty."),
             ],
         )
 

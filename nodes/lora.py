@@ -68,7 +68,10 @@ class ApplyLora(io.ComfyNode):
                     "distilled LoRA of a dev model.",
                 ),
             ],
-            outputs=[ModelBundle.Output(display_name="model"), io.String.Output(display_name="report")],
+            outputs=[
+                ModelBundle.Output(display_name="model", tooltip="The bundle with the LoRA on it."),
+                io.String.Output(display_name="report", tooltip="Which parts of the LoRA fit, and what they change."),
+            ],
             hidden=[io.Hidden.unique_id],
         )
 
@@ -118,7 +121,7 @@ class FuseAndSave(io.ComfyNode):
                     "where its loaders find them.",
                 ),
             ],
-            outputs=[io.String.Output(display_name="paths")],
+            outputs=[io.String.Output(display_name="paths", tooltip="The saved files, one a line.")],
             hidden=[io.Hidden.unique_id],
             is_output_node=True,
         )

@@ -92,7 +92,10 @@ class RenderStoryboard(io.ComfyNode):
                     "nodes once every stage of it is stored.",
                 ),
             ],
-            outputs=[Chain.Output(display_name="chain"), io.String.Output(display_name="plan")],
+            outputs=[
+                Chain.Output(display_name="chain", tooltip="All stages, rendered, for Stitch Chain or a Chain Stage."),
+                io.String.Output(display_name="plan", tooltip="What is rendered and what is stored, stage by stage."),
+            ],
             hidden=[io.Hidden.unique_id, io.Hidden.dynprompt],
             is_output_node=True,
         )
