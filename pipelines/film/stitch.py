@@ -15,6 +15,7 @@ from ..errors import Refusal
 from ..identity import Unidentified, digest
 from ..media.frames import bounds, frames_digest, from_float
 from ..media.segments import Run, Segments, Shelf
+from ..timeline.clips import Transition
 from .colour import Grade, Match, seen_of
 
 if TYPE_CHECKING:
@@ -80,8 +81,17 @@ class Film:
         """The film in runs that come from the same clips in the same way, each under what is seen in it."""
         if self.shelf is None:
             return None
-        runs = [Run(scenes[0].start, scenes[-1].stop, self._seen(scenes)) for scenes in _runs(_scenes(self.chain))]
+        runs = [
+            Run(scenes[0].start, scenes[-1].stop, self._seen(scenes), self._cut(scenes[0]))
+            for scenes in _runs(_scenes(self.chain))
+        ]
         return Segments(runs, self.shelf)
+
+    def _cut(self, scene: _Scene) -> bool:
+        """Whether a scene shows nothing of what is before it."""
+        first = scene.clips[-1]
+        join = self.chain.links[first].clip.join
+        return len(scene.clips) == 1 and scene.start - scene.offsets[0] == 0 and join.transition is Transition.CUT
 
     def _seen(self, scenes: Sequence[_Scene]) -> str | None:
         """What stands for all that is seen in scenes that follow one another; None where something cannot be told."""

@@ -38,7 +38,10 @@ AAC_FRAME = 1024  # samples
 # ISO/IEC 23091-2 code points: 1 is BT.709 for primaries, transfer and matrix alike; FFmpeg's range 1 is limited
 BT709 = 1
 LIMITED = 1
-KEY_FRAME = 1  # of libavutil's picture types, the one that an encoder makes a key frame of where it is asked for
+# libavutil's picture types, as an encoder may be asked for them: a key frame, and one that looks back alone, over which
+# no frame before it looks ahead
+KEY_FRAME = 1
+LOOKS_BACK = 2
 
 USUAL = Form()
 
@@ -214,7 +217,9 @@ def _packets(encoder: av.VideoCodecContext, source: FrameSource, form: Form) -> 
 
     unused = [encoder]
 
-    def encode(start: int, stop: int | None, keys: frozenset[int]) -> Packets:
+    def encode(
+        start: int, stop: int | None, keys: frozenset[int] = frozenset(), lasts: frozenset[int] = frozenset()
+    ) -> Packets:
         codec = unused.pop() if unused else _encoder(source, form)
         to_yuv = Yuv420(source.width, source.height)
         done = start
@@ -223,13 +228,15 @@ def _packets(encoder: av.VideoCodecContext, source: FrameSource, form: Form) -> 
             picture.time_base = 1 / source.frame_rate
             if done in keys:
                 picture.pict_type = KEY_FRAME
+            elif done in lasts:
+                picture.pict_type = LOOKS_BACK
             done += 1
             yield codec.encode(picture), done
         yield codec.encode(None), done
 
     segments: Segments | None = getattr(source, "segments", None)
     if segments is None or not form.codec.joins:
-        return encode(0, None, frozenset())
+        return encode(0, None)
     asked = [form.codec.encoder, form.options, form.pixels, source.width, source.height, source.frame_rate]
     versions = [av.__version__, list(av.library_versions["libavcodec"])]
     return delivered(segments, Settings([asked, versions], encoder.extradata or b"", source.frame_rate), encode)

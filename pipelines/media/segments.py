@@ -1,8 +1,8 @@
 """A film as segments: runs of frames that are encoded once and put into every film that shows them.
 
-A run begins with a key frame that nothing after it looks behind, so its packets stand for themselves: between others
-they give the same pictures. A segment on disk holds what the encoder gave for one run, and says when it is damaged. It
-is never needed: what is not there, or does not fit between its neighbours, is encoded again.
+A segment on disk holds what the encoder gave for one run. One that begins with a key frame stands for itself. One that
+does not looks behind at the run before it, and fits behind exactly the packets that it was encoded behind. In either
+nothing looks ahead. Segments are never needed: what is not there, or damaged, or does not fit, is encoded again.
 
     8 bytes    how long the index is
     the index  sealed JSON: what a decoder is told first, and time, key mark and size of each packet
@@ -14,10 +14,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import groupby
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -30,6 +29,10 @@ log = logging.getLogger(__name__)
 
 FORMAT = "longtake.segment.v1"
 HEAD = 8  # bytes that say how long the index is
+# A key frame costs as much as many frames after it, and where a run changes, those that look behind at it are encoded
+# again with it: two runs share one, or more where they are short.
+SHARED = 160  # frames; two runs of Wan's usual length
+SHARED_MOST = 250  # frames; x264's own distance of key frames
 
 
 @dataclass(frozen=True)
@@ -38,11 +41,13 @@ class Run:
 
     Args:
         seen: what stands for all that is seen in them; None where it cannot be told, so that they are not kept.
+        cut: whether they show nothing of what is before them, so that a key frame costs nothing.
     """
 
     start: int
     stop: int
     seen: str | None
+    cut: bool = True
 
 
 class Shelf(Protocol):
@@ -68,6 +73,34 @@ class Segments:
     runs: Sequence[Run]
     shelf: Shelf
 
+    @property
+    def key_frames(self) -> frozenset[int]:
+        """The frames that a film which is encoded as a whole has key frames at."""
+        frames = set()
+        sharing, begun = 0, 0
+        for run in self.runs:
+            shared = run.stop - begun
+            if run.cut or not sharing or shared > (SHARED_MOST if sharing == 1 else SHARED):
+                frames.add(run.start)
+                sharing, begun = 0, run.start
+            sharing += 1
+        return frozenset(frames)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What of an encoder makes packets fit behind one another.
+
+    Args:
+        asked: everything that was asked of it, and its version.
+        extradata: what it tells a decoder before the first packet.
+        frame_rate: of the film; packets are timed in frames.
+    """
+
+    asked: Any
+    extradata: bytes
+    frame_rate: Fraction
+
 
 @dataclass(frozen=True)
 class Coded:
@@ -85,130 +118,167 @@ class Coded:
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What of an encoder makes packets fit behind one another.
+class Segment:
+    """A run as it was encoded.
 
     Args:
-        asked: everything that was asked of it, and its version.
-        extradata: what it tells a decoder before the first packet.
-        frame_rate: of the film; packets are timed in frames.
+        behind: the mark of what it was encoded behind; empty where it begins with a key frame.
     """
 
-    asked: Any
-    extradata: bytes
-    frame_rate: Fraction
+    packets: Sequence[Coded]
+    behind: str = ""
 
-    def key(self, run: Run) -> str | None:
-        return None if run.seen is None else digest([FORMAT, run.seen, self.asked])
+    @property
+    def mark(self) -> str:
+        """What tells its packets, and those that they look behind at, from all others."""
+        from blake3 import blake3
+
+        key = blake3(self.behind.encode())
+        for packet in self.packets:
+            key.update(packet.data)
+        return key.hexdigest()
 
 
 Packets = Iterator[tuple[Sequence[Any], int]]
 """What comes of a film: packets in decoding order, timed in frames of it, and how many frames are done with them."""
 
-
-def delivered(segments: Segments, settings: Settings, encode: Callable[[int, int, frozenset[int]], Packets]) -> Packets:
-    """The packets of a film: of its kept segments, and of runs that are encoded and kept now.
-
-    Args:
-        encode: encodes frames [start, stop) of the film, with key frames at the frames given.
-    """
-    # Each is read when the film has reached it: the packets of a few runs are in memory at a time.
-    looked_up = ((run, _kept(segments.shelf, settings, run)) for run in segments.runs)
-    for is_kept, pairs in groupby(looked_up, key=lambda pair: pair[1] is not None):
-        if is_kept:
-            for run, packets in pairs:
-                for number, packet in enumerate(packets or (), start=1):
-                    packet.pts, packet.dts = packet.pts + run.start, packet.dts + run.start
-                    yield [packet], run.start + number
-        else:
-            runs = [run for run, _ in pairs]
-            starts = frozenset(run.start for run in runs)
-            yield from _keeping(segments.shelf, settings, runs, encode(runs[0].start, runs[-1].stop, starts))
+Encode = Callable[[int, int, frozenset[int], frozenset[int]], Packets]
+"""Encodes frames [start, stop), with key frames at some, and others that nothing before them looks ahead of."""
 
 
-def _keeping(shelf: Shelf, settings: Settings, runs: Sequence[Run], packets: Packets) -> Packets:
-    """The packets of runs, each run being kept as soon as the last of its own has come."""
-    following = iter(runs)
-    run = next(following)
-    own: list[Coded] = []
-    for some, done in packets:
+def delivered(segments: Segments, settings: Settings, encode: Encode) -> Packets:
+    """The packets of a film: of its kept segments, and of runs that are encoded and kept now."""
+    shelf = _Shelf(segments.shelf, settings)
+    runs, behind, at = segments.runs, "", 0
+    while at < len(runs):
+        segment = shelf.find(runs[at], behind) or shelf.find(runs[at], "")
+        if segment is not None:
+            yield from _copied(segment, runs[at].start, settings.frame_rate)
+            behind, at = segment.mark, at + 1
+            continue
+        end = at + 1
+        while end < len(runs) and not shelf.has(runs[end]):
+            end += 1
+        behind = yield from _encoded(shelf, runs[at:end], segments.key_frames, encode)
+        at = end
+    segments.shelf.make_room()
+
+
+def _copied(segment: Segment, start: int, frame_rate: Fraction) -> Packets:
+    import av
+
+    for number, coded in enumerate(segment.packets, start=1):
+        packet = av.Packet(coded.data)
+        packet.pts, packet.dts, packet.duration = coded.pts + start, coded.dts + start, 1
+        packet.time_base = 1 / frame_rate
+        packet.is_keyframe = coded.key
+        yield [packet], start + number
+
+
+def _encoded(
+    shelf: _Shelf, runs: Sequence[Run], key_frames: frozenset[int], encode: Encode
+) -> Generator[tuple[Sequence[Any], int], None, str]:
+    """The packets of runs that follow one another, each kept as soon as its last has come; the mark of the last."""
+    keys = key_frames & {run.start for run in runs} | {runs[0].start}
+    lasts = frozenset(run.stop - 1 for run in runs)
+    own: list[list[Coded]] = [[]]
+    mark = ""
+
+    def keep() -> str:
+        run = runs[len(own) - 1]
+        segment = Segment(own[-1], "" if run.start in keys else mark)
+        shelf.keep(run, segment)
+        return segment.mark
+
+    for some, done in encode(runs[0].start, runs[-1].stop, keys, lasts):
         for packet in some:
-            if packet.pts >= run.stop:
-                _keep(shelf, settings, run, own)
-                run, own = next(following), []
+            if packet.pts >= runs[len(own) - 1].stop:
+                mark = keep()
+                own.append([])
+            run = runs[len(own) - 1]
             # As it is now: whoever writes it to a file counts its time otherwise.
-            own.append(Coded(packet.pts - run.start, packet.dts - run.start, packet.is_keyframe, bytes(packet)))
+            coded = Coded(packet.pts - run.start, packet.dts - run.start, packet.is_keyframe, bytes(packet))
+            own[-1].append(coded)
         yield some, done
-    _keep(shelf, settings, run, own)
-    shelf.make_room()
+    return keep()
 
 
-def _keep(shelf: Shelf, settings: Settings, run: Run, packets: Sequence[Coded]) -> None:
-    key = settings.key(run)
-    if key is None or len(packets) != run.stop - run.start:
-        return
-    try:
-        shelf.keep(shelf.segment(key), lambda path: _write(path, settings.extradata, packets))
-    except (OSError, Refusal) as error:
-        log.warning("Longtake: a segment of the film is not kept: %s", error)
+class _Shelf:
+    """The segments that fit one film's settings."""
+
+    def __init__(self, shelf: Shelf, settings: Settings):
+        self._shelf = shelf
+        self._settings = settings
+
+    def has(self, run: Run) -> bool:
+        """Whether a segment may be there that begins with a key frame."""
+        path = self._path(run, "")
+        return path is not None and path.is_file()
+
+    def find(self, run: Run, behind: str) -> Segment | None:
+        """The segment of a run that fits behind another, or with no mark behind any; None where none can be used."""
+        path = self._path(run, behind)
+        if path is None:
+            return None
+        try:
+            segment = _read(path, self._settings.extradata, behind)
+            if sorted(packet.pts for packet in segment.packets) != list(range(run.stop - run.start)):
+                raise Damaged("it has other frames than the film")
+            return segment
+        except FileNotFoundError:
+            return None
+        except Damaged as error:
+            log.warning("Longtake: a segment of the film, %s, is encoded again: %s", path.name, error)
+            with contextlib.suppress(OSError):
+                path.unlink()
+        except Unreadable as error:
+            log.warning("Longtake: %s", error)
+        return None
+
+    def keep(self, run: Run, segment: Segment) -> None:
+        path = self._path(run, segment.behind)
+        if path is None or len(segment.packets) != run.stop - run.start:
+            return
+        try:
+            self._shelf.keep(path, lambda unfinished: _write(unfinished, self._settings.extradata, segment))
+        except (OSError, Refusal) as error:
+            log.warning("Longtake: a segment of the film is not kept: %s", error)
+
+    def _path(self, run: Run, behind: str) -> Path | None:
+        if run.seen is None:
+            return None
+        return self._shelf.segment(digest([FORMAT, run.seen, self._settings.asked, behind]))
 
 
-def _write(path: Path, extradata: bytes, packets: Sequence[Coded]) -> None:
-    from blake3 import blake3
-
+def _write(path: Path, extradata: bytes, segment: Segment) -> None:
     index = sealed(
         {
             "format": FORMAT,
             "extradata": extradata.hex(),
-            "packets": [[packet.pts, packet.dts, int(packet.key), len(packet.data)] for packet in packets],
-            "blake3": blake3(b"".join(packet.data for packet in packets)).hexdigest(),
+            "packets": [[packet.pts, packet.dts, int(packet.key), len(packet.data)] for packet in segment.packets],
+            "behind": segment.behind,
+            "mark": segment.mark,
         }
     )
     with open(path, "wb") as file:
         file.write(len(index).to_bytes(HEAD, "little"))
         file.write(index)
-        file.writelines(packet.data for packet in packets)
+        file.writelines(packet.data for packet in segment.packets)
 
 
-def _kept(shelf: Shelf, settings: Settings, run: Run) -> list[Any] | None:
-    """The packets of a run, timed from its first frame, or None where none are kept that can be used."""
-    key = settings.key(run)
-    if key is None:
-        return None
-    path = shelf.segment(key)
-    try:
-        return _read(path, settings, run.stop - run.start)
-    except FileNotFoundError:
-        return None
-    except Damaged as error:
-        log.warning("Longtake: a segment of the film is encoded again: %s", error)
-        with contextlib.suppress(OSError):
-            path.unlink()
-    except Unreadable as error:
-        log.warning("Longtake: %s", error)
-    return None
-
-
-def _read(path: Path, settings: Settings, frames: int) -> list[Any]:
-    import av
-    from blake3 import blake3
-
+def _read(path: Path, extradata: bytes, behind: str) -> Segment:
     content = contents(path)
-    begin = HEAD + int.from_bytes(content[:HEAD], "little")
-    index = unsealed(content[HEAD:begin], (FORMAT,))
-    payload = memoryview(content)[begin:]
-    if blake3(payload).hexdigest() != index["blake3"]:
-        raise Damaged(f"{path.name} has changed since it was written")
-    if bytes.fromhex(index["extradata"]) != settings.extradata or len(index["packets"]) != frames:
-        raise Damaged(f"{path.name} does not fit this film")
-    packets, at = [], 0
+    at = HEAD + int.from_bytes(content[:HEAD], "little")
+    index = unsealed(content[HEAD:at], (FORMAT,))
+    packets = []
     for pts, dts, key, size in index["packets"]:
-        packet = av.Packet(bytes(payload[at : at + size]))
-        packet.pts, packet.dts, packet.duration = pts, dts, 1
-        packet.time_base = 1 / settings.frame_rate
-        packet.is_keyframe = bool(key)
-        packets.append(packet)
+        packets.append(Coded(pts, dts, bool(key), content[at : at + size]))
         at += size
+    segment = Segment(packets, behind)
+    if at != len(content) or segment.mark != index["mark"] or index["behind"] != behind:
+        raise Damaged("its content has changed since it was written")
+    if bytes.fromhex(index["extradata"]) != extradata:
+        raise Damaged("it was made by another encoder")
     with contextlib.suppress(OSError):
         os.utime(path)
-    return packets
+    return segment

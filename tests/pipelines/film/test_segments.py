@@ -31,7 +31,7 @@ RATE = Fraction(24000, 1001)
 FAST = Form(preset="veryfast")
 
 
-def chain_of(*stages: tuple[str, Join], frames: int = 33) -> Chain:
+def chain_of(*stages: tuple[str, Join], frames: int = 81) -> Chain:
     """A chain of takes called by their keys."""
     clips: list[Clip] = []
     for _, join in stages:
@@ -44,15 +44,16 @@ def chain_of(*stages: tuple[str, Join], frames: int = 33) -> Chain:
 
 
 class Takes:
-    """Decodes every take to a texture of its own that moves; remembers which were decoded."""
+    """Decodes every take to a texture that moves, of its own or one for all; remembers which were decoded."""
 
-    def __init__(self) -> None:
+    def __init__(self, alike: bool = False) -> None:
+        self.alike = alike
         self.decoded: set[str] = set()
 
     def __call__(self, link: Link) -> np.ndarray:
         key = link.rendered.key
         self.decoded.add(key)
-        rng = np.random.default_rng(int(hashlib.sha256(key.encode()).hexdigest()[:8], 16))
+        rng = np.random.default_rng(0 if self.alike else int(hashlib.sha256(key.encode()).hexdigest()[:8], 16))
         coarse = rng.integers(8000, 57000, (H // 8, W // 8, 3))
         picture = coarse.repeat(8, 0).repeat(8, 1).astype(np.uint16)
         return np.stack([np.roll(picture, frame, 1) for frame in range(link.clip.frames)])
@@ -79,8 +80,10 @@ def deliver(tmp_path: Path, shelf: Derived) -> Callable[..., tuple[Path, int, se
     """Encode a chain: the file, how many frames were made for it, and the takes decoded for it."""
     count = iter(range(100))
 
-    def call(chain: Chain, form: Form = FAST, shelf: Derived | None = shelf, match: bool = True, **more):
-        takes, path = Takes(), tmp_path / f"{next(count)}.mp4"
+    def call(
+        chain: Chain, form: Form = FAST, shelf: Derived | None = shelf, match: bool = True, alike: bool = False, **more
+    ):
+        takes, path = Takes(alike), tmp_path / f"{next(count)}.mp4"
         film = Watched(chain, takes, Match(chain, takes, shelf) if match else None, shelf)
         encode(film, path, form, **more)
         return path, film.made, takes.decoded
@@ -122,13 +125,13 @@ def test_a_changed_stage_is_decoded_and_encoded_with_its_seams_alone(deliver) ->
     path, made, decoded = deliver(changed)
 
     # b's own frames, and the fade with the stage that it is kept with
-    assert made == (33 - 6) + 33
+    assert made == (81 - 6) + 81
     assert decoded == {"other", "c"}
     old, new = pictures(first), pictures(path)
     assert len(new) == changed.frames
     same = [a == b for a, b in zip(old, new, strict=True)]
-    assert all(same[:33]) and all(same[33 + 27 + 33 :])
-    assert not any(same[34 : 33 + 27])
+    assert all(same[:81]) and all(same[81 + 75 + 81 :])
+    assert not any(same[82 : 81 + 75])
 
 
 def test_what_is_joined_shows_the_same_as_the_takes(deliver, tmp_path: Path) -> None:
@@ -175,6 +178,41 @@ def test_a_film_is_the_same_in_segments_of_any_history(deliver, shelf: Derived) 
     assert made == 0 and pictures(third) == pictures(again)
 
 
+def key_frames(path: Path) -> list[int]:
+    with av.open(str(path)) as container:
+        return [number for number, frame in enumerate(container.decode(video=0)) if frame.key_frame]
+
+
+def test_a_key_frame_is_shared_where_nothing_is_cut(deliver) -> None:
+    chain = chain_of(("a", CUT), *[(key, SMOOTH) for key in "bcde"])
+
+    path, _, _ = deliver(chain, alike=True)
+
+    assert key_frames(path) == [0, 81 + 76, 81 + 3 * 76]
+
+
+def test_what_looks_behind_is_encoded_again_when_that_changes(deliver) -> None:
+    keys = "abcde"
+
+    def film(changed: str = "", into: str = "") -> Chain:
+        return chain_of(*[(into if key == changed else key, SMOOTH if key != "a" else CUT) for key in keys])
+
+    first, _, _ = deliver(film(), match=False)
+    second, made, _ = deliver(film("b", "B"), match=False)
+    assert made == 76  # it ends what shares the key frame of a
+    third, made, _ = deliver(film("c", "C"), match=False)
+    assert made == 2 * 76  # d looked behind at c
+    back, made, _ = deliver(film(), match=False)
+    assert made == 0
+
+    assert pictures(back) == pictures(first)
+    old = pictures(first)
+    for path, place in ((second, range(81, 157)), (third, range(157, 157 + 2 * 76))):
+        shown = pictures(path)
+        assert len(shown) == len(old)
+        assert [shown[i] == old[i] for i in range(len(old)) if i not in place].count(False) == 0
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -194,7 +232,7 @@ def test_a_damaged_segment_is_encoded_again(deliver, shelf: Derived, damage) -> 
 
     again, made, _ = deliver(chain)
 
-    assert 0 < made <= 33
+    assert 0 < made <= 2 * 81
     assert len(pictures(again)) == chain.frames
     assert deliver(chain)[1] == 0
 
@@ -229,14 +267,14 @@ def test_what_was_encoded_before_a_cancel_is_not_encoded_again(deliver) -> None:
     chain = chain_of(*[(str(number), CUT) for number in range(6)])
 
     def cancel(done: int, total: int) -> None:
-        if done == 180:
+        if done == 440:
             raise InterruptedError
 
     with pytest.raises(InterruptedError):
         deliver(chain, progress=cancel)
 
     _, made, _ = deliver(chain)
-    assert 0 < made <= 4 * 33
+    assert 0 < made <= 3 * 81
 
 
 def test_a_store_that_cannot_be_written_costs_no_film(deliver, tmp_path: Path) -> None:
@@ -265,7 +303,7 @@ def lengths(chain: Chain, shelf: Derived) -> list[int]:
 
 
 def test_few_frames_are_kept_with_what_follows_them_and_many_in_parts(shelf: Derived) -> None:
-    assert lengths(chain_of(("a", CUT), ("b", FADE)), shelf) == [27, 33]
+    assert lengths(chain_of(("a", CUT), ("b", FADE)), shelf) == [75, 81]
     assert lengths(chain_of(*[(str(number), CUT) for number in range(4)], frames=5), shelf) == [20]
     assert lengths(chain_of(("a", CUT), ("b", CUT), frames=9), shelf) == [18]
     assert lengths(chain_of(("a", CUT), frames=5), shelf) == [5]
@@ -280,7 +318,7 @@ def test_a_take_that_nothing_identifies_is_not_kept(deliver, shelf: Derived) -> 
 
     deliver(chain)
 
-    assert deliver(chain)[1] == 33
+    assert deliver(chain)[1] == 81
 
 
 def test_a_limit_of_the_store_takes_segments_before_takes(deliver, shelf: Derived) -> None:
@@ -304,10 +342,10 @@ def test_a_limit_of_the_store_takes_segments_before_takes(deliver, shelf: Derive
 def test_segments_have_a_limit_of_their_own(deliver, shelf: Derived, monkeypatch: pytest.MonkeyPatch) -> None:
     from longtake.pipelines.takes import derived
 
-    monkeypatch.setattr(derived, "LIMIT", 4000)
+    monkeypatch.setattr(derived, "LIMIT", 9000)
     path, _, _ = deliver(chain_of(*[(str(number), CUT) for number in range(8)]))
-    assert len(pictures(path)) == 8 * 33
-    assert sum(path.stat().st_size for path in files(shelf.root)) <= 4000
+    assert len(pictures(path)) == 8 * 81
+    assert sum(path.stat().st_size for path in files(shelf.root)) <= 9000
 
 
 def test_a_film_without_frames_is_refused(tmp_path: Path, shelf: Derived) -> None:
