@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..chain.chain import Chain
+from ..media.codecs import Form
 from ..media.encode import encode
 from ..media.frames import FrameSource
 from ..timeline.clips import Join
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from ..media.footage import FootageFrames
 
 WIDTH = 480  # pixels; nodes on the canvas are narrower
-CRF, PRESET = 23, "ultrafast"
+FORM = Form(quality=23, preset="ultrafast")
 
 
 def write_preview(chain: Chain, decoded: Callable[[Link], np.ndarray | FootageFrames], path: Path) -> None:
@@ -35,7 +36,7 @@ def write_preview(chain: Chain, decoded: Callable[[Link], np.ndarray | FootageFr
     link = chain.links[-1]
     alone = replace(chain, links=(replace(link, clip=replace(link.clip, join=Join(), asked_end=link.clip.frames)),))
     small = Shrunk(Film(alone, lambda _: decoded(link)), WIDTH)
-    encode(small, path, crf=CRF, preset=PRESET, audio=soundtrack(alone), lasting=False)
+    encode(small, path, FORM, audio=soundtrack(alone), lasting=False)
 
 
 class Shrunk:

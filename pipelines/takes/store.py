@@ -4,6 +4,7 @@
     numbers/<place>/<number>  the key of a take of this stage, see numbers.py
     chains/<id>.json          a chain of takes, see chains.py
     checkpoints/<key>.tape    a stage that is being rendered, or was stopped, see sampling/resume.py
+    film/<key>.*              what films made of takes, see derived.py
     servers/<id>              what a running server uses, see uses.py
     damaged/                  what was not what had been written
 
