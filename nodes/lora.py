@@ -94,9 +94,15 @@ class ApplyLora(io.ComfyNode):
     ) -> io.NodeOutput:
         choice = LoraChoice(high_noise_lora, low_noise_lora, strength_high, strength_low, Passes(passes))
         bundle, reports, remarks = apply_lora(model, choice, lora_names(), lora_path)
-        text = "\n".join([*remarks, *(line for report in reports for line in report.lines())])
+        text = "\n".join(warnings_first([*remarks, *(line for report in reports for line in report.lines())]))
         say(cls.hidden.unique_id, text)
         return io.NodeOutput(bundle, text, ui=ui.PreviewText(text))
+
+
+def warnings_first(lines: list[str]) -> list[str]:
+    """The lines of a report, those first that a node must not leave below its fold."""
+    warnings = [line for line in lines if line.lstrip().startswith("WARNING")]
+    return [*(line.lstrip() for line in warnings), *(line for line in lines if line not in warnings)]
 
 
 class FuseAndSave(io.ComfyNode):
