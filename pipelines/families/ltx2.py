@@ -85,7 +85,7 @@ class Ltx2:
         if config.get("image_model") != "ltxav":
             return None
         if config.get("ff_bias") is False or config.get("use_prompt_adaln_single") is False:
-            raise Refusal("this is LTX-2.5, which ComfyUI 0.30 cannot load; LTX-2.0 and 2.3 can be used.")
+            raise Refusal("this is LTX-2.5, which Longtake does not know yet; LTX-2.0 and 2.3 can be used.")
         if "rope_type" not in config:
             raise Refusal(
                 "this LTX-2 file has lost the metadata that says how its weights are meant: ComfyUI would load it "

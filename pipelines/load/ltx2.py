@@ -111,7 +111,7 @@ def _variant(files: Ltx2Files, kind: str | None) -> tuple[Any, list[str]]:
     try:
         found = None if config is None else LTX2.variant_of(config)
         if found is not None and not any(key.endswith("transformer_blocks.0.ff.net.2.bias") for key in file.tensors):
-            raise Refusal("this is LTX-2.5, which ComfyUI 0.30 cannot load; LTX-2.0 and 2.3 can be used.")
+            raise Refusal("this is LTX-2.5, which Longtake does not know yet; LTX-2.0 and 2.3 can be used.")
     except Refusal as refusal:
         raise Refusal(f"{file.name}: {refusal.message}", field=field) from None
     if found is None:

@@ -41,7 +41,7 @@ VIDEO_VAE = "AutoencoderKLLTX2Video"
 AUDIO_VAE = "AutoencoderKLLTX2Audio"
 VOCODERS = ("LTX2Vocoder", "LTX2VocoderWithBWE")
 OWN = "from the folder"  # the upscaler that lies beside the pipeline's components
-LTX_2_5 = "is LTX-2.5, which ComfyUI 0.30 cannot load; LTX-2.0 and 2.3 can be used."
+LTX_2_5 = "is LTX-2.5, which Longtake does not know yet; LTX-2.0 and 2.3 can be used."
 
 # diffusers' name of a size -> ComfyUI's, and diffusers' default for configs that leave it out.
 _SIZES: Mapping[str, tuple[str, Any]] = {

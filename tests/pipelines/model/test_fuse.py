@@ -121,6 +121,7 @@ TOLERANCE = dict.fromkeys(FORMS, 0.0) | dict.fromkeys(("scaled fp8, old keys", "
 
 
 @pytest.mark.parametrize("form", FORMS)
+@torch.inference_mode()  # as ComfyUI runs nodes
 def test_a_merged_file_computes_what_the_patched_model_computes(
     weights: tuple[Keys, dict[str, str]], tmp_path: Path, form: str
 ) -> None:
