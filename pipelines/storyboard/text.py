@@ -7,8 +7,8 @@
 `defaults` fill in what a stage leaves out; their `start_image` belongs to the first stage alone, their `anchor_image`
 to all others. A `prompt_prefix` stands before the prompt.
 
-With `total_seconds` or `total_frames` one prompt is carried over as many smooth stages as it takes, none longer than its
-`seconds` or `frames`. With `"long_stages": "chain"` a stage that is longer than the model does well becomes as many
+With `total_seconds` or `total_frames` one prompt is carried over as many smooth stages as it takes, none longer than
+its `seconds` or `frames`. With `"long_stages": "chain"` a stage that is longer than the model does well becomes as many
 smooth stages as it takes, together as long; its `overlap` and `carry_over` are theirs.
 """
 
