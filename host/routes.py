@@ -16,6 +16,7 @@ from server import PromptServer
 
 from ..pipelines.errors import Refusal
 from ..pipelines.files.reading import Damaged, Unreadable
+from ..pipelines.storyboard.text import parse, to_json
 from ..pipelines.takes import chains, housekeeping, store
 from ..pipelines.takes.take import KEY, Take
 from .plan import plan_of
@@ -82,8 +83,8 @@ def _guarded(answer: Answer) -> Answer:
             if status == 500:
                 log.exception("Longtake: %s %s failed", request.method, request.path)
                 error = RuntimeError("this is a fault of Longtake; ComfyUI's log has the details.")
-            said = {"error": str(error)}
-            return web.json_response(said | {"field": getattr(error, "field", None)}, status=status)
+            said = {"error": str(error), **{of: getattr(error, of, None) for of in ("field", "stage")}}
+            return web.json_response(said, status=status)
 
     return route
 
@@ -206,10 +207,21 @@ async def get_thumbnail(request: web.Request) -> web.Response:
 
 
 async def plan(request: web.Request) -> web.Response:
-    body = await _body(request, {"prompt": dict})
+    body = await _body(request, {"prompt": dict, "node": str})
     if "prompt" not in body:
         raise Refusal("an API prompt with a Render Storyboard node is needed, as for /prompt.", field="prompt")
-    return await _json(lambda: plan_of(body["prompt"]))
+    return await _json(lambda: plan_of(body["prompt"], body.get("node")))
+
+
+async def read_storyboard(request: web.Request) -> web.Response:
+    """Whatever a storyboard may be written as, as JSON."""
+    body = await _body(request, {"text": str})
+    return await _json(lambda: _read_storyboard(body.get("text", "")))
+
+
+def _read_storyboard(text: str) -> dict[str, Any]:
+    board = parse(text)
+    return {"storyboard": to_json(board), "notes": list(board.notes)}
 
 
 async def verify(_: web.Request) -> web.Response:
@@ -252,6 +264,7 @@ ROUTES: tuple[tuple[str, str, Answer], ...] = (
     ("DELETE", "/longtake/takes/{key}", delete_take),
     ("GET", "/longtake/takes/{key}/thumbnail", get_thumbnail),
     ("POST", "/longtake/plan", plan),
+    ("POST", "/longtake/storyboard", read_storyboard),
     ("POST", "/longtake/verify", verify),
     ("POST", "/longtake/prune", prune),
     ("GET", "/longtake/limit", get_limit),
