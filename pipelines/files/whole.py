@@ -165,12 +165,17 @@ def _this_computer() -> str:
 
 @contextlib.contextmanager
 def _held(path: Path) -> Iterator[None]:
+    """Make a file and hold it. Whoever sweeps the folder just then finds nobody's file and removes it: made again."""
     if fcntl is None:
         yield
         return
-    with open(path, "xb") as file:
-        _locked(file)
-        yield
+    while True:
+        with open(path, "xb") as file:
+            with contextlib.suppress(OSError):  # a file system that knows no locks
+                fcntl.flock(file, fcntl.LOCK_EX)
+            if path.exists():
+                yield
+                return
 
 
 def _locked(file: BinaryIO) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Refusal
@@ -33,8 +34,15 @@ class DiffusersSampler:
     integer_timesteps: bool = False
 
     def check(self) -> None:
+        """Refuse an order that UniPC does not have, and a Python without diffusers."""
         if not 1 <= self.order <= 3:
             raise Refusal(f"{self.order} given; UniPC has orders 1, 2 and 3.", field="order")
+        if find_spec("diffusers") is None:
+            raise Refusal(
+                f"{self.solver.value} is a scheduler of diffusers, which ComfyUI's Python does not have; install it "
+                'with "pip install diffusers" (the extra longtake[diffusers]), or leave the sampler to Wan Sampling.',
+                field="solver",
+            )
 
     def __str__(self) -> str:
         order = f" of order {self.order}" if self.solver is Solver.UNIPC else ""

@@ -292,7 +292,7 @@ LOADERS = {
     ),
     "LTX-2.5": (
         {"files.checkpoint": "ltx-2.5.safetensors"},
-        "checkpoint: ltx-2.5.safetensors: this is LTX-2.5, which ComfyUI 0.30 cannot load; LTX-2.0 and 2.3 can be "
+        "checkpoint: ltx-2.5.safetensors: this is LTX-2.5, which Longtake does not know yet; LTX-2.0 and 2.3 can be "
         "used.",
     ),
     "another text encoder": (

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -240,7 +241,9 @@ def lora(path: Path, *, seed: int, rank: int = 2, projection: bool = True) -> No
 
 def upsampler(path: Path, *, seed: int) -> None:
     """Doubles width and height of a video latent."""
-    weights = random_weights(LatentUpsampler.from_config(UPSAMPLER, operations=OPERATIONS), seed)
+    # Before ComfyUI 0.30 it takes no operations, and initialises its weights, which are drawn anew either way.
+    takes = {"operations": OPERATIONS} if "operations" in signature(LatentUpsampler.from_config).parameters else {}
+    weights = random_weights(LatentUpsampler.from_config(UPSAMPLER, **takes), seed)
     save(weights, path, UPSAMPLER)
 
 

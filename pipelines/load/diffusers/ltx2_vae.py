@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Mapping
 from itertools import pairwise
@@ -291,4 +292,7 @@ def native_upscaler(config: Mapping[str, Any]) -> Any:
     from comfy import ops
     from comfy.ldm.lightricks.latent_upsampler import LatentUpsampler
 
-    return LatentUpsampler.from_config(config, operations=ops.disable_weight_init)
+    # ComfyUI took none before 0.30: its layers were torch's own.
+    takes_operations = "operations" in inspect.signature(LatentUpsampler.from_config).parameters
+    layers = {"operations": ops.disable_weight_init} if takes_operations else {}
+    return LatentUpsampler.from_config(config, **layers)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from longtake.pipelines.errors import Refusal
+from longtake.pipelines.files import whole
 from longtake.pipelines.files.whole import ABANDONED, CountedName, clear_abandoned, whole_file, write_whole
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and kill -9")
@@ -119,6 +120,25 @@ def test_a_full_disk_is_said_in_plain_words_and_leaves_what_was_there(tmp_path: 
     with pytest.raises(Refusal, match="is full, so this cannot be kept"), whole_file(film, lasting) as unfinished:
         write(unfinished)
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"film.mp4": "before"}
+
+
+@pytest.mark.skipif(whole.fcntl is None, reason="this system has no such locks")
+def test_a_file_that_is_swept_before_it_is_held_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flock = whole.fcntl.flock
+    swept = []
+
+    def sweep_first(file: object, operation: int) -> None:
+        if not swept:
+            swept.append(True)
+            whole.clear_abandoned(tmp_path)
+        flock(file, operation)
+
+    monkeypatch.setattr(whole.fcntl, "flock", sweep_first)
+    with whole_file(tmp_path / "film.mp4") as unfinished:
+        whole.clear_abandoned(tmp_path)
+        with open(unfinished, "r+") as file:  # it is there still
+            file.write("a film")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"film.mp4": "a film"}
 
 
 @pytest.mark.parametrize("links", [True, False], ids=["with links", "a file system without links"])

@@ -85,3 +85,9 @@ def test_equal_recipes_are_one_sampler_to_the_store_and_others_are_not(comfyui: 
 def test_an_order_that_unipc_has_not_is_refused() -> None:
     with pytest.raises(Refusal, match="orders 1, 2 and 3"):
         DiffusersSampler(Solver.UNIPC, order=4).check()
+
+
+def test_without_diffusers_it_says_how_to_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("longtake.pipelines.sampling.schedulers.find_spec", lambda _: None)
+    with pytest.raises(Refusal, match='"pip install diffusers"'):
+        DiffusersSampler(Solver.UNIPC).check()
