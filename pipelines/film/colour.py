@@ -217,6 +217,7 @@ class Match:
         self._heads: dict[int, Colour] = {}
         self._drifts: dict[int, Colour] = {}
         self._replays: dict[int, Replay] = {}
+        self._steps: dict[int, tuple[Rgb, Rgb]] = {}
 
     def of(self, index: int) -> Grade:
         """The corrections of a clip, counted from 0."""
@@ -244,6 +245,8 @@ class Match:
             skipped = 1 if join.overlap > 1 else 0
             shown, again = before[-(join.overlap - skipped) :], after[skipped : join.overlap]
             self._replays[index] = compare(np.asarray(shown), np.asarray(again))
+            fresh = after[join.overlap : join.overlap + BESIDE]
+            self._steps[index] = step_between(np.asarray(before[-BESIDE:]), np.asarray(fresh))
         return self._replays[index]
 
     def _continues(self, index: int) -> bool:
@@ -279,10 +282,7 @@ class Match:
 
     def _correction(self, index: int, replay: Replay) -> Colour:
         """What takes back of a difference over the overlap as much as the frames after it still have."""
-        before, after = (self.decoded(link) for link in self.chain.links[index - 1 : index + 1])
-        overlap = self.chain.links[index].clip.join.overlap
-        fresh = after[overlap : overlap + BESIDE]
-        return replay.lasting(*step_between(np.asarray(before[-BESIDE:]), np.asarray(fresh)))
+        return replay.lasting(*self._steps[index])
 
     def _pair(self, index: int) -> list[Any]:
         """What a clip and the one before it show on both sides of their seam."""
