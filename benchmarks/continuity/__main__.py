@@ -5,7 +5,7 @@
 Renders the same prompts and seeds in every way, in this process, through what Chain Stage calls, and measures each film
 as rendered and with colours matched. Takes lie in a store, so a run that was ended goes on where it was, and a longer
 chain is the shorter one continued. Every chain is a line of benchmarks/results/continuity.jsonl, its first two and five
-stages included. Writes docs/continuity.md and docs/continuity.png from all lines; with `--minutes 0` only that.
+stages included. Writes docs/continuity.md and its pictures from all lines; with `--minutes 0` only that.
 """
 
 from __future__ import annotations

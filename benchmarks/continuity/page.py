@@ -1,4 +1,4 @@
-"""Writes docs/continuity.md and its picture from every line there is."""
+"""Writes docs/continuity.md and its pictures from every line there is."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .handing import AGAIN, BY_HAND, CURED, LATENTS, PIXELS, USUAL, WITHOUT
 from .measures import LENGTHS
 from .plot import plot
 from .results import Films, Results, Way
-from .statistics import Interval, Verdict
+from .statistics import FEWEST, Interval, Verdict
 from .studio import FRAMES
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "continuity.md"
@@ -38,8 +38,14 @@ def write(results: Results) -> None:
     parts.extend(_cures(lengths))
     parts.extend([CONCLUSIONS, LIMITS])
     PAGE.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
-    drawn = [row for row in ROWS if all((row, delivery) in lengths[-1] for delivery in (RENDERED, MATCHED))]
-    plot(lengths[-1], drawn, PAGE.with_suffix(".png"))
+    for films in lengths[1:]:
+        ways = {row: [(row, delivery) for delivery in (RENDERED, MATCHED)] for row in ROWS}
+        drawn = [row for row in ROWS if min(map(films.count, ways[row])) >= FEWEST]
+        plot(films, drawn, PAGE.with_name(_picture(films)))
+
+
+def _picture(films: Films) -> str:
+    return f"continuity-{films.stages}.png"
 
 
 def _length(films: Films, results: Results) -> Iterator[str]:
@@ -52,8 +58,8 @@ def _length(films: Films, results: Results) -> Iterator[str]:
     pairs = [((one.name, RENDERED), (other.name, RENDERED)) for one, other in NEIGHBOURS]
     compared = [_compared(films, *pair, f"{pair[0][0]} against {pair[1][0]}") for pair in pairs]
     yield "Each way against the next simpler one, chain by chain:\n\n" + "\n".join(filter(None, compared))
-    if films.stages == LENGTHS[-1]:
-        yield "![Contrast, sharpness and colour, stage by stage](continuity.png)"
+    if films.stages > LENGTHS[0]:
+        yield f"![Contrast, sharpness and colour, stage by stage]({_picture(films)})"
 
 
 def _same_as_by_hand(results: Results) -> str:
@@ -83,7 +89,7 @@ def _cures(lengths: Sequence[Films]) -> Iterator[str]:
     yield CURES
     for films in lengths[1:]:
         yield from _shown_otherwise(films)
-        handed = [cured.name for cured in CURED if (cured.name, RENDERED) in films]
+        handed = [cured.name for cured in CURED if films.count((cured.name, RENDERED)) >= FEWEST]
         if handed:
             yield f"Handed on otherwise, {films.stages} stages, as rendered, against the same without the cure:"
             yield "\n".join(
@@ -135,13 +141,15 @@ def _table(films: Films, ways: Sequence[Way], measures: Sequence[Measure], by_de
     floors = [(films.floor(measure), measure.digits) for measure in measures]
     rows = [["**noise floor**", "", *("-" if value is None else f"{value:.{n}f}" for value, n in floors)]]
     for way in ways:
+        if films.count(way) < FEWEST:
+            continue
         cells = [(list(films.values(way, measure).values()), measure.digits) for measure in measures]
         rows.append([way[by_delivery], str(films.count(way)), *(_cell(values, digits) for values, digits in cells)])
     return "\n".join("| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows])
 
 
 def _cell(values: list[float], digits: int) -> str:
-    return Interval.of(values).text(digits) if values else "-"
+    return Interval.of(values).text(digits) if len(values) >= FEWEST else "-"
 
 
 INTRODUCTION = """\
@@ -208,9 +216,9 @@ CONCLUSIONS = """\
   added up. Now only as much is taken back as the frames after the overlap still have. Where nothing drifts, this is
   nearly as good as no matching (what is lost is less than other seeds would have made); where something does, the seam
   jumps less and less is off, as the drift put in shows. It stays on.
-- Of the cures, `colours of stage 1` and `spectrum of stage 1` keep more contrast, and both are made for this world: one
-  scene from end to end, whose means and spreads never change. A film whose picture changes would be bent to look like
-  its first stage. The pack has neither. The others win nothing, or lose."""
+- Of the cures, `colours of stage 1` alone keeps more contrast, and it is made for this world: one scene from end to
+  end, whose means and spreads never change. A film whose picture changes would be bent to look like its first stage.
+  The pack does not have it. The others win nothing by more than chance, or lose."""
 
 LIMITS = """\
 ## What this cannot say
@@ -221,5 +229,6 @@ stage has the same prompt, which names the colour, so that the model itself draw
 coat is not in its prompt that exactly. The VAE's encoder is linear and sees no slot but its own, so what a real VAE
 loses on the way to pixels and back is not in these figures; neither are textures, faces, cameras or sound. Stages of
 more overlap add fewer frames to the film: their chains are shorter in seconds. Many measures stand side by side, and
-one in twenty leaves its interval by chance: a difference that stands alone is weak. The shape's sub-pixel position
-moves the sharpness of single frames."""
+one in twenty leaves its interval by chance: a difference that stands alone is weak. Of fewer than ten chains an
+interval is narrower than it should be, and a cell of fewer than three is left empty; in the pictures a line ends there.
+The shape's sub-pixel position moves the sharpness of single frames."""

@@ -1,4 +1,4 @@
-"""Colour, contrast and sharpness over the stages of the longest films."""
+"""Colour, contrast and sharpness over the stages of films of one length."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WIDTH, HEIGHT, MARGIN, LINE = 360, 230, 34, 14  # pixels, of a panel and of the 
 
 
 def plot(films: Films, handings: Sequence[str], path: Path) -> None:
-    """Means over chains, as rendered above and with colours matched below; a line ends where no chain is left.
+    """Means over chains, as rendered above and with colours matched below; a line ends where too few chains are left.
 
     Args:
         handings: by name, a line in each panel.

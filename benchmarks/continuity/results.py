@@ -13,7 +13,7 @@ from .deliveries import RENDERED
 from .figures import MEASURES, Measure, figure, steady
 from .handing import AGAIN, USUAL
 from .measures import Figures
-from .statistics import Verdict, difference
+from .statistics import FEWEST, Verdict, difference
 
 FILE = Path(__file__).resolve().parents[1] / "results" / "continuity.jsonl"
 
@@ -83,8 +83,9 @@ class Films:
         return [(measure, verdict) for measure, verdict in verdicts if verdict is not None]
 
     def curve(self, way: Way, name: str) -> np.ndarray:
-        """Stage by stage, the mean over the chains that show their shape to the end of it; NaN where none does."""
+        """Stage by stage, the mean over the chains that show their shape to the end of it; NaN where too few do."""
         films = list(self._films[way].values())
-        still = np.array([steady(film, self.stages) for film in films])
-        values = [film[name][: self.stages] for film in films]
-        return np.ma.masked_array(values, ~still & (name != "contrast")).mean(0).filled(np.nan)
+        counted = np.array([steady(film, self.stages) for film in films]) | (name == "contrast")
+        values = np.where(counted, [film[name][: self.stages] for film in films], 0.0)
+        count = counted.sum(0)
+        return np.where(count >= FEWEST, values.sum(0) / np.maximum(count, 1), np.nan)
