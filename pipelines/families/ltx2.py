@@ -14,7 +14,7 @@ from ..errors import Refusal
 from ..lora.ltx2 import LTX2_LORA
 from ..lora.traits import LoraTraits
 from ..media.pictures import fit_film
-from ..model.bundle import SoundModel
+from ..model.bundle import RetakeModel, SoundModel
 from ..model.shot import Shot
 from ..model.variant import Mode, Variant
 from ..timeline.clips import Carry, Grid
@@ -22,7 +22,8 @@ from .ltx2_canvas.canvas import PATCH, SLOT, Canvas, blank
 from .ltx2_canvas.guide import add_guide
 from .ltx2_canvas.picture import pin_end, pin_head
 from .ltx2_canvas.sound import SOUND_RATE, pin_sound, pin_sound_end, sound_latents
-from .ltx2_sampling import DISTILLED_SIGMAS, Guidance, Ltx2Sampling, Pass, computed_sigmas, denoise_pass
+from .ltx2_retake import LTX2_RETAKES
+from .ltx2_sampling import DISTILLED_SIGMAS, Guidance, Ltx2Sampling, Pass, denoise_pass, first_pass
 from .ltx2_sound import LTX2_SOUND
 from .shapes import check_part
 
@@ -75,6 +76,7 @@ class Ltx2:
     title: str = "LTX-2"
     grid: Grid = GRID
     sound: SoundModel | None = LTX2_SOUND
+    retakes: RetakeModel | None = LTX2_RETAKES
     text_encoder_kind: str = "LTXV"  # a member of ComfyUI's CLIPType
     text_encoder_hint: str = "Gemma 3 12B (gemma_3_12B_it_fp4_mixed.safetensors)"
     variants: tuple[Variant, ...] = VARIANTS
@@ -124,7 +126,7 @@ class Ltx2:
         finished, latents = (0, {}) if shot.checkpoint is None else shot.checkpoint.finished()
         if finished == 0:
             first = replace(shot, width=shot.width // 2, height=shot.height // 2) if two_passes else shot
-            latents = _first_pass(model, self.canvas(model, first, shot.settings.image_strength), shot)
+            latents = first_pass(model.high.get(), self.canvas(model, first, shot.settings.image_strength), shot)
         if finished < 2 and two_passes:
             latents = _second_pass(model, shot, latents)
         # The model is shown the nearest number of latents, as it was trained; the film hears all that reach its end.
@@ -162,39 +164,9 @@ class Ltx2:
             canvas = add_guide(canvas, encoded(keyframe.image), keyframe.frame, keyframe.strength)
         return canvas
 
-    def retake_settings(self, settings: Ltx2Sampling) -> Ltx2Sampling:
-        return replace(settings, second_sigmas=())
-
-    def retake(
-        self, model: VideoModel, shot: Shot, known: Mapping[str, torch.Tensor], anew: Mapping[str, torch.Tensor]
-    ) -> dict[str, torch.Tensor]:
-        masks = {"latent": anew["latent"].view(1, 1, -1, 1, 1)}
-        if "audio" in known:
-            masks["audio"] = anew["audio"].view(1, 1, -1, 1)
-        # What is rendered anew starts from nothing, as a stage does.
-        begun = {name: tensor * (1 - masks[name].to(tensor)) for name, tensor in known.items()}
-        canvas = Canvas(
-            begun["latent"],
-            begun.get("audio"),
-            {"frame_rate": float(model.fps)},
-            video_mask=masks["latent"],
-            audio_mask=masks.get("audio"),
-        )
-        finished, latents = (0, {}) if shot.checkpoint is None else shot.checkpoint.finished()
-        if not finished:
-            latents = _first_pass(model, canvas, shot)
-        return {name: torch.where(masks[name] == 0, known[name].to(new), new) for name, new in latents.items()}
-
     def decode(self, model: VideoModel, latent: torch.Tensor) -> torch.Tensor:
         frames = model.vae.get().decode(latent)
         return frames.reshape(-1, *frames.shape[-3:])
-
-
-def _first_pass(model: VideoModel, canvas: Canvas, shot: Shot) -> dict[str, torch.Tensor]:
-    settings = shot.settings
-    clip = canvas.video[:, :, : canvas.video.shape[2] - canvas.guides]
-    sigmas = torch.tensor(settings.sigmas) if settings.sigmas else computed_sigmas(settings.schedule_steps, clip)
-    return denoise_pass(model.high.get(), canvas, Pass(0, sigmas, settings.guidance or Guidance()), shot)
 
 
 def _second_pass(model: VideoModel, shot: Shot, first: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

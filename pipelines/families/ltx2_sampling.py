@@ -165,6 +165,14 @@ class Pass:
     before: int = 0
 
 
+def first_pass(model: ModelPatcher, canvas: Canvas, shot: Shot) -> dict[str, torch.Tensor]:
+    """The first pass of a shot, or its only one, by the shot's settings; returns as `denoise_pass`."""
+    settings = shot.settings
+    clip = canvas.video[:, :, : canvas.video.shape[2] - canvas.guides]
+    sigmas = torch.tensor(settings.sigmas) if settings.sigmas else computed_sigmas(settings.schedule_steps, clip)
+    return denoise_pass(model, canvas, Pass(0, sigmas, settings.guidance or Guidance()), shot)
+
+
 def denoise_pass(model: ModelPatcher, canvas: Canvas, run: Pass, shot: Shot) -> dict[str, torch.Tensor]:
     """One pass over picture and sound; equals ComfyUI's SamplerCustomAdvanced bit for bit where guidance is plain.
 

@@ -35,6 +35,12 @@ def check_same(what: str, part: torch.Tensor, latent: torch.Tensor) -> None:
         raise _wrong(what, part, latent, "any")
 
 
+def check_mask(what: str, mask: torch.Tensor, latent: torch.Tensor) -> None:
+    """Raise `WrongShape` unless `mask` is `[T]`, a number for each slot of `latent`."""
+    if tuple(mask.shape) != (latent.shape[SLOTS],):
+        raise WrongShape(f"{what}: {list(mask.shape)} given, [{latent.shape[SLOTS]}] needed (slots).")
+
+
 def check_frames(what: str, frames: torch.Tensor, width: int, height: int, most: int) -> None:
     """Raise `WrongShape` unless these are 1 to `most` frames `[T, height, width, 3]`."""
     if frames.ndim != 4 or tuple(frames.shape[1:]) != (height, width, 3) or not 1 <= len(frames) <= most:

@@ -13,7 +13,7 @@ import torch
 from ..errors import Refusal
 from ..lora.traits import LoraTraits
 from ..lora.wan22 import WAN_LORA
-from ..model.bundle import SoundModel
+from ..model.bundle import RetakeModel, SoundModel
 from ..model.shot import Pictures, Shot
 from ..model.variant import Mode, Variant
 from ..timeline.clips import Carry, Grid
@@ -107,6 +107,7 @@ class Wan22:
     title: str = "Wan 2.2"
     grid: Grid = GRID
     sound: SoundModel | None = None
+    retakes: RetakeModel | None = None
     text_encoder_kind: str = "WAN"  # a member of ComfyUI's CLIPType
     text_encoder_hint: str = "UMT5-XXL (umt5_xxl_fp8_e4m3fn_scaled.safetensors)"
     variants: tuple[Variant, ...] = VARIANTS
@@ -185,14 +186,6 @@ class Wan22:
             return start
         seen = _seen(model.image_encoder.get(), _known(tail, pictures)[:1], pictures.end)
         return replace(start, values={**start.values, "clip_vision_output": seen})
-
-    def retake_settings(self, settings: SamplingSettings) -> SamplingSettings:
-        return settings
-
-    def retake(
-        self, model: VideoModel, shot: Shot, known: Mapping[str, torch.Tensor], anew: Mapping[str, torch.Tensor]
-    ) -> dict[str, torch.Tensor]:
-        raise ValueError(f"{self.title} cannot {Mode.RETAKE.value}")
 
     def decode(self, model: VideoModel, latent: torch.Tensor) -> torch.Tensor:
         frames = model.vae.get().decode(latent)

@@ -82,6 +82,26 @@ class SoundModel(Protocol):
         ...
 
 
+class RetakeModel(Protocol):
+    """How a family renders a part of a clip anew and keeps the rest to the bit."""
+
+    def settings(self, settings: Any) -> Any:
+        """The settings of a retake: those of a stage, in one pass."""
+        ...
+
+    def render(
+        self, model: VideoModel, shot: Shot, known: Mapping[str, torch.Tensor], anew: Mapping[str, torch.Tensor]
+    ) -> dict[str, torch.Tensor]:
+        """Denoise what is to be anew.
+
+        Args:
+            shot: without tail, pictures or sound of its own; its settings are those of `settings`.
+            known: `latent` `[1, C, T, h, w]` in VAE space and, with sound, `audio` `[1, C, T, F]`.
+            anew: for each of them a mask `[T]`, 1 where it is rendered anew and 0 where it is kept.
+        """
+        ...
+
+
 class Family(Protocol):
     """One kind of video model."""
 
@@ -103,6 +123,11 @@ class Family(Protocol):
     @property
     def sound(self) -> SoundModel | None:
         """What it makes of sound; None for a family without."""
+        ...
+
+    @property
+    def retakes(self) -> RetakeModel | None:
+        """How it renders a part of a video anew; None for a family that cannot."""
         ...
 
     @property
@@ -149,22 +174,6 @@ class Family(Protocol):
 
         Returns:
             `latent` `[1, C, T, h, w]` in VAE space and, where the bundle has sound, `audio` `[1, C, T, F]`.
-        """
-        ...
-
-    def retake_settings(self, settings: Any) -> Any:
-        """The settings of a retake: those of a stage, in one pass."""
-        ...
-
-    def retake(
-        self, model: VideoModel, shot: Shot, known: Mapping[str, torch.Tensor], anew: Mapping[str, torch.Tensor]
-    ) -> dict[str, torch.Tensor]:
-        """Denoise a part of a clip and keep the rest to the bit.
-
-        Args:
-            shot: without tail, pictures or sound of its own; its settings are `retake_settings`.
-            known: `latent` `[1, C, T, h, w]` in VAE space and, with sound, `audio` `[1, C, T, F]`.
-            anew: for each of them a mask `[T]`, 1 where it is rendered anew and 0 where it is kept.
         """
         ...
 

@@ -23,7 +23,6 @@ class Mode(str, Enum):
     CONTINUE_TO_LAST = "continue to a last frame"
     KEYFRAMES = "pass through keyframes"
     SOUNDTRACK = "follow a soundtrack"
-    RETAKE = "render a part of a video anew"
 
 
 class Settings(Protocol):

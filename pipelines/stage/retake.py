@@ -16,12 +16,12 @@ from ..chain.begin import begin_with
 from ..chain.chain import Chain, Link
 from ..chain.tail import encoded_sound
 from ..errors import Refusal
+from ..families import FAMILIES
 from ..identity import Identity, identity
 from ..media.frames import as_images
 from ..model.shot import Shot
-from ..model.variant import Mode, Settings
+from ..model.variant import Settings
 from ..timeline.clips import Clip, Join
-from .guides import check_able
 from .keys import embeddings_in, model_ingredients
 from .prompts import encoded
 from .render import keep, stored_or_rendered
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ..media.footage import Footage
     from ..media.frames import FrameSource
     from ..media.sound import Sound
-    from ..model.bundle import VideoModel
+    from ..model.bundle import RetakeModel, VideoModel
     from ..progress import Progress
     from ..sampling.resume import Checkpoint
     from ..takes.store import Store
@@ -68,7 +68,7 @@ def plan_retake(
     Raises:
         Refusal: the model cannot do it, the video has no frames, or the range lies outside it.
     """
-    check_able(model, Mode.RETAKE, "model")
+    retakes = _retakes_of(model)
     if source.frame_count < 1:
         raise Refusal("the video has no frames.", field="video")
     video = begin_with(model, source, sound, width, height, 0.0)
@@ -82,7 +82,7 @@ def plan_retake(
     published: Any = model.variant.sampling
     settings = (sampling or published).filled(published)
     settings.check()
-    settings = model.family.retake_settings(settings)
+    settings = retakes.settings(settings)
     model.family.check_settings(model, settings)
     return video, settings
 
@@ -171,8 +171,19 @@ def _render(
         on_step=on_step,
         checkpoint=checkpoint,
     )
-    made = model.family.retake(model, shot, known, anew)
-    return keep(store, identified, model, made, facts, time.monotonic() - started)
+    latents = _retakes_of(model).render(model, shot, known, anew)
+    return keep(store, identified, model, latents, facts, time.monotonic() - started)
+
+
+def _retakes_of(model: VideoModel) -> RetakeModel:
+    """How the bundle's family renders a part of a video anew; raises `Refusal` where it cannot."""
+    retakes = model.family.retakes
+    if retakes is None:
+        able = " and ".join(family.title for family in FAMILIES if family.retakes is not None)
+        raise Refusal(
+            f"{model.variant.name} cannot render a part of a video anew; {able} can. Use such a bundle.", field="model"
+        )
+    return retakes
 
 
 def _footage(video: Chain) -> Footage:

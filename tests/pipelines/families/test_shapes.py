@@ -8,10 +8,12 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from longtake.pipelines.families.ltx2 import LTX2  # noqa: E402
 from longtake.pipelines.families.ltx2_canvas.canvas import Canvas  # noqa: E402
 from longtake.pipelines.families.ltx2_canvas.guide import add_guide  # noqa: E402
 from longtake.pipelines.families.ltx2_canvas.picture import pin_end, pin_head  # noqa: E402
 from longtake.pipelines.families.ltx2_canvas.sound import kept_sound, pin_sound, pin_sound_end  # noqa: E402
+from longtake.pipelines.families.ltx2_retake import LTX2_RETAKES  # noqa: E402
 from longtake.pipelines.families.shapes import WrongShape  # noqa: E402
 from longtake.pipelines.families.wan22 import WAN22  # noqa: E402
 from longtake.pipelines.model.bundle import VideoModel  # noqa: E402
@@ -123,3 +125,20 @@ def test_more_frames_than_a_clip_has_are_not_carried_over(comfyui: object) -> No
     tail = Tail(torch.ones(21, HEIGHT, WIDTH, 3), None)
     with pytest.raises(WrongShape, match=r"carried over: \[21, 64, 96, 3\] given, \[1 to 17, 64, 96, 3\] needed"):
         condition("i2v-14b", tail)
+
+
+@pytest.mark.parametrize(
+    ("name", "mask", "message"),
+    [
+        ("latent", torch.zeros(3), r"what is rendered anew of latent: \[3\] given, \[4\] needed \(slots\)"),
+        ("audio", torch.zeros(1, 27), r"what is rendered anew of audio: \[1, 27\] given, \[27\] needed \(slots\)"),
+    ],
+)
+def test_a_retake_needs_a_number_for_each_slot_it_knows(name: str, mask: torch.Tensor, message: str) -> None:
+    known = {"latent": torch.zeros(1, 128, 4, 2, 3), "audio": torch.zeros(1, 8, 27, 16)}
+    anew = {"latent": torch.zeros(4), "audio": torch.zeros(27), name: mask}
+    part = Part.of("nothing", object())
+    model = VideoModel(LTX2, LTX2.variants[0], part, None, part, part)
+    shot = Shot(25, WIDTH, HEIGHT, [], [], LTX2.variants[0].sampling, 0, lambda *_: None)
+    with pytest.raises(WrongShape, match=message):
+        LTX2_RETAKES.render(model, shot, known, anew)

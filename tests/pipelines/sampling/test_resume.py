@@ -395,7 +395,7 @@ def test_a_retake_goes_on_and_keeps_what_it_was_not_asked_for(tiny_models: Path,
 
     def work(checkpoint: Any) -> Any:
         shot = Shot(25, 128, 64, words, words, settings, 7, unwatched, checkpoint=checkpoint)
-        return model.family.retake(model, shot, known, anew)
+        return model.family.retakes.render(model, shot, known, anew)
 
     whole = Render(model, work, None)
     Render(model, work, tmp_path / "kept", stop)

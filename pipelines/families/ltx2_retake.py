@@ -1,0 +1,48 @@
+"""A part of a clip that LTX-2 renders anew, picture and sound, between what is kept of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+
+from .ltx2_canvas.canvas import Canvas
+from .ltx2_sampling import Ltx2Sampling, first_pass
+from .shapes import check_mask
+
+if TYPE_CHECKING:
+    from ..model.bundle import VideoModel
+    from ..model.shot import Shot
+
+
+@dataclass(frozen=True)
+class Ltx2Retakes:
+    def settings(self, settings: Ltx2Sampling) -> Ltx2Sampling:
+        return replace(settings, second_sigmas=())
+
+    def render(
+        self, model: VideoModel, shot: Shot, known: Mapping[str, torch.Tensor], anew: Mapping[str, torch.Tensor]
+    ) -> dict[str, torch.Tensor]:
+        for name, latent in known.items():
+            check_mask(f"what is rendered anew of {name}", anew[name], latent)
+        masks = {"latent": anew["latent"].view(1, 1, -1, 1, 1)}
+        if "audio" in known:
+            masks["audio"] = anew["audio"].view(1, 1, -1, 1)
+        # What is rendered anew starts from nothing, as a stage does.
+        begun = {name: latent * (1 - masks[name].to(latent)) for name, latent in known.items()}
+        canvas = Canvas(
+            begun["latent"],
+            begun.get("audio"),
+            {"frame_rate": float(model.fps)},
+            video_mask=masks["latent"],
+            audio_mask=masks.get("audio"),
+        )
+        finished, latents = (0, {}) if shot.checkpoint is None else shot.checkpoint.finished()
+        if not finished:
+            latents = first_pass(model.high.get(), canvas, shot)
+        return {name: torch.where(masks[name] == 0, known[name].to(new), new) for name, new in latents.items()}
+
+
+LTX2_RETAKES = Ltx2Retakes()
