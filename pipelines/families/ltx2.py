@@ -16,7 +16,7 @@ from ..lora.traits import LoraTraits
 from ..media.pictures import fit_film
 from ..model.bundle import RetakeModel, SoundModel
 from ..model.shot import Shot
-from ..model.variant import Mode, Variant
+from ..model.variant import Mode, Training, Variant
 from ..timeline.clips import Carry, Grid
 from .ltx2_canvas.canvas import PATCH, SLOT, Canvas, blank
 from .ltx2_canvas.guide import add_guide
@@ -41,15 +41,15 @@ ANCHOR_STRENGTH = 0.4  # what mold, an earlier chain renderer, settled on for it
 # 18 in ComfyUI's templates for 2.3.
 _DEV = Guidance(cfg=3.0, cfg_audio=7.0, stg=1.0, modality=3.0, rescale=0.7)
 _SAMPLING = {
-    "distilled-2.0": Ltx2Sampling(DISTILLED_SIGMAS, 0, Guidance(), image_crf=33),
-    "distilled-2.3": Ltx2Sampling(DISTILLED_SIGMAS, 0, Guidance(), image_crf=18),
-    "dev-2.0": Ltx2Sampling((), 40, replace(_DEV, stg_block=29), image_crf=33),
-    "dev-2.3": Ltx2Sampling((), 30, replace(_DEV, stg_block=28), image_crf=18),
+    (Training.DISTILLED, "2.0"): Ltx2Sampling(DISTILLED_SIGMAS, 0, Guidance(), image_crf=33),
+    (Training.DISTILLED, "2.3"): Ltx2Sampling(DISTILLED_SIGMAS, 0, Guidance(), image_crf=18),
+    (Training.DEV, "2.0"): Ltx2Sampling((), 40, replace(_DEV, stg_block=29), image_crf=33),
+    (Training.DEV, "2.3"): Ltx2Sampling((), 30, replace(_DEV, stg_block=28), image_crf=18),
 }
 
 VARIANTS = tuple(
     Variant(
-        name=name,
+        name=f"{training.value}-{release}",
         modes=frozenset(Mode),
         carries=frozenset({Carry.PIXELS, Carry.LATENTS}),
         fps=Fraction(24),
@@ -64,9 +64,13 @@ VARIANTS = tuple(
         longest=LONGEST,
         experts=1,
         vae_hint="the one inside the LTX-2 checkpoint",
+        vae_scale=PATCH,
+        keeps_slots=True,
         sampling=sampling,
+        release=release,
+        training=training,
     )
-    for name, sampling in _SAMPLING.items()
+    for (training, release), sampling in _SAMPLING.items()
 )
 
 
@@ -94,11 +98,11 @@ class Ltx2:
                 "without a word and render noise. Use the file as it was published, or a conversion that keeps its "
                 "metadata."
             )
-        return self.variant("distilled", "2.3" if config.get("cross_attention_adaln") else "2.0")
+        return self.variant(Training.DISTILLED, "2.3" if config.get("cross_attention_adaln") else "2.0")
 
-    def variant(self, kind: str, release: str) -> Variant:
-        """The variant of a kind, "dev" or "distilled", and a release, "2.0" or "2.3"."""
-        return next(v for v in self.variants if v.name == f"{kind}-{release}")
+    def variant(self, training: Training, release: str) -> Variant:
+        """The variant of a release, "2.0" or "2.3"."""
+        return next(v for v in self.variants if (v.training, v.release) == (training, release))
 
     def is_text_encoder(self, tensors: Mapping[str, torch.Tensor]) -> bool:
         # Gemma 3 normalises queries and the output of its feed-forward layers; Gemma 2 and Llama do not do both.
@@ -126,7 +130,7 @@ class Ltx2:
         finished, latents = (0, {}) if shot.checkpoint is None else shot.checkpoint.finished()
         if finished == 0:
             first = replace(shot, width=shot.width // 2, height=shot.height // 2) if two_passes else shot
-            latents = first_pass(model.high.get(), self.canvas(model, first, shot.settings.image_strength), shot)
+            latents = first_pass(model, self.canvas(model, first, shot.settings.image_strength), shot)
         if finished < 2 and two_passes:
             latents = _second_pass(model, shot, latents)
         # The model is shown the nearest number of latents, as it was trained; the film hears all that reach its end.

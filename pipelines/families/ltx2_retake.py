@@ -1,4 +1,4 @@
-"""A part of a clip that LTX-2 renders anew, picture and sound, between what is kept of it."""
+"""A part of a clip that LTX-2 renders anew, in one pass; the rest is kept to the bit."""
 
 from __future__ import annotations
 
@@ -23,26 +23,24 @@ class Ltx2Retakes:
         return replace(settings, second_sigmas=())
 
     def render(
-        self, model: VideoModel, shot: Shot, known: Mapping[str, torch.Tensor], anew: Mapping[str, torch.Tensor]
+        self, model: VideoModel, shot: Shot, video: Mapping[str, torch.Tensor], anew: Mapping[str, torch.Tensor]
     ) -> dict[str, torch.Tensor]:
-        for name, latent in known.items():
-            check_mask(f"what is rendered anew of {name}", anew[name], latent)
-        masks = {"latent": anew["latent"].view(1, 1, -1, 1, 1)}
-        if "audio" in known:
-            masks["audio"] = anew["audio"].view(1, 1, -1, 1)
+        for name, latent in video.items():
+            check_mask(f"what is rendered anew of the {name}", anew[name], latent)
+        masks = {name: anew[name].view(1, 1, -1, *(1,) * (latent.ndim - 3)) for name, latent in video.items()}
         # What is rendered anew starts from nothing, as a stage does.
-        begun = {name: latent * (1 - masks[name].to(latent)) for name, latent in known.items()}
+        kept = {name: latent * (1 - masks[name].to(latent)) for name, latent in video.items()}
         canvas = Canvas(
-            begun["latent"],
-            begun.get("audio"),
+            kept["latent"],
+            kept.get("audio"),
             {"frame_rate": float(model.fps)},
             video_mask=masks["latent"],
             audio_mask=masks.get("audio"),
         )
         finished, latents = (0, {}) if shot.checkpoint is None else shot.checkpoint.finished()
         if not finished:
-            latents = first_pass(model.high.get(), canvas, shot)
-        return {name: torch.where(masks[name] == 0, known[name].to(new), new) for name, new in latents.items()}
+            latents = first_pass(model, canvas, shot)
+        return {name: torch.where(masks[name] == 0, video[name].to(new), new) for name, new in latents.items()}
 
 
 LTX2_RETAKES = Ltx2Retakes()

@@ -36,9 +36,10 @@ def check_same(what: str, part: torch.Tensor, latent: torch.Tensor) -> None:
 
 
 def check_mask(what: str, mask: torch.Tensor, latent: torch.Tensor) -> None:
-    """Raise `WrongShape` unless `mask` is `[T]`, a number for each slot of `latent`."""
-    if tuple(mask.shape) != (latent.shape[SLOTS],):
-        raise WrongShape(f"{what}: {list(mask.shape)} given, [{latent.shape[SLOTS]}] needed (slots).")
+    """Raise `WrongShape` unless a mask is `[T]`, a value for each slot of a latent `[B, C, T, ...]`."""
+    slots = latent.shape[SLOTS]
+    if tuple(mask.shape) != (slots,):
+        raise WrongShape(f"{what}: {list(mask.shape)} given, [{slots}] needed (slots).")
 
 
 def check_frames(what: str, frames: torch.Tensor, width: int, height: int, most: int) -> None:

@@ -127,18 +127,11 @@ def test_more_frames_than_a_clip_has_are_not_carried_over(comfyui: object) -> No
         condition("i2v-14b", tail)
 
 
-@pytest.mark.parametrize(
-    ("name", "mask", "message"),
-    [
-        ("latent", torch.zeros(3), r"what is rendered anew of latent: \[3\] given, \[4\] needed \(slots\)"),
-        ("audio", torch.zeros(1, 27), r"what is rendered anew of audio: \[1, 27\] given, \[27\] needed \(slots\)"),
-    ],
-)
-def test_a_retake_needs_a_number_for_each_slot_it_knows(name: str, mask: torch.Tensor, message: str) -> None:
-    known = {"latent": torch.zeros(1, 128, 4, 2, 3), "audio": torch.zeros(1, 8, 27, 16)}
-    anew = {"latent": torch.zeros(4), "audio": torch.zeros(27), name: mask}
-    part = Part.of("nothing", object())
+def test_what_is_rendered_anew_is_said_for_each_slot_of_the_clip() -> None:
+    words = [[torch.zeros(1), {}]]
+    part = Part.of("a part", object())
     model = VideoModel(LTX2, LTX2.variants[0], part, None, part, part)
-    shot = Shot(25, WIDTH, HEIGHT, [], [], LTX2.variants[0].sampling, 0, lambda *_: None)
-    with pytest.raises(WrongShape, match=message):
-        LTX2_RETAKES.render(model, shot, known, anew)
+    shot = Shot(25, 128, 64, words, words, None, 1, lambda *_: None)
+    latents, anew = {"latent": torch.zeros(1, 128, 4, 2, 4)}, {"latent": torch.ones(3)}
+    with pytest.raises(WrongShape, match=r"rendered anew of the latent: \[3\] given, \[4\] needed \(slots\)"):
+        LTX2_RETAKES.render(model, shot, latents, anew)
