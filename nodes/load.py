@@ -17,6 +17,7 @@ from ..pipelines.load.files import ModelFile, bundle_from_files, bundle_from_loa
 from ..pipelines.load.kinds import Kind
 from ..pipelines.load.ltx2 import Ltx2Files, ltx2_bundle
 from ..pipelines.model.bundle import VideoModel
+from ..pipelines.model.variant import Training
 from .types import AUTOMATIC, LOAD, ModelBundle
 
 NONE = "none"
@@ -176,7 +177,7 @@ class LoadLtx2(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "sampled_as",
-                    options=[AUTOMATIC, "distilled", "dev"],
+                    options=[AUTOMATIC, Training.DISTILLED.value, Training.DEV.value],
                     default=AUTOMATIC,
                     tooltip="How it was published: distilled (8 steps, no guidance) or dev (30 to 40 steps, guided). "
                     "The weights cannot tell; automatic goes by the name of the file. A dev model with the distilled "
@@ -207,7 +208,7 @@ class LoadLtx2(io.ComfyNode):
         bundle = ltx2_bundle(
             chosen,
             model_file("text_encoders", text_encoder),
-            None if sampled_as == AUTOMATIC else sampled_as,
+            None if sampled_as == AUTOMATIC else Training(sampled_as),
             None if latent_upscaler == NONE else model_file("latent_upscale_models", latent_upscaler),
             Fraction(frame_rate),
         )

@@ -1,4 +1,3 @@
-import { api } from '../../scripts/api.js'
 import { app } from '../../scripts/app.js'
 
 // Room for what is written, in canvas units; the frontend's own is a line and a half.
@@ -67,6 +66,8 @@ app.registerExtension({
     // Widgets come and go with what is chosen in others.
     const addCustomWidget = node.addCustomWidget
     node.addCustomWidget = function (widget) {
+      // Nodes 2.0 reads a line of progress as Markdown, which runs its lines together and takes `*` for emphasis.
+      if (widget.type === 'progressText') widget.type = 'textPreview'
       const added = addCustomWidget.call(this, widget)
       arrange(this, added)
       return added
@@ -74,24 +75,5 @@ app.registerExtension({
     const isDocument = node.comfyClass === 'LongtakeRenderStoryboard'
     const [width, height] = node.computeSize()
     node.setSize([Math.max(width, node.size[0], isDocument ? DOCUMENT_WIDTH : 0), height])
-  }
-})
-
-// A node that renders looks at those that come after it. ComfyUI puts a refusal of one of them on the node that
-// looked; the server names the other one just before, and the same error again with its id moves the mark there.
-app.registerExtension({
-  name: 'longtake.refusal',
-
-  setup() {
-    let refused = null
-    api.addEventListener('execution_start', () => (refused = null))
-    api.addEventListener('longtake.refused', ({ detail }) => (refused = detail))
-    api.addEventListener('execution_error', ({ detail }) => {
-      if (!refused) return
-      const { node, kind } = refused
-      refused = null
-      // Behind every other listener to the first one.
-      setTimeout(() => api.dispatchCustomEvent('execution_error', { ...detail, node_id: node, node_type: kind }))
-    })
   }
 })

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..chain.chain import Chain
+from ..media.codecs import Form
 from ..media.encode import encode
-from ..media.frames import FrameSource
+from ..media.frames import Excerpt, FrameSource
+from ..media.sound import SoundExcerpt
 from ..timeline.clips import Join
 from .soundtrack import soundtrack
 from .stitch import Film
@@ -23,19 +25,23 @@ if TYPE_CHECKING:
     from ..media.footage import FootageFrames
 
 WIDTH = 480  # pixels; nodes on the canvas are narrower
-CRF, PRESET = 23, "ultrafast"
+FORM = Form(quality=23, preset="ultrafast")
 
 
 def write_preview(chain: Chain, decoded: Callable[[Link], np.ndarray | FootageFrames], path: Path) -> None:
-    """Write the last clip of a chain as it was rendered, overlap and sound included, to an mp4.
+    """Write what the last clip of a chain adds to the film, with its sound, to an mp4: without the overlap, which the
+    clip before shows, as long as it was asked for, and where it fades in, not yet blended.
 
     Args:
         decoded: opens the pixels of one link, `[T, H, W, 3]` uint16.
     """
     link = chain.links[-1]
     alone = replace(chain, links=(replace(link, clip=replace(link.clip, join=Join(), asked_end=link.clip.frames)),))
-    small = Shrunk(Film(alone, lambda _: decoded(link)), WIDTH)
-    encode(small, path, crf=CRF, preset=PRESET, audio=soundtrack(alone), lasting=False)
+    shown = chain.spans[-1]
+    small = Shrunk(Excerpt(Film(alone, lambda _: decoded(link)), shown.first, shown.stop), WIDTH)
+    whole = soundtrack(alone)
+    heard = whole and SoundExcerpt(whole, whole.sample(shown.first), whole.sample(shown.stop))
+    encode(small, path, FORM, audio=heard, lasting=False)
 
 
 class Shrunk:
