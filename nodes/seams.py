@@ -9,7 +9,6 @@ from comfy.utils import ProgressBar
 from comfy_api.latest import io, ui
 
 from ..host.decoding import decoding
-from ..host.progress import say
 from ..pipelines.chain.chain import Chain as ChainValue
 from ..pipelines.film.seam_plot import plot
 from ..pipelines.film.seams import measure
@@ -46,9 +45,9 @@ class SeamReport(io.ComfyNode):
             bar.update_absolute(done, frames)
 
         report = measure(chain, decoding(chain), soundtrack(chain), watch)
-        say(cls.hidden.unique_id, str(report))
         picture = torch.from_numpy(plot(report).astype(np.float32) / 255)[None]
-        return io.NodeOutput(str(report), picture, ui=ui.PreviewImage(picture, cls=cls))
+        shown = {**ui.PreviewImage(picture, cls=cls).as_dict(), "text": [str(report)]}
+        return io.NodeOutput(str(report), picture, ui=shown)
 
 
 NODES = [SeamReport]

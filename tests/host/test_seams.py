@@ -45,7 +45,7 @@ def frames_of(server: Server, graph: Graph, match_colour: bool) -> np.ndarray:
 def test_a_report_has_a_verdict_for_each_seam_and_a_plot(server: Server, chain: Graph) -> None:
     result: Result = server.run({**chain, **REPORT})
     assert result.ok, result.why()
-    [report] = [text for text in result.texts if "Seam 1" in text]
+    [report] = result.outputs["seams"]["text"]
     summary, smooth, cut = report.splitlines()
     assert re.match(r"(The seam is good|Seam 1 is (visible|broken): .*)\.$", summary)
     assert re.match(r"Seam 1, 0:00\.7: (good|visible, .*|broken, .*)$", smooth)
