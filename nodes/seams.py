@@ -9,6 +9,7 @@ from comfy.utils import ProgressBar
 from comfy_api.latest import io, ui
 
 from ..host.decoding import decoding
+from ..host.progress import say
 from ..pipelines.chain.chain import Chain as ChainValue
 from ..pipelines.film.seam_plot import plot
 from ..pipelines.film.seams import measure
@@ -46,6 +47,8 @@ class SeamReport(io.ComfyNode):
 
         report = measure(chain, decoding(chain), soundtrack(chain), watch)
         picture = torch.from_numpy(plot(report).astype(np.float32) / 255)[None]
+        say(cls.hidden.unique_id, str(report))
+        # What was said is gone after a reload; an output comes again.
         shown = {**ui.PreviewImage(picture, cls=cls).as_dict(), "text": [str(report)]}
         return io.NodeOutput(str(report), picture, ui=shown)
 
