@@ -48,7 +48,7 @@ class ComfyUI:
 
     def download(self, file: dict[str, str], folder: Path) -> Path:
         query = urlencode({name: file[name] for name in ("filename", "subfolder", "type")})
-        path = folder / file["filename"]
+        path = folder / Path(file["filename"]).name
         with urlopen(f"{self.url}/view?{query}") as answer:
             path.write_bytes(answer.read())
         return path
