@@ -232,7 +232,7 @@ class Run:
         return self.graph.get(self.node_id)
 
     def shown(self, node: Node) -> Node:
-        """The node on the canvas that stands for a node: itself, what was expanded into it, what a loop copied it from."""
+        """The node on the canvas that stands for a node: itself, or the one that was expanded or copied into it."""
         try:
             return self.graph.get(self.dynprompt.get_display_node_id(node.id)) or node
         except AttributeError:

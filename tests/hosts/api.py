@@ -1,20 +1,17 @@
-"""What the pack uses of ComfyUI, read from its source: the table of docs/hosts.md.
+"""What the pack uses of ComfyUI, read from its source.
 
-`python tests/run.py hosts.api` writes the table anew. Names are followed where the source spells them: what is
-imported, and what is taken from it by dots. A method of an object that ComfyUI handed over is not told by this.
+Names are followed where the source spells them: what is imported, and what is taken from it by dots. A method of an
+object that ComfyUI handed over is not told by this.
 """
 
 from __future__ import annotations
 
 import ast
-from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = ROOT / "docs" / "hosts.md"
-BEGIN, END = "<!-- names: begin -->", "<!-- names: end -->"
 
 OURS = ("__init__.py", "nodes", "host", "pipelines")
 TOP_LEVEL = (
@@ -67,7 +64,7 @@ class Name:
     def private(self) -> bool:
         """Whether ComfyUI may change it without a word."""
         own = any(self.module == module or self.module.startswith(f"{module}.") for module in PRIVATE)
-        return own or any(part.startswith("_") for part in self.full.split("."))
+        return own or any(part.startswith("_") and not part.endswith("__") for part in self.full.split("."))
 
 
 def sources() -> Iterator[Path]:
@@ -161,33 +158,3 @@ def names_used(host: Path) -> list[Name]:
         tree = ast.parse(path.read_text(encoding="utf-8"))
         _Reader(path.relative_to(ROOT).as_posix(), host, names).read(tree)
     return sorted((name for name in names.values() if name.path), key=lambda name: (name.module, name.path))
-
-
-def table(host: Path) -> str:
-    """The names as the page shows them: a row a name, with where it is used."""
-    rows = ["| module | name | uses | in | |", "|---|---|---|---|---|"]
-    for name in names_used(host):
-        folders: dict[str, int] = defaultdict(int)
-        for file in name.files:
-            folders[file.rpartition("/")[0] or file] += 1
-        mark = "private" if name.private else ""
-        rows.append(f"| `{name.module}` | `{name.path}` | {name.uses} | {', '.join(sorted(folders))} | {mark} |")
-    return "\n".join(rows)
-
-
-def with_table(page: str, rows: str) -> str:
-    """The page with the table between its markers."""
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{rows}\n{END}{after}"
-
-
-def main() -> None:
-    from tests.host.place import Place
-
-    PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8"), table(Place.here().comfyui)), encoding="utf-8")
-    print(PAGE)
-
-
-if __name__ == "__main__":
-    main()
