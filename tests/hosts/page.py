@@ -1,4 +1,4 @@
-"""The table of docs/hosts.md: every name of ComfyUI that the pack uses. `python tests/run.py hosts.page` writes it anew."""
+"""The table of docs/hosts.md, every name of ComfyUI that the pack uses: `python tests/run.py hosts.page` writes it."""
 
 from __future__ import annotations
 
