@@ -25,7 +25,7 @@ from ..pipelines.timeline.clips import Clip
 from .choosing import Choices, NodeRefused
 from .graph import Link as GraphLink
 from .graph import Node, Run
-from .progress import announce
+from .refused import LaterRefused
 from .stage_inputs import stages_of
 
 if TYPE_CHECKING:
@@ -46,18 +46,14 @@ def look_ahead(run: Run, chain: Chain | None, ready: Sequence[Ready], model: Vid
     """Check the stages that follow a node, as `check_later_stages`; returns how many there are.
 
     ComfyUI puts an error on the node that runs. The page is told which node this one is of, and marks that.
+
+    Raises:
+        LaterRefused: a later node cannot do what it is asked.
     """
     try:
         return check_later_stages(run, chain, ready, model)
     except NodeRefused as refusal:
-        shown = run.shown(refusal.node)
-        announce("refused", node=shown.id, kind=shown.kind, stage=refusal.stage, field=refusal.field)
-        raise Refusal(
-            f"{refusal.message}\nThis is of node {shown.id} ({shown.title}), which runs later; nothing is rendered "
-            "before it is put right.",
-            stage=refusal.stage,
-            field=refusal.field,
-        ) from None
+        raise LaterRefused(refusal, run.shown(refusal.node)) from None
 
 
 def check_later_stages(run: Run, chain: Chain | None, ready: Sequence[Ready], model: VideoModel) -> int:

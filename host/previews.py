@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 def preview_of(chain: Chain, progress: NodeProgress) -> ui.PreviewVideo | None:
-    """The last clip of a chain, as what the node shows that rendered it.
+    """What the last clip of a chain adds to the film, as what the node shows that rendered it.
 
     A stage that was rendered just now is decoded for this; one that was stored is shown where its frames are at hand,
     and no model is loaded to look at it. Where none can be written the node says why, and the stage is no worse for it.
@@ -25,7 +25,8 @@ def preview_of(chain: Chain, progress: NodeProgress) -> ui.PreviewVideo | None:
     if take is None:
         return None
     try:
-        path = take.preview_path
+        shown = chain.spans[-1]
+        path = take.preview_path(shown.first, shown.stop)
         if not path.exists():
             if not progress.rendered and not take.frames_path.exists():
                 return None

@@ -1,4 +1,4 @@
-"""What comes over a link is what its socket says, or is refused in a sentence.
+"""What comes over a link is what its socket says, or is refused in a sentence; the page is told each refusal.
 
 ComfyUI compares the types of sockets and never what goes over them, and a wildcard output fits every socket.
 """
@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from comfy_api.latest import io
 
+from ..host.refused import announce_refusal
 from ..pipelines.chain.chain import Chain as ChainValue
 from ..pipelines.errors import Refusal
 from ..pipelines.model.bundle import VideoModel
@@ -46,15 +47,19 @@ SOCKETS: dict[str, tuple[str, Callable[[Any], bool]]] = {
 
 
 def guarded(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
-    """The node, refusing what its sockets do not mean before it runs."""
+    """The node, refusing what its sockets do not mean before it runs, and telling the page what it refuses."""
     execute = node.execute.__func__
 
     @wraps(execute)
     def checked(cls: type[io.ComfyNode], *args: Any, **values: Any) -> Any:
-        for name, (kind, optional) in _sockets(node).items():
-            if name in values and not (optional and values[name] is None):
-                check(name, kind, values[name])
-        return execute(cls, *args, **values)
+        try:
+            for name, (kind, optional) in _sockets(node).items():
+                if name in values and not (optional and values[name] is None):
+                    check(name, kind, values[name])
+            return execute(cls, *args, **values)
+        except Refusal as refusal:
+            announce_refusal(refusal)
+            raise
 
     node.execute = classmethod(checked)
     return node

@@ -1,4 +1,3 @@
-import { api } from '../../scripts/api.js'
 import { app } from '../../scripts/app.js'
 
 // Room for what is written, in canvas units; the frontend's own is a line and a half.
@@ -36,9 +35,9 @@ app.registerExtension({
   name: 'longtake.nodes',
 
   setup() {
-    for (const [type, colour] of Object.entries(COLOURS)) {
-      document.documentElement.style.setProperty(`--color-datatype-${type}`, colour)
-    }
+    // As a sheet: whenever a palette is loaded, it takes the colours of types that it does not know off the element.
+    const colours = Object.entries(COLOURS).map(([type, colour]) => `--color-datatype-${type}: ${colour};`)
+    document.head.appendChild(document.createElement('style')).textContent = `:root { ${colours.join(' ')} }`
   },
 
   beforeRegisterNodeDef(nodeType, nodeData) {
@@ -49,6 +48,12 @@ app.registerExtension({
     nodeType.prototype.onConfigure = function (saved) {
       onConfigure?.call(this, saved)
       if (saved.size) this.setSize(saved.size)
+    }
+    // A socket that grows is called by its number otherwise.
+    const onInputAdded = nodeType.prototype.onInputAdded
+    nodeType.prototype.onInputAdded = function (input) {
+      if (/^guides\.guide\d+$/.test(input.name)) input.label = 'guide'
+      return onInputAdded?.call(this, input)
     }
   },
 
@@ -61,6 +66,8 @@ app.registerExtension({
     // Widgets come and go with what is chosen in others.
     const addCustomWidget = node.addCustomWidget
     node.addCustomWidget = function (widget) {
+      // Nodes 2.0 reads a line of progress as Markdown, which runs its lines together and takes `*` for emphasis.
+      if (widget.type === 'progressText') widget.type = 'textPreview'
       const added = addCustomWidget.call(this, widget)
       arrange(this, added)
       return added
@@ -68,24 +75,5 @@ app.registerExtension({
     const isDocument = node.comfyClass === 'LongtakeRenderStoryboard'
     const [width, height] = node.computeSize()
     node.setSize([Math.max(width, node.size[0], isDocument ? DOCUMENT_WIDTH : 0), height])
-  }
-})
-
-// A node that renders looks at those that come after it. ComfyUI puts a refusal of one of them on the node that
-// looked; the server names the other one just before, and the same error again with its id moves the mark there.
-app.registerExtension({
-  name: 'longtake.refusal',
-
-  setup() {
-    let refused = null
-    api.addEventListener('execution_start', () => (refused = null))
-    api.addEventListener('longtake.refused', ({ detail }) => (refused = detail))
-    api.addEventListener('execution_error', ({ detail }) => {
-      if (!refused) return
-      const { node, kind } = refused
-      refused = null
-      // Behind every other listener to the first one.
-      setTimeout(() => api.dispatchCustomEvent('execution_error', { ...detail, node_id: node, node_type: kind }))
-    })
   }
 })

@@ -12,7 +12,8 @@ import numpy as np
 from ..chain.chain import Chain
 from ..media.codecs import Form
 from ..media.encode import encode
-from ..media.frames import FrameSource
+from ..media.frames import Excerpt, FrameSource
+from ..media.sound import SoundExcerpt
 from ..timeline.clips import Join
 from .soundtrack import soundtrack
 from .stitch import Film
@@ -28,15 +29,19 @@ FORM = Form(quality=23, preset="ultrafast")
 
 
 def write_preview(chain: Chain, decoded: Callable[[Link], np.ndarray | FootageFrames], path: Path) -> None:
-    """Write the last clip of a chain as it was rendered, overlap and sound included, to an mp4.
+    """Write what the last clip of a chain adds to the film, with its sound, to an mp4: without the overlap, which the
+    clip before shows, as long as it was asked for, and where it fades in, not yet blended.
 
     Args:
         decoded: opens the pixels of one link, `[T, H, W, 3]` uint16.
     """
     link = chain.links[-1]
     alone = replace(chain, links=(replace(link, clip=replace(link.clip, join=Join(), asked_end=link.clip.frames)),))
-    small = Shrunk(Film(alone, lambda _: decoded(link)), WIDTH)
-    encode(small, path, FORM, audio=soundtrack(alone), lasting=False)
+    shown = chain.spans[-1]
+    small = Shrunk(Excerpt(Film(alone, lambda _: decoded(link)), shown.first, shown.stop), WIDTH)
+    whole = soundtrack(alone)
+    heard = whole and SoundExcerpt(whole, whole.sample(shown.first), whole.sample(shown.stop))
+    encode(small, path, FORM, audio=heard, lasting=False)
 
 
 class Shrunk:

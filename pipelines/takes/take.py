@@ -173,10 +173,9 @@ class Take:
         """Where the decoded frames are kept, once somebody has asked for them: they can always be made again."""
         return temp.temp_folder() / f"{self.key}.frames.npy"
 
-    @property
-    def preview_path(self) -> Path:
-        """Where a small playable copy is kept, once its frames have been decoded."""
-        return temp.temp_folder() / f"{self.key}.preview.mp4"
+    def preview_path(self, first: int, stop: int) -> Path:
+        """Where a small playable copy of its frames [first, stop) is kept, once they have been decoded."""
+        return temp.temp_folder() / f"{self.key}.{first}-{stop}.preview.mp4"
 
     @property
     def sound_path(self) -> Path:

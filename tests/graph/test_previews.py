@@ -32,9 +32,12 @@ class StoredTake:
     key = "a" * 64
 
     def __init__(self, folder: Path):
-        self.preview_path = folder / "take.preview.mp4"
+        self.folder = folder
         self.frames_path = folder / "take.frames.npy"
         self.frames_path.touch()
+
+    def preview_path(self, first: int, stop: int) -> Path:
+        return self.folder / f"take.{first}-{stop}.mp4"
 
 
 def preview_that_raises(error: Exception, folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[object, list[str]]:

@@ -208,10 +208,10 @@ SHAPES = {
 
 
 def marked(result: Result) -> str | None:
-    """The node that the page marks: the one an event names, else the one that ComfyUI puts the error on."""
+    """The node that the page marks: the one the event names, else the one that ComfyUI puts the error on."""
     assert result.error is not None, result.why()
     events = result.of("longtake.refused")
-    return events[-1]["node"] if events else result.error["node_id"]
+    return events[-1]["node"] or result.error["node_id"]
 
 
 def reseeded(graph: Graph, step: int) -> Graph:

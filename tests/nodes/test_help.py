@@ -1,8 +1,10 @@
-"""Every node has a help page under the name by which ComfyUI looks for it."""
+"""Every node has a help page under the name by which ComfyUI looks for it, and every socket a tooltip."""
 
 from __future__ import annotations
 
+import asyncio
 import re
+from pathlib import Path
 
 from tests.host.place import ROOT
 
@@ -16,3 +18,15 @@ def node_ids() -> set[str]:
 
 def test_every_node_has_a_help_page_and_every_page_a_node() -> None:
     assert {page.stem for page in PAGES.glob("*.md")} == node_ids()
+
+
+def test_every_input_and_output_of_every_node_has_a_tooltip(comfyui: Path) -> None:
+    from longtake.nodes import Longtake
+
+    sockets = [
+        (node.GET_SCHEMA().node_id, socket.id or socket.display_name, socket.tooltip)
+        for node in asyncio.run(Longtake().get_node_list())
+        for socket in (*node.GET_SCHEMA().inputs, *node.GET_SCHEMA().outputs)
+    ]
+    assert len(sockets) > 100
+    assert [socket[:2] for socket in sockets if not socket[2]] == []

@@ -11,8 +11,6 @@ import numpy as np
 import pytest
 from longtake.pipelines.chain.chain import Chain, Link
 from longtake.pipelines.film.colour import UNCHANGED, Colour, Grade, Match, compare
-from longtake.pipelines.film.seam_plot import COLUMNS, HEIGHT, WIDTH, plot
-from longtake.pipelines.film.seams import Seam, measure
 from longtake.pipelines.film.stitch import Film
 from longtake.pipelines.takes.derived import Derived
 from longtake.pipelines.takes.store import Store
@@ -206,33 +204,3 @@ def test_nothing_is_decoded_for_what_was_measured_before(tmp_path: Path) -> None
         raise AssertionError("decoded")
 
     assert [Match(chain, none, kept).of(index) for index in range(3)] == grades
-
-
-def seams_of(chain: Chain, decoded: Drifting) -> list[Seam]:
-    return list(measure(chain, decoded))
-
-
-def test_a_report_names_the_drift_and_what_matching_makes_of_the_jump() -> None:
-    chain = chain_of(CUT, SMOOTH, CUT)
-    first, second = seams_of(chain, Drifting(chain, noise=0.002))
-    assert (first.stage, first.frame, first.transition) == (2, FRAMES, Transition.SMOOTH)
-    assert first.replay.step == pytest.approx((0.0, 0.004, 0.001), abs=0.012)
-    assert first.replay.contrast == pytest.approx(DRIFT.gain, abs=0.005)
-    assert 50 < first.kept_db < 58  # two noises of 0.002
-    assert first.raw_jump > first.jump
-    assert first.jump == pytest.approx(1, abs=0.2)
-    assert str(second) == f"Stage 2 to 3, frame {FRAMES + FRAMES - OVERLAP}: cut."
-
-
-def test_a_report_says_when_a_difference_is_no_drift() -> None:
-    chain = chain_of(CUT, SMOOTH)
-    [seam] = seams_of(chain, Drifting(chain, Colour((1.0,) * 3, (0.15, 0.0, 0.0)), noise=0))
-    assert "the model did not keep to the overlap" in str(seam)
-    assert np.array_equal(seam.shown, seam.raw)
-
-
-def test_the_plot_has_a_panel_for_each_seam() -> None:
-    chain = chain_of(CUT, *[SMOOTH] * 4)
-    picture = plot(seams_of(chain, Drifting(chain)))
-    assert picture.shape == (2 * HEIGHT, COLUMNS * WIDTH, 3)
-    assert plot([]).shape == (HEIGHT, WIDTH, 3)

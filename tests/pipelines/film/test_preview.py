@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import torch
-from longtake.pipelines.film.preview import Shrunk
+from longtake.pipelines.chain.chain import Chain, Link
+from longtake.pipelines.film.preview import Shrunk, write_preview
+from longtake.pipelines.media.footage import Footage
 from longtake.pipelines.media.frames import Images
+from longtake.pipelines.timeline.clips import Clip, Join, Transition
 
 
 @pytest.mark.parametrize(
@@ -28,3 +33,18 @@ def test_a_pixel_of_a_preview_is_the_mean_of_a_square() -> None:
     shrunk = np.stack(list(Shrunk(Images(images, Fraction(16)), 6).frames()))
     mean = images.reshape(2, 4, 2, 6, 2, 3).mean((2, 4)).numpy() * 65535
     assert np.abs(shrunk - mean).max() <= 1.5  # rounded to 16 bits before, and down after
+
+
+def test_a_clip_is_shown_as_long_as_it_was_asked_for_and_without_its_overlap(tmp_path: Path) -> None:
+    bright = torch.linspace(0, 1, 13)[:, None, None, None].expand(13, 32, 64, 3)  # each frame tells its number
+    first = Link(Clip(9, Join(), 9), None, None, Footage(Images(torch.zeros(9, 32, 64, 3), Fraction(16)), None))
+    smooth = Join(Transition.SMOOTH, overlap=5)
+    second = Link(Clip(13, smooth, 9 + 6), None, None, Footage(Images(bright, Fraction(16)), None))
+
+    write_preview(
+        Chain("wan22", 64, 32, Fraction(16), (first, second)), lambda link: link.footage.frames(), tmp_path / "clip.mp4"
+    )
+
+    with av.open(str(tmp_path / "clip.mp4")) as film:
+        means = [frame.to_ndarray(format="rgb24").mean() / 255 for frame in film.decode(video=0)]
+    assert means == pytest.approx([number / 12 for number in range(5, 11)], abs=0.02)
