@@ -12,7 +12,7 @@ from playwright.sync_api import Locator, Page
 from playwright.sync_api import TimeoutError as TooLate
 
 from tests.browser.browser import Canvas
-from tests.host.place import ROOT
+from tests.host.workflows import canvas_file
 
 RUN = 90_000  # milliseconds that a run of tiny models may take on a busy machine
 
@@ -98,7 +98,7 @@ SHRINK = """() => {
 
 def template(name: str) -> dict[str, Any]:
     """A shipped workflow as the canvas loads it."""
-    return json.loads((ROOT / "workflows" / f"{name}.json").read_text(encoding="utf-8"))
+    return json.loads(canvas_file(name).read_text(encoding="utf-8"))
 
 
 NODES = """() => app.graph.nodes.map((node) => ({ id: String(node.id), type: node.type, title: node.title }))"""
@@ -191,6 +191,7 @@ class Person:
 
     def write(self, node: str, widget: str, text: str) -> None:
         """Type into a text box of a node, in place of what is there."""
+        self.see(node)
         area = self.area(node, widget)
         area.click()
         self.page.keyboard.press("ControlOrMeta+a")
@@ -260,6 +261,15 @@ class Person:
             " return note && note.isConnected ? [note.getAttribute('role'), note.textContent] : null }",
             [node, ".longtake-note"],
         )
+
+    def until_note(self, node: str, role: str | None, words: str | None = None) -> None:
+        """Wait until a note stands on a node that begins with these words, or none at all."""
+        for _ in range(100):
+            note = self.note(node)
+            if (note is None and role is None) or (note and note[0] == role and note[1].startswith(words or "")):
+                return
+            self.drawn()
+        raise AssertionError(f"node {node} shows {self.note(node)}, expected {role}: {words}")
 
     def see(self, node: str, scale: float = 1) -> None:
         """Bring a node to the middle of the page."""

@@ -12,7 +12,7 @@ from PIL import Image
 from tests.browser.browser import Canvas, canvas
 from tests.host.place import ROOT, Place
 from tests.host.server import Server
-from tests.host.workflows import api_names, put_inputs
+from tests.host.workflows import api_names, canvas_file, put_inputs, title_of
 from tests.tiny.models import tiny_models
 
 FOLDER = ROOT / "docs"
@@ -51,7 +51,7 @@ def show(opened: Canvas, boxes: list[list[float]], width: int = WIDTH) -> dict[s
 
 
 def read(name: str) -> dict[str, Any]:
-    return json.loads((ROOT / "workflows" / f"{name}.json").read_text(encoding="utf-8"))
+    return json.loads(canvas_file(name).read_text(encoding="utf-8"))
 
 
 def take_readme_picture(server: Server) -> None:
@@ -72,7 +72,7 @@ def take_cards(server: Server) -> None:
             picture = Image.open(BytesIO(opened.page.screenshot(clip=part)))
             card = Image.new("RGB", tuple(round(side * SHRUNK) for side in CARD), GROUND)
             card.paste(picture, tuple((whole - side) // 2 for whole, side in zip(card.size, picture.size, strict=True)))
-            card.save(ROOT / "workflows" / f"{name}.jpg", quality=QUALITY)
+            card.save(ROOT / "workflows" / f"{title_of(name)}.jpg", quality=QUALITY)
 
 
 def main() -> None:
