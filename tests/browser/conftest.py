@@ -1,4 +1,4 @@
-"""ComfyUI's page in a real browser: one server and one Chromium for all tests of a worker."""
+"""ComfyUI's page in a real browser: one server for all tests of a worker, one Chromium for each file of them."""
 
 from __future__ import annotations
 
@@ -18,20 +18,19 @@ SEEN = ROOT / "build" / "seen"  # screenshots of what failed
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
+def page_server(place: Place, tiny_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server of the pages' own: ComfyUI keeps their settings."""
     if find_chromium() is None:
         pytest.skip(NO_CHROMIUM)
-    with running_chromium() as running:
+    with Server(place, tmp_path_factory.mktemp("pages"), tiny_models) as running:
+        put_inputs(running.input)
         yield running
 
 
-@pytest.fixture(scope="session")
-def page_server(
-    browser: Browser, place: Place, tiny_models: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Server]:
-    """A server of the pages' own: ComfyUI keeps their settings."""
-    with Server(place, tmp_path_factory.mktemp("pages"), tiny_models) as running:
-        put_inputs(running.input)
+@pytest.fixture(scope="module")
+def browser(page_server: Server) -> Iterator[Browser]:
+    """Not for the whole session: while Playwright runs, no other test of the process can run an event loop."""
+    with running_chromium() as running:
         yield running
 
 

@@ -15,6 +15,20 @@ FILES = {
 }
 SMALL = {"length__seconds": 0.5, "size": "own"}
 
+DROP = """async ({ address, name }) => {
+  const file = new File([await (await fetch(address)).blob()], name, { type: 'video/mp4' });
+  const carried = new DataTransfer();
+  carried.items.add(file);
+  const canvas = document.querySelector('#graph-canvas');
+  const at = { bubbles: true, cancelable: true, clientX: 800, clientY: 500, dataTransfer: carried };
+  for (const kind of ['dragenter', 'dragover', 'drop']) canvas.dispatchEvent(new DragEvent(kind, at));
+}"""
+SAVED = """() => {
+  const shown = Object.values(app.nodeOutputs).flatMap(({ images }) => images ?? []);
+  const entry = shown.find(({ type }) => type === 'output');
+  return { name: entry.filename, address: `/api/view?${new URLSearchParams(entry)}` };
+}"""
+
 
 def build(person: Person, words: str) -> dict[str, str]:
     """A film of one stage, its nodes searched for, linked by the mouse, its prompt typed."""
@@ -100,3 +114,18 @@ def test_stages_in_a_subgraph_render(person: Person) -> None:
 
     assert ended.kind == "execution_success", ended
     assert person.play(person.node("LongtakeEncodeVideo")) == pytest.approx(1.5, abs=0.05)
+
+
+def test_a_film_dropped_on_the_canvas_brings_back_its_workflow(person: Person) -> None:
+    person.load(template("wan22_storyboard"))
+    person.shrink()
+    asked = person.queued()
+    assert person.run().kind == "execution_success"
+    saved = person.ask(SAVED)
+
+    person.begin_anew()
+    assert person.nodes() == []
+    person.page.evaluate(DROP, saved)
+
+    person.page.wait_for_function("() => app.graph.nodes.length > 2")
+    person.until_queued(asked)
