@@ -101,11 +101,12 @@ def image_batch(clip: Path, frames: int):
 
 def measure(way: str, frames: int, clip: Path, folder: Path) -> dict:
     """Encode once in this process. The time is that of saving; a batch is made before it, its memory counted."""
+    from longtake.pipelines.media.codecs import Form
     from longtake.pipelines.media.encode import encode
 
     if way == "encode":
         with Peak() as peak, Clock() as clock:
-            encode(film_of(clip, frames), folder / "film.mp4", crf=CRF)
+            encode(film_of(clip, frames), folder / "film.mp4", Form(quality=CRF))
         return {"bytes": peak.grown, **clock.times}
 
     from tests.host.inprocess import enter_comfyui, use_folders

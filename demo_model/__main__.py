@@ -1,6 +1,7 @@
 """Make the demo model again: python dev.py train [STEP ...]
 
-    decoder    of the VAE, for an encoder that is computed
+    encoder    of the VAE, computed
+    decoder    of the VAE, trained for that encoder, or for the finished model's where none was computed here
     clips      as latents
     trunk      the transformer at every noise level
     high, low  the two experts, from the trunk
@@ -20,7 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-STEPS = ("decoder", "clips", "trunk", "high", "low", "folder", "card")
+STEPS = ("encoder", "decoder", "clips", "trunk", "high", "low", "folder", "card")
 
 
 def main() -> None:
@@ -51,6 +52,8 @@ def main() -> None:
             continue
         if plan := workshop.plans.get(step):
             workshop.train(plan if chosen.steps is None else replace(plan, steps=chosen.steps))
+        elif step == "decoder" and chosen.steps is not None:
+            workshop.decoder(chosen.steps)
         else:
             getattr(workshop, step)()
 

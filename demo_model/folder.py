@@ -51,11 +51,13 @@ SCHEDULER = {
 
 
 def write(model: Model, folder: Path = FOLDER) -> None:
-    """Write `folder` anew, and the matrices beside this file."""
+    """Write `folder` anew, and the matrices beside it."""
     from diffusers import AutoencoderKLWan, WanTransformer3DModel
     from longtake.pipelines.load.diffusers.keys import WAN_2_1_VAE, WAN_TRANSFORMER
 
     shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    save_file(dict(model.matrices), folder.with_name(ENCODER.name))
     names = _diffusers_names(WanTransformer3DModel, TRANSFORMER, (WAN_TRANSFORMER,))
     for part, expert in zip(EXPERTS, model.experts, strict=True):
         _component(folder / part, TRANSFORMER, _renamed(expert.state_dict(), names), WEIGHTS)

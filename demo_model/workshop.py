@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from . import card, decoder, folder, transformer, vae, world
 from .clips import FRAMES, WINDOWS, Pool, make_pool
+from .files import write_whole
 from .model import Model
 from .train import PLANS, Plan, train, weights_of
 
@@ -38,17 +40,31 @@ class Workshop:
 
     @property
     def matrices(self) -> vae.Matrices:
+        """Of the encoder that was computed here, else of the finished model's."""
+        if self._has("encoder"):
+            return torch.load(self.checkpoint("encoder"), weights_only=True)["matrices"]
         return load_file(folder.ENCODER)
 
-    def decoder(self) -> None:
-        torch.manual_seed(0)
+    def encoder(self) -> None:
+        """Compute it once: another machine's may differ in its signs, and whatever is trained is trained for one."""
+        if self._has("encoder"):
+            return
         model = vae.wan_vae()
         clips = world.draw(ENCODER_CLIPS, torch.Generator().manual_seed(1))
-        matrices = vae.build_encoder(model, clips.pixels(17))
+        stored = {"matrices": vae.build_encoder(model, clips.pixels(17)), "weights": _encoder_weights(model)}
+        write_whole(self.checkpoint("encoder"), partial(torch.save, stored))
+
+    def decoder(self, steps: int = decoder.STEPS) -> None:
+        torch.manual_seed(0)
+        model, matrices = vae.wan_vae(), self.matrices
+        if self._has("encoder"):
+            weights = torch.load(self.checkpoint("encoder"), weights_only=True)["weights"]
+        else:
+            weights = _encoder_weights(folder.read().vae)
+        model.load_state_dict(weights, strict=False)
         decoder.start(model, matrices)
         decoder.settle(model)
-        save_file(matrices, folder.ENCODER)
-        decoder.train(model, matrices, self.checkpoint("decoder"))
+        decoder.train(model, matrices, self.checkpoint("decoder"), steps)
 
     def clips(self) -> None:
         if not self.checkpoint("clips").exists():
@@ -60,7 +76,15 @@ class Workshop:
         train(plan, Pool.load(self.checkpoint("clips")), gray, self.checkpoint(plan.name), origin)
 
     def folder(self) -> None:
-        """Write model/, loss.png and what is known of the training; a VAE that was not trained here stays as it is."""
+        """Write model/, loss.png and what is known of the training; a VAE that was not trained here stays as it is.
+
+        Raises:
+            SystemExit: there is no expert, or none that fits the VAE.
+        """
+        if missing := [name for name in ("high", "low") if not self._has(name)]:
+            raise SystemExit(f"{' and '.join(missing)} must be trained first: python dev.py train {' '.join(missing)}")
+        if self._has("encoder") and not self._has("decoder"):
+            raise SystemExit("the encoder is new, so its decoder must be trained: python dev.py train decoder")
         experts = []
         for name in ("high", "low"):
             expert = transformer.wan_transformer()
@@ -82,6 +106,11 @@ class Workshop:
 
     def card(self) -> None:
         card.write()
+
+
+def _encoder_weights(model: Any) -> dict[str, Tensor]:
+    """The weights of a VAE by which it encodes."""
+    return {name: weight for name, weight in model.state_dict().items() if name.startswith(("encoder.", "conv1."))}
 
 
 def _row(plan: Plan, run: dict[str, Any]) -> dict[str, Any]:

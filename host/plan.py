@@ -7,35 +7,53 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+
 from ..pipelines.errors import Refusal
 from .choosing import CHOOSING, Choices, Misfit, NodeRefused, outputs_of
-from .graph import Graph, Loop, Node
+from .graph import Graph, Loop, Node, link_of
+from .inputs import input_image
 
 BOARD = "LongtakeRenderStoryboard"
 MAX_MESSAGE = 300
+UNKNOWN_IMAGE = (
+    "what is stored is not known before the connected image is: connect Load Image, or name the image in the storyboard"
+)
 
 
-def plan_of(prompt: Mapping[str, Any]) -> dict[str, Any]:
+def plan_of(prompt: Mapping[str, Any], node_id: str | None = None) -> dict[str, Any]:
     """What Render Storyboard answers with `validate_only`, as JSON values.
+
+    An image that comes from other nodes than Load Image is not known: there is one, but `takes` and sums are null.
+
+    Args:
+        node_id: of the Render Storyboard node that is meant, where there are several.
 
     Raises:
         Refusal: there is not one such node, something it depends on loads or renders, a node does not take what it is
             given, or the storyboard cannot be rendered as asked. Nothing else, whatever the prompt holds.
     """
-    graph = Graph(prompt)
-    board = _board(graph)
+    whole = Graph(prompt)
+    board = _board(whole, node_id)
+    image = board.inputs.get("start_image")
+    graph = Graph({**prompt, board.id: _written(board, without="start_image")})
+    board = graph.nodes[board.id]
     try:
         for node in graph.sources_first(board.id):
             if node is not board and node.kind not in CHOOSING:
                 raise _refused(node, "cannot be used here; a plan takes " + ", ".join(CHOOSING) + ".")
-        _check_as_queued(graph, board)
+        graph = _as_queued(graph, board)
+        board = graph.nodes[board.id]
         choices = Choices(graph, {})
         inputs = {**board.inputs, **{name: choices.get(link) for name, link in board.links.items()}}
         unknown = next((name for name in board.links if inputs[name] is None), None)
         if unknown is not None:
             raise Refusal(f"nothing comes from node {board.links[unknown][0][:40]}.", field=unknown)
-        _, text = outputs_of(BOARD, {**inputs, "validate_only": True})
-        return json.loads(text)
+        picture, known = _picture(whole, image)
+        given = {} if picture is None else {"start_image": picture}
+        _, text = outputs_of(BOARD, {**inputs, **given, "validate_only": True})
+        plan = json.loads(text)
+        return plan if known else plan | _without_takes(plan)
     except Loop as loop:
         raise Refusal(f"{loop}.", field="prompt") from None
     except Misfit as misfit:
@@ -44,32 +62,57 @@ def plan_of(prompt: Mapping[str, Any]) -> dict[str, Any]:
         raise _refused(refusal.node, refusal.message, refusal.field) from None
 
 
-def _board(graph: Graph) -> Node:
-    boards = [node for node in graph.nodes.values() if node.kind == BOARD]
+def _board(graph: Graph, node_id: str | None) -> Node:
+    boards = [node for node in graph.nodes.values() if node.kind == BOARD and node_id in (None, node.id)]
     if len(boards) != 1:
-        raise Refusal(f"{len(boards)} Render Storyboard nodes are given; one is needed.", field="prompt")
-    if "start_image" in boards[0].inputs:
-        raise Refusal("a connected image cannot be read here; name it in the storyboard.", field="start_image")
+        which = "" if node_id is None else f" with the id {node_id[:40]!r}"
+        raise Refusal(f"{len(boards)} Render Storyboard nodes{which} are given; one is needed.", field="prompt")
     return boards[0]
 
 
-def _check_as_queued(graph: Graph, board: Node) -> None:
-    """Refuse what ComfyUI would refuse to queue; where it does not say, the nodes themselves will."""
+def _written(node: Node, without: str) -> dict[str, Any]:
+    """A node as an API prompt writes it, less one of its inputs."""
+    return {"class_type": node.kind, "inputs": {name: of for name, of in node.inputs.items() if name != without}}
+
+
+def _picture(graph: Graph, image: Any) -> tuple[torch.Tensor | None, bool]:
+    """The image that will come over a link, or one in its place; and whether it is that image."""
+    if image is None:
+        return None, True
+    link = link_of(image)
+    source = graph.get(link[0]) if link else None
+    name = source.inputs.get("image") if source and source.kind == "LoadImage" else None
+    if isinstance(name, str):
+        return input_image(name), True
+    return torch.zeros(1, 64, 64, 3), False
+
+
+def _without_takes(plan: dict[str, Any]) -> dict[str, Any]:
+    unknown = dict.fromkeys(("takes", "stages_to_render", "rendering_seconds", "disk_bytes"))
+    return {**unknown, "notes": [*plan["notes"], UNKNOWN_IMAGE]}
+
+
+def _as_queued(graph: Graph, board: Node) -> Graph:
+    """The graph with its inputs brought to their types, as ComfyUI does when it is queued: a page writes 8.0 as 8.
+
+    Refuses what ComfyUI would refuse to queue; where it does not say, the nodes themselves will.
+    """
     try:
         from execution import validate_inputs
 
-        # It brings inputs to their types in place.
+        # It changes them in place.
         prompt = {node.id: {"class_type": node.kind, "inputs": dict(node.inputs)} for node in graph.nodes.values()}
         checked: dict[str, Any] = {}
         asyncio.run(validate_inputs("", prompt, board.id, checked))
         wrong = [(node_id, errors[0]) for node_id, (valid, errors, *_) in checked.items() if not valid and errors]
     except Exception:
-        return
+        return graph
     for node_id, error in wrong:
         node = graph.get(node_id)
         if node is not None:
             field = error.get("extra_info", {}).get("input_name")
             raise _refused(node, f"{error.get('message')}: {error.get('details')}", field)
+    return Graph(prompt)
 
 
 def _refused(node: Node, message: str, field: str | None = None) -> Refusal:

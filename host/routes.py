@@ -16,6 +16,7 @@ from server import PromptServer
 
 from ..pipelines.errors import Refusal
 from ..pipelines.files.reading import Damaged, Unreadable
+from ..pipelines.storyboard.text import parse, to_json
 from ..pipelines.takes import chains, housekeeping, store
 from ..pipelines.takes.take import KEY, Take
 from .plan import plan_of
@@ -82,8 +83,8 @@ def _guarded(answer: Answer) -> Answer:
             if status == 500:
                 log.exception("Longtake: %s %s failed", request.method, request.path)
                 error = RuntimeError("this is a fault of Longtake; ComfyUI's log has the details.")
-            said = {"error": str(error)}
-            return web.json_response(said | {"field": getattr(error, "field", None)}, status=status)
+            said = {"error": str(error), **{of: getattr(error, of, None) for of in ("field", "stage")}}
+            return web.json_response(said, status=status)
 
     return route
 
@@ -202,14 +203,25 @@ async def get_thumbnail(request: web.Request) -> web.Response:
         Image.fromarray(tensors["thumbnail"].numpy()).save(file, "PNG")
         return file.getvalue()
 
-    return web.Response(body=await _apart(picture), content_type="image/png")
+    return web.Response(body=await _in_thread(picture), content_type="image/png")
 
 
 async def plan(request: web.Request) -> web.Response:
-    body = await _body(request, {"prompt": dict})
+    body = await _body(request, {"prompt": dict, "node": str})
     if "prompt" not in body:
         raise Refusal("an API prompt with a Render Storyboard node is needed, as for /prompt.", field="prompt")
-    return await _json(lambda: plan_of(body["prompt"]))
+    return await _json(lambda: plan_of(body["prompt"], body.get("node")))
+
+
+async def read_storyboard(request: web.Request) -> web.Response:
+    """Whatever a storyboard may be written as, as JSON."""
+    body = await _body(request, {"text": str})
+    return await _json(lambda: _read_storyboard(body.get("text", "")))
+
+
+def _read_storyboard(text: str) -> dict[str, Any]:
+    board = parse(text)
+    return {"storyboard": to_json(board), "notes": list(board.notes)}
 
 
 async def verify(_: web.Request) -> web.Response:
@@ -252,6 +264,7 @@ ROUTES: tuple[tuple[str, str, Answer], ...] = (
     ("DELETE", "/longtake/takes/{key}", delete_take),
     ("GET", "/longtake/takes/{key}/thumbnail", get_thumbnail),
     ("POST", "/longtake/plan", plan),
+    ("POST", "/longtake/storyboard", read_storyboard),
     ("POST", "/longtake/verify", verify),
     ("POST", "/longtake/prune", prune),
     ("GET", "/longtake/limit", get_limit),
@@ -260,19 +273,19 @@ ROUTES: tuple[tuple[str, str, Answer], ...] = (
 
 
 def _chain(request: web.Request) -> chains.StoredChain:
-    wanted = request.match_info["id"]
-    found = chains.find(store.here(), wanted) if chains.ID.fullmatch(wanted) else None
-    if found is None:
+    chain_id = request.match_info["id"]
+    chain = chains.find(store.here(), chain_id) if chains.ID.fullmatch(chain_id) else None
+    if chain is None:
         raise NotThere("there is no such chain; an id is 16 hex digits")
-    return found
+    return chain
 
 
 def _take(request: web.Request) -> Take:
-    wanted = request.match_info["key"]
-    found = store.here().take(wanted) if KEY.fullmatch(wanted) else None
-    if found is None:
+    key = request.match_info["key"]
+    take = store.here().take(key) if KEY.fullmatch(key) else None
+    if take is None:
         raise NotThere("there is no such take; a key is 64 hex digits")
-    return found
+    return take
 
 
 def _summary(take: Take) -> dict[str, Any]:
@@ -311,10 +324,10 @@ async def _body(request: web.Request, fields: dict[str, Any]) -> dict[str, Any]:
 
 async def _json(work: Callable[[], Any]) -> web.Response:
     """What `work` gives, as JSON; both are made beside the server's own loop."""
-    text = await _apart(lambda: json.dumps(work()))
+    text = await _in_thread(lambda: json.dumps(work()))
     return web.Response(text=text, content_type="application/json")
 
 
-async def _apart(work: Callable[[], T]) -> T:
+async def _in_thread(work: Callable[[], T]) -> T:
     """Do what touches files beside the server's own loop."""
     return await asyncio.get_running_loop().run_in_executor(_threads, work)

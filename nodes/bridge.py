@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from comfy_api.latest import io, ui
 
@@ -20,10 +18,11 @@ from ..pipelines.takes import store
 from ..pipelines.timeline.clips import Join, Length
 from .guides import guides_input
 from .seed import seed_input
+from .take_node import TakeNode
 from .types import STAGE, Chain, ModelBundle, Sampling
 
 
-class BridgeStage(io.ComfyNode):
+class BridgeStage(TakeNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -54,11 +53,6 @@ class BridgeStage(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, **_: Any) -> int:
-        # A chain that ComfyUI still holds may refer to a take that has been deleted since.
-        return store.here().deletions()
-
-    @classmethod
     def execute(
         cls,
         model: VideoModel,
@@ -72,7 +66,7 @@ class BridgeStage(io.ComfyNode):
         guides: dict[str, Guide] | None = None,
     ) -> io.NodeOutput:
         run = Run.of(cls.hidden)
-        asked = Stage(
+        wanted = Stage(
             prompt=prompt,
             negative_prompt=negative_prompt,
             length=Length(frames=1),
@@ -81,12 +75,12 @@ class BridgeStage(io.ComfyNode):
             start_image=start_image,
             sampling=sampling,
         )
-        asked = guided(asked, (guides or {}).values())
-        ready = check_bridge(chain, stage, asked, model)[0]
+        wanted = guided(wanted, (guides or {}).values())
+        ready = check_bridge(chain, stage, wanted, model)[0]
         look_ahead(run, chain, (), model)
         frames = {stage: ready.clip.frames}
         progress = NodeProgress(cls.hidden.unique_id, len(chain.links), ready.sampling.steps, frames)
-        bridged, error = bridge(store.here(), chain, stage, asked, model, progress)
+        bridged, error = bridge(store.here(), chain, stage, wanted, model, progress)
         report = f"Stage {stage}: {error or 'the stage after does not continue it, so that no seam is there'}"
         say(cls.hidden.unique_id, report)
         return io.NodeOutput(bridged, report, ui=ui.PreviewText(report))

@@ -25,7 +25,10 @@ class ChainToLatent(io.ComfyNode):
                     "stage", default=0, min=0, max=1000, tooltip="Number of the stage, counted from 1. 0: the last one."
                 ),
             ],
-            outputs=[io.Latent.Output(display_name="latent"), io.Latent.Output(display_name="audio_latent")],
+            outputs=[
+                io.Latent.Output(display_name="latent", tooltip="The stage's video latent, its overlap included."),
+                io.Latent.Output(display_name="audio_latent", tooltip="Its sound; empty without."),
+            ],
         )
 
     @classmethod

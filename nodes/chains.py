@@ -33,33 +33,38 @@ class LoadChain(io.ComfyNode):
                 io.Int.Input("first_stage", default=1, min=1, max=1000, tooltip="Stage to begin with, counted from 1."),
                 io.Int.Input("last_stage", default=0, min=0, max=1000, tooltip="Stage to end with. 0: the last one."),
             ],
-            outputs=[Chain.Output(display_name="chain")],
+            outputs=[
+                Chain.Output(
+                    display_name="chain",
+                    tooltip="The chain from the store, for Stitch Chain or a Chain Stage that goes on.",
+                )
+            ],
             hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
     def fingerprint_inputs(cls, chain: str | None = None, **_: Any) -> str:
         # A linked input is not known yet; what it turns out to be, ComfyUI sees by itself.
-        shelf = store.here()
-        opened = chains.find(shelf, chain.strip()) if chain is not None else None
-        return f"{opened.id if opened else ''} {shelf.deletions()}"
+        takes = store.here()
+        opened = chains.find(takes, chain.strip()) if chain is not None else None
+        return f"{opened.id if opened else ''} {takes.deletions()}"
 
     @classmethod
     def execute(cls, model: VideoModel, chain: str, first_stage: int, last_stage: int) -> io.NodeOutput:
-        shelf = store.here()
-        found = chains.find(shelf, chain.strip())
-        if found is None:
-            known = ", ".join(one.name or one.id for one in chains.list_chains(shelf)[:5]) or "none yet"
-            raise Refusal(f"there is no chain {chain!r}; stored chains: {known}.", field="chain")
-        count = len(found.entries)
+        takes = store.here()
+        opened = chains.find(takes, chain.strip())
+        if opened is None:
+            names = ", ".join(stored.name or stored.id for stored in chains.list_chains(takes)[:5]) or "none yet"
+            raise Refusal(f"there is no chain {chain!r}; stored chains: {names}.", field="chain")
+        count = len(opened.entries)
         if not first_stage <= (last_stage or count) <= count:
             raise Refusal(
                 f"stages {first_stage} to {last_stage or count} asked for; the chain has the stages 1 to {count}.",
                 field="last_stage",
             )
-        text = f"{found.name or found.id}: {count} stages, {float(found.frames / found.fps):.2f} s"
+        text = f"{opened.name or opened.id}: {count} stages, {float(opened.frames / opened.fps):.2f} s"
         say(cls.hidden.unique_id, text)
-        return io.NodeOutput(record.opened(shelf, found, model, first_stage, last_stage or count))
+        return io.NodeOutput(record.opened(takes, opened, model, first_stage, last_stage or count))
 
 
 class LoadTake(io.ComfyNode):
@@ -75,22 +80,22 @@ class LoadTake(io.ComfyNode):
                 ModelBundle.Input("model", tooltip=MODEL_TIP),
                 io.String.Input("take", tooltip="Name of the take, or its key or the beginning of it (8 digits)."),
             ],
-            outputs=[Chain.Output(display_name="chain")],
+            outputs=[Chain.Output(display_name="chain", tooltip="The take as a chain of one stage.")],
         )
 
     @classmethod
     def fingerprint_inputs(cls, take: str | None = None, **_: Any) -> str:
-        shelf = store.here()
+        takes = store.here()
         try:
-            opened = shelf.named(take.strip()).key if take is not None else ""
+            opened = takes.named(take.strip()).key if take is not None else ""
         except Refusal:
             opened = ""
-        return f"{opened} {shelf.deletions()}"
+        return f"{opened} {takes.deletions()}"
 
     @classmethod
     def execute(cls, model: VideoModel, take: str) -> io.NodeOutput:
-        shelf = store.here()
-        return io.NodeOutput(record.single(shelf, shelf.named(take.strip()), model))
+        takes = store.here()
+        return io.NodeOutput(record.single(takes, takes.named(take.strip()), model))
 
 
 class KeepChain(io.ComfyNode):
@@ -107,13 +112,13 @@ class KeepChain(io.ComfyNode):
                 Chain.Input("chain", tooltip="The chain to keep."),
                 io.String.Input("name", tooltip="Its name. A chain that had it before loses it."),
             ],
-            outputs=[Chain.Output(display_name="chain")],
+            outputs=[Chain.Output(display_name="chain", tooltip="The same chain.")],
             is_output_node=True,
         )
 
     @classmethod
     def execute(cls, chain: ChainValue, name: str) -> io.NodeOutput:
-        shelf = store.here()
+        takes = store.here()
         name = name.strip()
         if not name:
             raise Refusal("none is given.", field="name")
@@ -123,13 +128,13 @@ class KeepChain(io.ComfyNode):
                 "nothing of it is rendered: it is the video it begins with; connect the chain of a stage behind it.",
                 field="chain",
             )
-        holder = next((known for known in chains.list_chains(shelf) if known.name == name), None)
+        holder = next((stored for stored in chains.list_chains(takes) if stored.name == name), None)
         try:
             if holder is not None and holder.id != mine.id:
-                chains.rename(shelf, holder, "")
-            chains.rename(shelf, mine, name)
+                chains.rename(takes, holder, "")
+            chains.rename(takes, mine, name)
         except OSError as error:
-            raise Refusal(f"the chain cannot be kept, {shelf.root} cannot be written ({error.strerror}).") from error
+            raise Refusal(f"the chain cannot be kept, {takes.root} cannot be written ({error.strerror}).") from error
         return io.NodeOutput(chain, ui=ui.PreviewText(f"{name}: chain {mine.id}"))
 
 

@@ -11,6 +11,7 @@ from ..host.progress import say
 from ..pipelines.load.diffusers.bundle import bundle_from_folder
 from ..pipelines.load.diffusers.folder import DEFAULT, VARIANTS, folders_below, open_folder
 from ..pipelines.load.diffusers.ltx2 import OWN, Ltx2Choices
+from ..pipelines.model.variant import Training
 from ..pipelines.sampling.schedulers import DiffusersSampler, Solver, as_sampler
 from .load import NONE, describe, frame_rate_input, model_file, upscaler_input
 from .types import AUTOMATIC, LOAD, ModelBundle
@@ -24,7 +25,7 @@ class LoadDiffusersFolder(io.ComfyNode):
         ltx2 = [
             io.Combo.Input(
                 "sampled_as",
-                options=[BY_SCHEDULER, "distilled", "dev"],
+                options=[BY_SCHEDULER, Training.DISTILLED.value, Training.DEV.value],
                 default=BY_SCHEDULER,
                 tooltip="distilled: 8 steps, no guidance. dev: 30 to 40 steps, guided. A scheduler with dynamic "
                 "shifting is that of a dev model.",
@@ -66,7 +67,9 @@ class LoadDiffusersFolder(io.ComfyNode):
                     "LTX-2: more to choose.",
                 ),
             ],
-            outputs=[ModelBundle.Output(display_name="model")],
+            outputs=[
+                ModelBundle.Output(display_name="model", tooltip="The bundle, for stages; it loads when first needed.")
+            ],
             hidden=[io.Hidden.unique_id],
         )
 
@@ -81,11 +84,11 @@ class LoadDiffusersFolder(io.ComfyNode):
 def _choices(family: dict) -> Ltx2Choices | None:
     if family["family"] == AUTOMATIC:
         return None
-    kind, upscaler = family["sampled_as"], family["latent_upscaler"]
+    training, upscaler = family["sampled_as"], family["latent_upscaler"]
     if upscaler not in (NONE, OWN):
         upscaler = model_file("latent_upscale_models", upscaler)
     return Ltx2Choices(
-        None if kind == BY_SCHEDULER else kind,
+        None if training == BY_SCHEDULER else Training(training),
         None if upscaler == NONE else upscaler,
         Fraction(family["frame_rate"]),
     )
@@ -120,7 +123,7 @@ class DiffusersScheduler(io.ComfyNode):
                     tooltip="UniPC: Wan's reference sampler. FlowMatchEuler equals ComfyUI's euler.",
                 ),
             ],
-            outputs=[io.Sampler.Output(display_name="sampler")],
+            outputs=[io.Sampler.Output(display_name="sampler", tooltip="For SamplerCustom and the like.")],
         )
 
     @classmethod

@@ -20,10 +20,13 @@ from ..pipelines.files.whole import CountedName
 from ..pipelines.film.colour import Match
 from ..pipelines.film.soundtrack import soundtrack
 from ..pipelines.film.stitch import Film
-from ..pipelines.media.encode import CRF, PRESET, PRESETS, encode
+from ..pipelines.media.codecs import H264, Form
+from ..pipelines.media.encode import encode
 from ..pipelines.media.frames import FrameSource, Images, as_images
 from ..pipelines.media.sound import Sound, Waveform
 from ..pipelines.media.video import LazyVideo, frames_and_sound
+from ..pipelines.takes import store
+from ..pipelines.takes.derived import Derived
 from .types import FILM, Chain
 
 if TYPE_CHECKING:
@@ -143,7 +146,7 @@ class EncodeVideo(io.ComfyNode):
                 ),
                 io.Float.Input(
                     "crf",
-                    default=float(CRF),
+                    default=18.0,
                     min=0.0,
                     max=51.0,
                     step=1.0,
@@ -152,8 +155,8 @@ class EncodeVideo(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "preset",
-                    options=list(PRESETS),
-                    default=PRESET,
+                    options=list(H264.presets),
+                    default=H264.preset,
                     tooltip="Slower presets make smaller files of the same quality.",
                 ),
             ],
@@ -191,8 +194,7 @@ class EncodeVideo(io.ComfyNode):
         encode(
             source,
             film,
-            crf=crf,
-            preset=preset,
+            Form(quality=crf, preset=preset),
             audio=Waveform(audio) if audio is not None else sound,
             metadata=_workflow(cls.hidden),
             progress=watch_encoding(source.frame_count),
@@ -233,8 +235,8 @@ def _match_input() -> io.Boolean.Input:
 
 
 def _film(chain: ChainValue, match_colour: bool) -> Film:
-    opened = decoding(chain)
-    return Film(chain, opened, Match(chain, opened) if match_colour else None)
+    opened, kept = decoding(chain), Derived(store.here())
+    return Film(chain, opened, Match(chain, opened, kept) if match_colour else None, kept)
 
 
 def _what_to_save(

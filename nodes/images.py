@@ -29,7 +29,10 @@ class BestSize(io.ComfyNode):
                     tooltip="Pixels of a frame, as the model was published.",
                 ),
             ],
-            outputs=[io.Int.Output(display_name="width"), io.Int.Output(display_name="height")],
+            outputs=[
+                io.Int.Output(display_name="width", tooltip="In pixels, on the model's grid."),
+                io.Int.Output(display_name="height", tooltip="In pixels, on the model's grid."),
+            ],
         )
 
     @classmethod

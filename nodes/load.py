@@ -17,6 +17,7 @@ from ..pipelines.load.files import ModelFile, bundle_from_files, bundle_from_loa
 from ..pipelines.load.kinds import Kind
 from ..pipelines.load.ltx2 import Ltx2Files, ltx2_bundle
 from ..pipelines.model.bundle import VideoModel
+from ..pipelines.model.variant import Training
 from .types import AUTOMATIC, LOAD, ModelBundle
 
 NONE = "none"
@@ -87,7 +88,9 @@ class LoadWan22(io.ComfyNode):
                     tooltip="Precision the diffusion weights are held in; default keeps the file's own.",
                 ),
             ],
-            outputs=[ModelBundle.Output(display_name="model")],
+            outputs=[
+                ModelBundle.Output(display_name="model", tooltip="The bundle, for stages; it loads when first needed.")
+            ],
             hidden=[io.Hidden.unique_id],
         )
 
@@ -174,7 +177,7 @@ class LoadLtx2(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "sampled_as",
-                    options=[AUTOMATIC, "distilled", "dev"],
+                    options=[AUTOMATIC, Training.DISTILLED.value, Training.DEV.value],
                     default=AUTOMATIC,
                     tooltip="How it was published: distilled (8 steps, no guidance) or dev (30 to 40 steps, guided). "
                     "The weights cannot tell; automatic goes by the name of the file. A dev model with the distilled "
@@ -183,7 +186,9 @@ class LoadLtx2(io.ComfyNode):
                 upscaler_input(),
                 frame_rate_input(),
             ],
-            outputs=[ModelBundle.Output(display_name="model")],
+            outputs=[
+                ModelBundle.Output(display_name="model", tooltip="The bundle, for stages; it loads when first needed.")
+            ],
             hidden=[io.Hidden.unique_id],
         )
 
@@ -203,7 +208,7 @@ class LoadLtx2(io.ComfyNode):
         bundle = ltx2_bundle(
             chosen,
             model_file("text_encoders", text_encoder),
-            None if sampled_as == AUTOMATIC else sampled_as,
+            None if sampled_as == AUTOMATIC else Training(sampled_as),
             None if latent_upscaler == NONE else model_file("latent_upscale_models", latent_upscaler),
             Fraction(frame_rate),
         )
@@ -228,7 +233,9 @@ class UseLoadedModels(io.ComfyNode):
                 io.Model.Input("low_noise_model", optional=True, tooltip="The low-noise expert of a 14B model."),
                 io.Vae.Input("audio_vae", optional=True, tooltip="The audio VAE of a model with sound."),
             ],
-            outputs=[ModelBundle.Output(display_name="model")],
+            outputs=[
+                ModelBundle.Output(display_name="model", tooltip="The bundle, for stages; it loads when first needed.")
+            ],
             hidden=[io.Hidden.unique_id, io.Hidden.dynprompt],
         )
 
@@ -259,11 +266,13 @@ class SplitBundle(io.ComfyNode):
             search_aliases=["unbundle", "bundle to model"],
             inputs=[ModelBundle.Input("model", tooltip="The bundle to take apart.")],
             outputs=[
-                io.Model.Output(display_name="model"),
-                io.Model.Output(display_name="low_noise_model"),
-                io.Clip.Output(display_name="clip"),
-                io.Vae.Output(display_name="vae"),
-                io.Vae.Output(display_name="audio_vae"),
+                io.Model.Output(display_name="model", tooltip="The only diffusion model, or the high-noise expert."),
+                io.Model.Output(
+                    display_name="low_noise_model", tooltip="The low-noise expert of a 14B model; else empty."
+                ),
+                io.Clip.Output(display_name="clip", tooltip="The text encoder."),
+                io.Vae.Output(display_name="vae", tooltip="The video VAE."),
+                io.Vae.Output(display_name="audio_vae", tooltip="The audio VAE of a model with sound; else empty."),
             ],
         )
 

@@ -68,7 +68,10 @@ class ApplyLora(io.ComfyNode):
                     "distilled LoRA of a dev model.",
                 ),
             ],
-            outputs=[ModelBundle.Output(display_name="model"), io.String.Output(display_name="report")],
+            outputs=[
+                ModelBundle.Output(display_name="model", tooltip="The bundle with the LoRA on it."),
+                io.String.Output(display_name="report", tooltip="Which parts of the LoRA fit, and what they change."),
+            ],
             hidden=[io.Hidden.unique_id],
         )
 
@@ -124,7 +127,7 @@ class FuseAndSave(io.ComfyNode):
                     "where its loaders find them.",
                 ),
             ],
-            outputs=[io.String.Output(display_name="paths")],
+            outputs=[io.String.Output(display_name="paths", tooltip="The saved files, one a line.")],
             hidden=[io.Hidden.unique_id],
             is_output_node=True,
         )
@@ -137,14 +140,13 @@ class FuseAndSave(io.ComfyNode):
         )
         bar = comfy.utils.ProgressBar(len(chosen) * 1000, node_id=cls.hidden.unique_id)
         said = []
-        for number, (name, source) in enumerate(chosen):
-            expert = f"_{name}_noise" if model.low is not None else ""
+        for number, (noise, source) in enumerate(chosen):
+            expert = f"_{noise.value}_noise" if model.low is not None else ""
             target = CountedName(Path(folder), f"{filename}_", f"{expert}.safetensors", counter)
             say(cls.hidden.unique_id, f"Merging into {source.name}")
-            loras = [lora for lora in model.loras if lora.expert == name]
             fused = fuse(
                 source,
-                loras,
+                model.loras_of(noise),
                 model.family,
                 target,
                 lambda done, total, before=number: bar.update_absolute(before * 1000 + done * 1000 // max(1, total)),

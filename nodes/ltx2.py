@@ -115,7 +115,9 @@ class Ltx2SamplingNode(io.ComfyNode):
                     "a smooth stage is always kept to the bit.",
                 ),
             ],
-            outputs=[Sampling.Output(display_name="sampling")],
+            outputs=[
+                Sampling.Output(display_name="sampling", tooltip="For the sampling of every stage that is to use it.")
+            ],
         )
 
     @classmethod

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from comfy_api.latest import Input, io
 
 from ..host.previews import preview_of
@@ -16,12 +14,13 @@ from ..pipelines.stage.retake import Retake, plan_retake, render_retake
 from ..pipelines.takes import store
 from .seed import seed_input
 from .sizes import size_input
+from .take_node import TakeNode
 from .types import STAGE, Chain, ModelBundle, Sampling
 
 ANEW, KEPT = "rendered anew", "kept"
 
 
-class RetakeNode(io.ComfyNode):
+class RetakeNode(TakeNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         seconds = "Seconds of the video; the range is widened to whole latents, eight frames each."
@@ -54,11 +53,6 @@ class RetakeNode(io.ComfyNode):
             outputs=[Chain.Output(display_name="chain", tooltip="The video with these seconds rendered anew.")],
             hidden=[io.Hidden.unique_id],
         )
-
-    @classmethod
-    def fingerprint_inputs(cls, **_: Any) -> int:
-        # A chain that ComfyUI still holds may refer to a take that has been deleted since.
-        return store.here().deletions()
 
     @classmethod
     def execute(

@@ -104,7 +104,9 @@ class WanSampling(io.ComfyNode):
                     tooltip="Takes the steps in the place of `sampler`, for example a Diffusers Scheduler.",
                 ),
             ],
-            outputs=[Sampling.Output(display_name="sampling")],
+            outputs=[
+                Sampling.Output(display_name="sampling", tooltip="For the sampling of every stage that is to use it.")
+            ],
         )
 
     @classmethod

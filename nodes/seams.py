@@ -13,6 +13,7 @@ from ..host.progress import say
 from ..pipelines.chain.chain import Chain as ChainValue
 from ..pipelines.film.seam_plot import plot
 from ..pipelines.film.seams import measure
+from ..pipelines.film.soundtrack import soundtrack
 from .types import FILM, Chain
 
 
@@ -23,14 +24,14 @@ class SeamReport(io.ComfyNode):
             node_id="LongtakeSeamReport",
             display_name="Seam Report",
             category=FILM,
-            description="Measures every seam of a chain: how well the overlap was kept, how far colour and contrast "
-            "drifted, and whether anything jumps. The plot shows the mean colour around each seam, as shown and as "
-            "rendered.",
-            search_aliases=["seam quality", "colour drift", "color drift", "psnr", "continuity"],
+            description="Says of every smooth seam of a chain whether it is good, visible or broken, and why: what "
+            "jumps, at once or a little later, and by how much colour, sharpness and sound change. The plot shows the "
+            "whole film.",
+            search_aliases=["seam quality", "colour drift", "color drift", "transition", "continuity", "jump"],
             inputs=[Chain.Input("chain", tooltip="The chain of rendered stages to look at.")],
             outputs=[
-                io.String.Output(display_name="report", tooltip="One line for each seam."),
-                io.Image.Output(display_name="plot", tooltip="One panel for each seam."),
+                io.String.Output(display_name="report", tooltip="The film in a sentence, then a line for each seam."),
+                io.Image.Output(display_name="plot", tooltip="Change and colour over the film, with its seams."),
             ],
             is_output_node=True,
             hidden=[io.Hidden.unique_id],
@@ -38,16 +39,16 @@ class SeamReport(io.ComfyNode):
 
     @classmethod
     def execute(cls, chain: ChainValue) -> io.NodeOutput:
-        seams = []
-        bar = ProgressBar(max(1, len(chain.links) - 1), node_id=cls.hidden.unique_id)
-        for seam in measure(chain, decoding(chain)):
+        bar = ProgressBar(chain.frames, node_id=cls.hidden.unique_id)
+
+        def watch(done: int, frames: int) -> None:
             throw_exception_if_processing_interrupted()
-            seams.append(seam)
-            bar.update(1)
-        report = "\n".join(map(str, seams)) or "One stage, no seam."
-        say(cls.hidden.unique_id, report)
-        picture = torch.from_numpy(plot(seams).astype(np.float32) / 255)[None]
-        return io.NodeOutput(report, picture, ui=ui.PreviewImage(picture, cls=cls))
+            bar.update_absolute(done, frames)
+
+        report = measure(chain, decoding(chain), soundtrack(chain), watch)
+        say(cls.hidden.unique_id, str(report))
+        picture = torch.from_numpy(plot(report).astype(np.float32) / 255)[None]
+        return io.NodeOutput(str(report), picture, ui=ui.PreviewImage(picture, cls=cls))
 
 
 NODES = [SeamReport]

@@ -21,6 +21,7 @@ from ..pipelines.timeline.clips import Carry, Transition
 from .guides import guides_input
 from .seed import seed_input
 from .sizes import size_input
+from .take_node import TakeNode
 from .types import AUTOMATIC, STAGE, Chain, ModelBundle, Sampling
 
 
@@ -132,7 +133,7 @@ def transition_input() -> io.DynamicCombo.Input:
     )
 
 
-class ChainStage(io.ComfyNode):
+class ChainStage(TakeNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -213,11 +214,6 @@ class ChainStage(io.ComfyNode):
             ],
             hidden=[io.Hidden.unique_id, io.Hidden.dynprompt, io.Hidden.extra_pnginfo],
         )
-
-    @classmethod
-    def fingerprint_inputs(cls, **_: Any) -> int:
-        # A chain that ComfyUI still holds may refer to a take that has been deleted since.
-        return store.here().deletions()
 
     @classmethod
     def execute(cls, model: VideoModel, chain: ChainValue | None = None, **inputs: Any) -> io.NodeOutput:

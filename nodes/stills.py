@@ -60,8 +60,8 @@ class RenderStills(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.Image.Output(display_name="images"),
-                io.String.Output(display_name="report"),
+                io.Image.Output(display_name="images", tooltip="The pictures that could be rendered."),
+                io.String.Output(display_name="report", tooltip="A line for each prompt."),
                 io.String.Output(display_name="zip", tooltip="Where the ZIP file was saved; empty without one."),
             ],
             hidden=[io.Hidden.unique_id],

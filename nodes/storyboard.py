@@ -21,6 +21,7 @@ from ..pipelines.stage.check import check_stages, format_of
 from ..pipelines.stage.forecast import forecast
 from ..pipelines.stage.render import render_stages
 from ..pipelines.storyboard.plan import plan
+from ..pipelines.storyboard.selection import stages_chosen
 from ..pipelines.storyboard.stages import files_named, loras_named, models_of, stages_of
 from ..pipelines.storyboard.text import parse
 from ..pipelines.takes import store
@@ -82,8 +83,19 @@ class RenderStoryboard(io.ComfyNode):
                     optional=True,
                     tooltip="First frame of the film, in place of an image named in the document.",
                 ),
+                io.String.Input(
+                    "stages",
+                    default="",
+                    optional=True,
+                    advanced=True,
+                    tooltip="Render only these, as in 5, 2-4 or 1, 5-6; empty: all. The film goes on to the next "
+                    "nodes once every stage of it is stored.",
+                ),
             ],
-            outputs=[Chain.Output(display_name="chain"), io.String.Output(display_name="plan")],
+            outputs=[
+                Chain.Output(display_name="chain", tooltip="All stages, rendered, for Stitch Chain or a Chain Stage."),
+                io.String.Output(display_name="plan", tooltip="What is rendered and what is stored, stage by stage."),
+            ],
             hidden=[io.Hidden.unique_id, io.Hidden.dynprompt],
             is_output_node=True,
         )
@@ -106,12 +118,13 @@ class RenderStoryboard(io.ComfyNode):
         validate_only: bool,
         sampling: Settings | None = None,
         start_image: torch.Tensor | None = None,
+        stages: str = "",
     ) -> io.NodeOutput:
         board = parse(storyboard)
         planned = plan(board, format_of(model))
-        stages = stages_of(board, planned, InputFiles(), start_image, sampling)
+        chosen = stages_chosen(stages, len(planned.stages))
         models, loras = models_of(planned, model, lora_names(), lora_path)
-        ready = check_stages(stages, models)
+        ready = check_stages(stages_of(board, planned, InputFiles(), start_image, sampling), models)
         answer = planned.as_json() | ({"loras": loras} if loras else {})
         if validate_only:
             answer |= forecast(store.here(), ready)
@@ -119,12 +132,13 @@ class RenderStoryboard(io.ComfyNode):
         if validate_only:
             say(cls.hidden.unique_id, text)
             return io.NodeOutput(ExecutionBlocker(None), text, ui=ui.PreviewText(text))
-        steps = sum(stage.sampling.steps for stage in ready)
         later = look_ahead(Run.of(cls.hidden), None, ready, model)
-        frames = {stage.number: stage.clip.frames for stage in ready}
+        rendered = [stage for stage in ready if stage.number in chosen]
+        steps = sum(stage.sampling.steps for stage in rendered)
+        frames = {stage.number: stage.clip.frames for stage in rendered}
         progress = NodeProgress(cls.hidden.unique_id, len(ready) + later, steps, frames)
-        chain = render_stages(store.here(), ready, progress)
-        return io.NodeOutput(chain, text, ui=ui.PreviewText(text))
+        chain = render_stages(store.here(), ready, progress, chosen=chosen)
+        return io.NodeOutput(chain if chain.rendered else ExecutionBlocker(None), text, ui=ui.PreviewText(text))
 
 
 NODES = [RenderStoryboard]

@@ -35,9 +35,9 @@ app.registerExtension({
   name: 'longtake.nodes',
 
   setup() {
-    for (const [type, colour] of Object.entries(COLOURS)) {
-      document.documentElement.style.setProperty(`--color-datatype-${type}`, colour)
-    }
+    // As a sheet: whenever a palette is loaded, it takes the colours of types that it does not know off the element.
+    const colours = Object.entries(COLOURS).map(([type, colour]) => `--color-datatype-${type}: ${colour};`)
+    document.head.appendChild(document.createElement('style')).textContent = `:root { ${colours.join(' ')} }`
   },
 
   beforeRegisterNodeDef(nodeType, nodeData) {
@@ -48,6 +48,12 @@ app.registerExtension({
     nodeType.prototype.onConfigure = function (saved) {
       onConfigure?.call(this, saved)
       if (saved.size) this.setSize(saved.size)
+    }
+    // A socket that grows is called by its number otherwise.
+    const onInputAdded = nodeType.prototype.onInputAdded
+    nodeType.prototype.onInputAdded = function (input) {
+      if (/^guides\.guide\d+$/.test(input.name)) input.label = 'guide'
+      return onInputAdded?.call(this, input)
     }
   },
 

@@ -52,6 +52,11 @@ class Chain:
         return tuple(link.clip for link in self.links)
 
     @property
+    def rendered(self) -> bool:
+        """Whether every clip is there to be seen."""
+        return all(link.take is not None or link.footage is not None for link in self.links)
+
+    @property
     def frames(self) -> int:
         """Length of the film in frames."""
         return film_frames(self.clips)

@@ -55,7 +55,11 @@ def decoded(link: Link, chain: Chain | None = None) -> np.ndarray | FootageFrame
     kept = read_frames(take)
     if kept is not None:
         return kept
-    frames = link.model.family.decode(link.model, take.latent())
+    import torch
+
+    # ComfyUI says so for the thread that runs prompts, and a film is read in another.
+    with torch.inference_mode():
+        frames = link.model.family.decode(link.model, take.latent())
     if len(frames) != link.clip.frames:
         raise RuntimeError(f"the VAE decoded {len(frames)} frames where {link.clip.frames} were rendered")
     film = [] if chain is None else [one.take for one in chain.links if one.take is not None]

@@ -39,7 +39,7 @@ class Head:
         frames = torch.from_numpy(decoded(self.link)[: self.overlap].astype(np.float32) / 65535.0)
         tensors = self.link.rendered.tensors()
         slots = model.family.grid.slots(self.overlap)
-        latent = tensors["latent"][:, :, 1:slots] if _same(self.vae, model.vae) else None
+        latent = tensors["latent"][:, :, 1:slots] if _same_weights(self.vae, model.vae) else None
         return Ending(frames, latent, tensors.get("audio"), sound_offset(self.link))
 
 
@@ -47,7 +47,7 @@ def head_of(link: Link, overlap: int) -> Head:
     return Head(link.rendered.key, overlap, link.model.vae, link)
 
 
-def _same(one: Part, other: Part) -> bool:
+def _same_weights(one: Part, other: Part) -> bool:
     try:
         return one is other or one.identity == other.identity
     except Unidentified:

@@ -14,15 +14,16 @@ from ..errors import Refusal
 from ..lora.ltx2 import LTX2_LORA
 from ..lora.traits import LoraTraits
 from ..media.pictures import fit_film
-from ..model.bundle import SoundModel
+from ..model.bundle import RetakeModel, SoundModel
 from ..model.shot import Shot
-from ..model.variant import Mode, Variant
+from ..model.variant import Mode, Training, Variant
 from ..timeline.clips import Carry, Grid
 from .ltx2_canvas.canvas import PATCH, SLOT, Canvas, blank
 from .ltx2_canvas.guide import add_guide
 from .ltx2_canvas.picture import pin_end, pin_head
 from .ltx2_canvas.sound import SOUND_RATE, pin_sound, pin_sound_end, sound_latents
-from .ltx2_sampling import DISTILLED_SIGMAS, Guidance, Ltx2Sampling, Pass, computed_sigmas, denoise_pass
+from .ltx2_retake import LTX2_RETAKES
+from .ltx2_sampling import DISTILLED_SIGMAS, Guidance, Ltx2Sampling, Pass, denoise_pass, first_pass
 from .ltx2_sound import LTX2_SOUND
 from .shapes import check_part
 
@@ -40,15 +41,15 @@ ANCHOR_STRENGTH = 0.4  # what mold, an earlier chain renderer, settled on for it
 # 18 in ComfyUI's templates for 2.3.
 _DEV = Guidance(cfg=3.0, cfg_audio=7.0, stg=1.0, modality=3.0, rescale=0.7)
 _SAMPLING = {
-    "distilled-2.0": Ltx2Sampling(DISTILLED_SIGMAS, 0, Guidance(), image_crf=33),
-    "distilled-2.3": Ltx2Sampling(DISTILLED_SIGMAS, 0, Guidance(), image_crf=18),
-    "dev-2.0": Ltx2Sampling((), 40, replace(_DEV, stg_block=29), image_crf=33),
-    "dev-2.3": Ltx2Sampling((), 30, replace(_DEV, stg_block=28), image_crf=18),
+    (Training.DISTILLED, "2.0"): Ltx2Sampling(DISTILLED_SIGMAS, 0, Guidance(), image_crf=33),
+    (Training.DISTILLED, "2.3"): Ltx2Sampling(DISTILLED_SIGMAS, 0, Guidance(), image_crf=18),
+    (Training.DEV, "2.0"): Ltx2Sampling((), 40, replace(_DEV, stg_block=29), image_crf=33),
+    (Training.DEV, "2.3"): Ltx2Sampling((), 30, replace(_DEV, stg_block=28), image_crf=18),
 }
 
 VARIANTS = tuple(
     Variant(
-        name=name,
+        name=f"{training.value}-{release}",
         modes=frozenset(Mode),
         carries=frozenset({Carry.PIXELS, Carry.LATENTS}),
         fps=Fraction(24),
@@ -63,9 +64,13 @@ VARIANTS = tuple(
         longest=LONGEST,
         experts=1,
         vae_hint="the one inside the LTX-2 checkpoint",
+        vae_scale=PATCH,
+        keeps_slots=True,
         sampling=sampling,
+        release=release,
+        training=training,
     )
-    for name, sampling in _SAMPLING.items()
+    for (training, release), sampling in _SAMPLING.items()
 )
 
 
@@ -75,6 +80,7 @@ class Ltx2:
     title: str = "LTX-2"
     grid: Grid = GRID
     sound: SoundModel | None = LTX2_SOUND
+    retakes: RetakeModel | None = LTX2_RETAKES
     text_encoder_kind: str = "LTXV"  # a member of ComfyUI's CLIPType
     text_encoder_hint: str = "Gemma 3 12B (gemma_3_12B_it_fp4_mixed.safetensors)"
     variants: tuple[Variant, ...] = VARIANTS
@@ -92,11 +98,11 @@ class Ltx2:
                 "without a word and render noise. Use the file as it was published, or a conversion that keeps its "
                 "metadata."
             )
-        return self.variant("distilled", "2.3" if config.get("cross_attention_adaln") else "2.0")
+        return self.variant(Training.DISTILLED, "2.3" if config.get("cross_attention_adaln") else "2.0")
 
-    def variant(self, kind: str, release: str) -> Variant:
-        """The variant of a kind, "dev" or "distilled", and a release, "2.0" or "2.3"."""
-        return next(v for v in self.variants if v.name == f"{kind}-{release}")
+    def variant(self, training: Training, release: str) -> Variant:
+        """The variant of a release, "2.0" or "2.3"."""
+        return next(v for v in self.variants if (v.training, v.release) == (training, release))
 
     def is_text_encoder(self, tensors: Mapping[str, torch.Tensor]) -> bool:
         # Gemma 3 normalises queries and the output of its feed-forward layers; Gemma 2 and Llama do not do both.
@@ -124,7 +130,7 @@ class Ltx2:
         finished, latents = (0, {}) if shot.checkpoint is None else shot.checkpoint.finished()
         if finished == 0:
             first = replace(shot, width=shot.width // 2, height=shot.height // 2) if two_passes else shot
-            latents = _first_pass(model, self.canvas(model, first, shot.settings.image_strength), shot)
+            latents = first_pass(model, self.canvas(model, first, shot.settings.image_strength), shot)
         if finished < 2 and two_passes:
             latents = _second_pass(model, shot, latents)
         # The model is shown the nearest number of latents, as it was trained; the film hears all that reach its end.
@@ -162,39 +168,9 @@ class Ltx2:
             canvas = add_guide(canvas, encoded(keyframe.image), keyframe.frame, keyframe.strength)
         return canvas
 
-    def retake_settings(self, settings: Ltx2Sampling) -> Ltx2Sampling:
-        return replace(settings, second_sigmas=())
-
-    def retake(
-        self, model: VideoModel, shot: Shot, known: Mapping[str, torch.Tensor], anew: Mapping[str, torch.Tensor]
-    ) -> dict[str, torch.Tensor]:
-        masks = {"latent": anew["latent"].view(1, 1, -1, 1, 1)}
-        if "audio" in known:
-            masks["audio"] = anew["audio"].view(1, 1, -1, 1)
-        # What is rendered anew starts from nothing, as a stage does.
-        begun = {name: tensor * (1 - masks[name].to(tensor)) for name, tensor in known.items()}
-        canvas = Canvas(
-            begun["latent"],
-            begun.get("audio"),
-            {"frame_rate": float(model.fps)},
-            video_mask=masks["latent"],
-            audio_mask=masks.get("audio"),
-        )
-        finished, latents = (0, {}) if shot.checkpoint is None else shot.checkpoint.finished()
-        if not finished:
-            latents = _first_pass(model, canvas, shot)
-        return {name: torch.where(masks[name] == 0, known[name].to(new), new) for name, new in latents.items()}
-
     def decode(self, model: VideoModel, latent: torch.Tensor) -> torch.Tensor:
         frames = model.vae.get().decode(latent)
         return frames.reshape(-1, *frames.shape[-3:])
-
-
-def _first_pass(model: VideoModel, canvas: Canvas, shot: Shot) -> dict[str, torch.Tensor]:
-    settings = shot.settings
-    clip = canvas.video[:, :, : canvas.video.shape[2] - canvas.guides]
-    sigmas = torch.tensor(settings.sigmas) if settings.sigmas else computed_sigmas(settings.schedule_steps, clip)
-    return denoise_pass(model.high.get(), canvas, Pass(0, sigmas, settings.guidance or Guidance()), shot)
 
 
 def _second_pass(model: VideoModel, shot: Shot, first: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -18,6 +18,7 @@ from ..sampling.span import Span, sample_span, with_values
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
 
+    from ..model.bundle import VideoModel
     from ..model.shot import Shot
     from .ltx2_canvas.canvas import Canvas
 
@@ -200,6 +201,14 @@ def denoise_pass(model: ModelPatcher, canvas: Canvas, run: Pass, shot: Shot) -> 
     if shot.checkpoint is not None:
         shot.checkpoint.finish(run.number, latents)
     return latents
+
+
+def first_pass(model: VideoModel, canvas: Canvas, shot: Shot) -> dict[str, torch.Tensor]:
+    """The pass that a stage begins with, or has alone; returns what `denoise_pass` does."""
+    settings = shot.settings
+    clip = canvas.video[:, :, : canvas.video.shape[2] - canvas.guides]
+    sigmas = torch.tensor(settings.sigmas) if settings.sigmas else computed_sigmas(settings.schedule_steps, clip)
+    return denoise_pass(model.high.get(), canvas, Pass(0, sigmas, settings.guidance or Guidance()), shot)
 
 
 def guider_for(model: ModelPatcher, canvas: Canvas, guidance: Guidance) -> Any:

@@ -35,6 +35,13 @@ def check_same(what: str, part: torch.Tensor, latent: torch.Tensor) -> None:
         raise _wrong(what, part, latent, "any")
 
 
+def check_mask(what: str, mask: torch.Tensor, latent: torch.Tensor) -> None:
+    """Raise `WrongShape` unless a mask is `[T]`, a value for each slot of a latent `[B, C, T, ...]`."""
+    slots = latent.shape[SLOTS]
+    if tuple(mask.shape) != (slots,):
+        raise WrongShape(f"{what}: {list(mask.shape)} given, [{slots}] needed (slots).")
+
+
 def check_frames(what: str, frames: torch.Tensor, width: int, height: int, most: int) -> None:
     """Raise `WrongShape` unless these are 1 to `most` frames `[T, height, width, 3]`."""
     if frames.ndim != 4 or tuple(frames.shape[1:]) != (height, width, 3) or not 1 <= len(frames) <= most:

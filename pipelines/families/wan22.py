@@ -13,7 +13,7 @@ import torch
 from ..errors import Refusal
 from ..lora.traits import LoraTraits
 from ..lora.wan22 import WAN_LORA
-from ..model.bundle import SoundModel
+from ..model.bundle import RetakeModel, SoundModel
 from ..model.shot import Pictures, Shot
 from ..model.variant import Mode, Variant
 from ..timeline.clips import Carry, Grid
@@ -56,6 +56,8 @@ VARIANTS = (
         longest=LONGEST,
         experts=2,
         vae_hint="wan_2.1_vae.safetensors",
+        vae_scale=8,
+        keeps_slots=False,
         sampling=SamplingSettings(steps=40, cfg_high=4.0, cfg_low=3.0, shift=12.0, boundary=0.875),
     ),
     Variant(
@@ -74,6 +76,8 @@ VARIANTS = (
         longest=LONGEST,
         experts=2,
         vae_hint="wan_2.1_vae.safetensors",
+        vae_scale=8,
+        keeps_slots=False,
         sampling=SamplingSettings(steps=40, cfg_high=3.5, cfg_low=3.5, shift=5.0, boundary=0.900),
     ),
     Variant(
@@ -93,6 +97,8 @@ VARIANTS = (
         longest=LONGEST,
         experts=1,
         vae_hint="wan2.2_vae.safetensors",
+        vae_scale=16,
+        keeps_slots=True,
         sampling=SamplingSettings(steps=50, cfg_high=5.0, cfg_low=5.0, shift=5.0, sampler="uni_pc"),
     ),
 )
@@ -107,6 +113,7 @@ class Wan22:
     title: str = "Wan 2.2"
     grid: Grid = GRID
     sound: SoundModel | None = None
+    retakes: RetakeModel | None = None
     text_encoder_kind: str = "WAN"  # a member of ComfyUI's CLIPType
     text_encoder_hint: str = "UMT5-XXL (umt5_xxl_fp8_e4m3fn_scaled.safetensors)"
     variants: tuple[Variant, ...] = VARIANTS
@@ -168,31 +175,22 @@ class Wan22:
         from comfy.model_management import intermediate_device
 
         tail, pictures = shot.tail, shot.pictures
-        scale = 16 if model.variant.latent_channels == 48 else 8
-        size = (shot.height // scale, shot.width // scale)
+        size = (shot.height // model.variant.vae_scale, shot.width // model.variant.vae_scale)
         shape = (1, model.variant.latent_channels, self.grid.slots(shot.frames), *size)
         empty = torch.zeros(shape, device=intermediate_device())
         if tail is None and pictures.start is None:
             return Start(empty, {})
         _check_pictures(shot)
         vae = model.vae.get()
-        if model.variant.latent_channels == 48:
+        if model.variant.keeps_slots:
             return _kept_slots(vae, empty, tail, pictures)
         if tail is not None and tail.frames is None:  # svi hands on latents alone
             return _svi_channels(vae, empty, tail, pictures.anchor)
         start = _image_channels(vae, empty, shot.frames, tail, pictures)
         if model.image_encoder is None:
             return start
-        seen = _seen(model.image_encoder.get(), _known(tail, pictures)[:1], pictures.end)
-        return replace(start, values={**start.values, "clip_vision_output": seen})
-
-    def retake_settings(self, settings: SamplingSettings) -> SamplingSettings:
-        return settings
-
-    def retake(
-        self, model: VideoModel, shot: Shot, known: Mapping[str, torch.Tensor], anew: Mapping[str, torch.Tensor]
-    ) -> dict[str, torch.Tensor]:
-        raise ValueError(f"{self.title} cannot {Mode.RETAKE.value}")
+        clip_vision = _through_clip(model.image_encoder.get(), _beginning(tail, pictures)[:1], pictures.end)
+        return replace(start, values={**start.values, "clip_vision_output": clip_vision})
 
     def decode(self, model: VideoModel, latent: torch.Tensor) -> torch.Tensor:
         frames = model.vae.get().decode(latent)
@@ -223,15 +221,15 @@ def _image_channels(vae: Any, empty: torch.Tensor, frames: int, tail: Tail | Non
     With an end image the mask has a channel for each frame of a slot, as in ComfyUI's WanFirstLastFrameToVideo;
     without one it has a single channel, as in WanImageToVideo.
     """
-    known = _known(tail, pictures)
+    head = _beginning(tail, pictures)
     slots, height, width = empty.shape[2:]
-    clip = torch.full((frames, *known.shape[1:3], 3), 0.5)
-    clip[: len(known)] = known
-    pinned = (len(known) - 1) // SLOT + 1
+    clip = torch.full((frames, *head.shape[1:3], 3), 0.5)
+    clip[: len(head)] = head
+    pinned = (len(head) - 1) // SLOT + 1
     if pictures.end is not None:
         clip[-len(pictures.end) :] = pictures.end
         mask = torch.ones((1, 1, slots * SLOT, height, width))
-        mask[:, :, : len(known) + SLOT - 1] = 0.0
+        mask[:, :, : len(head) + SLOT - 1] = 0.0
         mask[:, :, -len(pictures.end) :] = 0.0
         mask = mask.view(1, slots, SLOT, height, width).transpose(1, 2)
     else:
@@ -246,23 +244,23 @@ def _image_channels(vae: Any, empty: torch.Tensor, frames: int, tail: Tail | Non
     return Start(empty, {"concat_latent_image": image, "concat_mask": mask}, pinned=pinned)
 
 
-def _known(tail: Tail | None, pictures: Pictures) -> torch.Tensor:
+def _beginning(tail: Tail | None, pictures: Pictures) -> torch.Tensor:
     """The frames `[K, H, W, 3]` that the clip begins with."""
-    known = pictures.start if tail is None else tail.frames
-    if known is None:
+    frames = pictures.start if tail is None else tail.frames
+    if frames is None:
         raise ValueError("nothing to begin with")
-    return known
+    return frames
 
 
-def _seen(encoder: Any, first: torch.Tensor, end: torch.Tensor | None) -> Any:
+def _through_clip(encoder: Any, first: torch.Tensor, end: torch.Tensor | None) -> Any:
     """What Wan 2.1 takes of a clip's first frame `[1, H, W, 3]` and its last through CLIP, squeezed into a square."""
     from comfy.clip_vision import Output
 
     images = [first] if end is None else [first, end[-1:]]
     states = [encoder.encode_image(image, crop=False).penultimate_hidden_states for image in images]
-    seen = Output()
-    seen.penultimate_hidden_states = torch.cat(states, dim=-2)
-    return seen
+    output = Output()
+    output.penultimate_hidden_states = torch.cat(states, dim=-2)
+    return output
 
 
 def _svi_channels(vae: Any, empty: torch.Tensor, tail: Tail, anchor: torch.Tensor | None) -> Start:
@@ -289,15 +287,15 @@ def _kept_slots(vae: Any, empty: torch.Tensor, tail: Tail | None, pictures: Pict
     """5B: known slots are kept in the latent under a noise mask, as in ComfyUI's Wan22ImageToVideoLatent."""
     from comfy.latent_formats import Wan22 as LatentFormat
 
-    known = _known(tail, pictures)
+    head = _beginning(tail, pictures)
     latent = empty.clone()
     mask = torch.ones((1, 1, *empty.shape[2:]), device=empty.device)
-    head = vae.encode(known)
-    check_part("the encoded images", head, latent)
-    pinned = head.shape[2]
-    latent[:, :, :pinned] = head
+    encoded = vae.encode(head)
+    check_part("the encoded images", encoded, latent)
+    pinned = encoded.shape[2]
+    latent[:, :, :pinned] = encoded
     if tail is not None and tail.latent is not None:
-        check_part(CARRIED, tail.latent, head, 1)
+        check_part(CARRIED, tail.latent, encoded, 1)
         latent[:, :, 1:pinned] = tail.latent
     mask[:, :, :pinned] = 0.0
     if pictures.end is not None:

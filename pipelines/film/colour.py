@@ -7,9 +7,9 @@ picture. A clip is brought back to the one before it, and with that to the clip 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -27,6 +27,9 @@ GRID = 4  # every fourth pixel of every fourth row tells the mean of a frame to 
 # A spread below this says nothing of contrast: going through a VAE and back moves values by about one code, which
 # changes a small spread by a tenth and more though nothing has drifted.
 FLAT = 8 / 255
+# Corrections that differ by less, in values 0..1, are one: half a code value of the 8 bits that are shown.
+SAME = 0.5 / 255
+MEASURE = 1  # raised by hand whenever the same clips would be measured otherwise than before
 # Drift is small. Frames that differ by more than this are no longer the same moment: a model that did not keep to its
 # overlap, which no correction of colour mends.
 MOST_CONTRAST = 1.25
@@ -46,6 +49,24 @@ class Colour:
         offset = tuple(a * b + c for a, b, c in zip(self.gain, first.offset, self.offset, strict=True))
         return Colour(gain, offset)  # type: ignore[arg-type]
 
+    def undone(self) -> Colour:
+        """The correction that takes this one back."""
+        gain = tuple(1 / a for a in self.gain)
+        return Colour(gain, tuple(-b / a for a, b in zip(self.gain, self.offset, strict=True)))  # type: ignore[arg-type]
+
+    def near(self, other: Colour) -> bool:
+        """Whether no value is corrected otherwise by half a code value."""
+        ends = zip(self.gain, self.offset, other.gain, other.offset, strict=True)
+        return all(max(abs(b - d), abs(a + b - c - d)) < SAME for a, b, c, d in ends)
+
+    def towards(self, other: Colour, weight: float) -> Colour:
+        """A correction between this one (weight 0) and another (weight 1)."""
+        mixed = [
+            tuple(a + weight * (b - a) for a, b in zip(mine, its, strict=True))
+            for mine, its in ((self.gain, other.gain), (self.offset, other.offset))
+        ]
+        return Colour(*mixed)  # type: ignore[arg-type]
+
     def apply(self, frame: np.ndarray) -> np.ndarray:
         """A frame `[H, W, 3]` uint16, corrected; values that would leave the range are clipped to its ends."""
         if self == UNCHANGED:
@@ -59,6 +80,33 @@ class Colour:
 
 
 UNCHANGED = Colour()
+
+
+@dataclass(frozen=True)
+class Grade:
+    """The corrections of a clip's frames: of frame `first` and before, of frame `last` and after, evenly between.
+
+    Both are one, except in a clip rendered anew between neighbours that stay: it goes from what the clip before it has
+    to what the one after it keeps.
+    """
+
+    head: Colour = UNCHANGED
+    end: Colour = UNCHANGED
+    first: int = 0
+    last: int = 0
+
+    def at(self, frame: int) -> Colour:
+        if self.head == self.end:
+            return self.head
+        return self.head.towards(self.end, min(max((frame - self.first) / max(self.last - self.first, 1), 0.0), 1.0))
+
+
+class Measured(Protocol):
+    """Where numbers are kept that were measured between takes."""
+
+    def measured(self, what: Any) -> list[float] | None: ...
+
+    def keep_measured(self, what: Any, values: Sequence[float]) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -103,31 +151,42 @@ def _rgb(values: np.ndarray) -> Rgb:
 class Match:
     """The corrections of a chain's clips, each found when it is first asked for.
 
+    A clip keeps the correction that was found for it when it was first shown: where one before it is rendered anew
+    between neighbours that stay, that one takes the difference, and the rest of the film looks as it did.
+
     Args:
         decoded: opens the pixels of one link, `[T, H, W, 3]` uint16.
+        kept: remembers what was measured, so that nothing need be decoded for it again.
     """
 
-    def __init__(self, chain: Chain, decoded: Decoded):
+    def __init__(self, chain: Chain, decoded: Decoded, kept: Measured | None = None):
         self.chain = chain
         self.decoded = decoded
-        self._known: dict[int, Colour] = {}
+        self.kept = kept
+        self._heads: dict[int, Colour] = {}
+        self._drifts: dict[int, Colour] = {}
         self._replays: dict[int, Replay] = {}
 
-    def of(self, index: int) -> Colour:
-        """The correction of a clip, counted from 0."""
-        begun = index
-        while begun not in self._known and self.chain.links[begun].clip.join.transition is Transition.SMOOTH and begun:
-            begun -= 1
-        for clip in range(begun, index + 1):
-            if clip not in self._known:
-                self._known[clip] = self._next(clip)
-        return self._known[index]
+    def of(self, index: int) -> Grade:
+        """The corrections of a clip, counted from 0."""
+        head = self._head(index)
+        following = index + 1
+        if following == len(self.chain.links) or not self._continues(following):
+            return Grade(head, head)
+        known = self._heads.get(following) or self._remembered(lambda: self._place(following))
+        if known is None:
+            return Grade(head, head)
+        end = known.after(self._drift(following).undone())
+        if end.near(head):
+            return Grade(head, head)
+        joins = [self.chain.links[clip].clip for clip in (index, following)]
+        return Grade(head, end, joins[0].join.overlap, joins[0].frames - 1 - joins[1].join.overlap)
 
     def replay(self, index: int) -> Replay | None:
         """The frames that a clip and the one before it both show; None where it does not go on from that."""
-        join = self.chain.links[index].clip.join
-        if index == 0 or join.transition is not Transition.SMOOTH:
+        if not self._continues(index):
             return None
+        join = self.chain.links[index].clip.join
         if index not in self._replays:
             before, after = (self.decoded(link) for link in self.chain.links[index - 1 : index + 1])
             # An overlap of the SVI kind begins with the anchor image in place of its first frame.
@@ -136,9 +195,59 @@ class Match:
             self._replays[index] = compare(np.asarray(shown), np.asarray(again))
         return self._replays[index]
 
+    def _continues(self, index: int) -> bool:
+        return index > 0 and self.chain.links[index].clip.join.transition is Transition.SMOOTH
+
+    def _head(self, index: int) -> Colour:
+        """The correction that a clip begins with."""
+        begun = index
+        while begun not in self._heads and self._continues(begun):
+            begun -= 1
+        for clip in range(begun, index + 1):
+            if clip not in self._heads:
+                self._heads[clip] = self._next(clip) if self._continues(clip) else UNCHANGED
+        return self._heads[index]
+
     def _next(self, index: int) -> Colour:
-        replay = self.replay(index)
-        if replay is None:
-            return UNCHANGED
-        before = self._known[index - 1]
-        return before.after(replay.correction) if replay.same else before
+        found = self._remembered(lambda: self._place(index))
+        if found is None:
+            found = self._heads[index - 1].after(self._drift(index))
+            self._remember(lambda: self._place(index), found)
+        return found
+
+    def _drift(self, index: int) -> Colour:
+        """What brings a clip back to the one before it."""
+        if index not in self._drifts:
+            found = self._remembered(lambda: self._pair(index))
+            if found is None:
+                replay = self.replay(index)
+                found = replay.correction if replay is not None and replay.same else UNCHANGED
+                self._remember(lambda: self._pair(index), found)
+            self._drifts[index] = found
+        return self._drifts[index]
+
+    def _pair(self, index: int) -> list[Any]:
+        """What a clip and the one before it show of their overlap."""
+        links = self.chain.links[index - 1 : index + 1]
+        return ["drift", MEASURE, links[1].clip.join.overlap, *map(seen_of, links)]
+
+    def _place(self, index: int) -> list[Any]:
+        """A clip, and as how many-th it goes on from the one its run began with."""
+        begun = index
+        while self._continues(begun):
+            begun -= 1
+        link = self.chain.links[index]
+        return ["correction", MEASURE, index - begun, link.clip.join.overlap, seen_of(link)]
+
+    def _remembered(self, what: Callable[[], list[Any]]) -> Colour | None:
+        values = None if self.kept is None else self.kept.measured(what())
+        return None if values is None else Colour(tuple(values[:3]), tuple(values[3:]))  # type: ignore[arg-type]
+
+    def _remember(self, what: Callable[[], list[Any]], found: Colour) -> None:
+        if self.kept is not None:
+            self.kept.keep_measured(what(), [*found.gain, *found.offset])
+
+
+def seen_of(link: Link) -> Any:
+    """What the frames of a link depend on, for a key: its take and what decodes it, or the video it shows."""
+    return link.footage.key if link.footage is not None else [link.rendered.key, link.model.vae]

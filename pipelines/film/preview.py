@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..chain.chain import Chain
+from ..media.codecs import Form
 from ..media.encode import encode
 from ..media.frames import Excerpt, FrameSource
 from ..media.sound import SoundExcerpt
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from ..media.footage import FootageFrames
 
 WIDTH = 480  # pixels; nodes on the canvas are narrower
-CRF, PRESET = 23, "ultrafast"
+FORM = Form(quality=23, preset="ultrafast")
 
 
 def write_preview(chain: Chain, decoded: Callable[[Link], np.ndarray | FootageFrames], path: Path) -> None:
@@ -40,7 +41,7 @@ def write_preview(chain: Chain, decoded: Callable[[Link], np.ndarray | FootageFr
     small = Shrunk(Excerpt(Film(alone, lambda _: decoded(link)), shown.first, shown.stop), WIDTH)
     whole = soundtrack(alone)
     heard = whole and SoundExcerpt(whole, whole.sample(shown.first), whole.sample(shown.stop))
-    encode(small, path, crf=CRF, preset=PRESET, audio=heard, lasting=False)
+    encode(small, path, FORM, audio=heard, lasting=False)
 
 
 class Shrunk:

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..chain.chain import Chain, Link
 from ..errors import Refusal
+from ..identity import Unidentified, digest
 from ..media.frames import bounds, frames_digest, from_float
-from .colour import UNCHANGED, Colour, Match
+from ..media.segments import Run, Segments, Shelf
+from ..timeline.clips import Transition
+from .colour import Grade, Match, seen_of
 
 if TYPE_CHECKING:
     from ..media.footage import FootageFrames
+
+# Frames of a run that is kept: fewer are kept with what follows them, more in parts.
+SHORTEST = 16
+LONGEST = 240
+MADE = 1  # raised by hand whenever the same clips would be shown otherwise than before
 
 
 class Film:
@@ -27,17 +36,25 @@ class Film:
         chain: what to show.
         decoded: opens the pixels of one link, `[T, H, W, 3]` uint16, usually a memory-mapped file.
         match: corrects the colour of each clip; without one clips are shown as they were rendered.
+        shelf: where runs of it are kept as they were encoded; without one it is encoded as a whole.
 
     Raises:
         Refusal: the chain has no stages; later, while reading, a clip that does not have the shape it was planned with.
     """
 
-    def __init__(self, chain: Chain, decoded: Callable[[Link], np.ndarray | FootageFrames], match: Match | None = None):
+    def __init__(
+        self,
+        chain: Chain,
+        decoded: Callable[[Link], np.ndarray | FootageFrames],
+        match: Match | None = None,
+        shelf: Shelf | None = None,
+    ):
         if not chain.links:
             raise Refusal("the chain has no stages; connect at least one Chain Stage", field="chain")
         self.chain = chain
         self.decoded = decoded
         self.match = match
+        self.shelf = shelf
         self.width = chain.width
         self.height = chain.height
         self.frame_rate = chain.fps
@@ -55,9 +72,44 @@ class Film:
             if first >= last:
                 continue
             clips = {index: clips[index] if index in clips else self._open(index) for index in scene.clips}
-            colours = {index: UNCHANGED if self.match is None else self.match.of(index) for index in scene.clips}
+            grades = {index: self._grade(index) for index in scene.clips}
             for frame in range(first, last):
-                yield scene.read(clips, colours, frame)
+                yield scene.read(clips, grades, frame)
+
+    @property
+    def segments(self) -> Segments | None:
+        """The film in runs that come from the same clips in the same way, each under what is seen in it."""
+        if self.shelf is None:
+            return None
+        runs = [
+            Run(scenes[0].start, scenes[-1].stop, self._seen(scenes), self._cut(scenes[0]))
+            for scenes in _runs(_scenes(self.chain))
+        ]
+        return Segments(runs, self.shelf)
+
+    def _cut(self, scene: _Scene) -> bool:
+        """Whether a scene shows nothing of what is before it."""
+        first = scene.clips[-1]
+        join = self.chain.links[first].clip.join
+        return len(scene.clips) == 1 and scene.start - scene.offsets[0] == 0 and join.transition is Transition.CUT
+
+    def _seen(self, scenes: Sequence[_Scene]) -> str | None:
+        """What stands for all that is seen in scenes that follow one another; None where something cannot be told."""
+        seen = []
+        for scene in scenes:
+            clips = [
+                [seen_of(self.chain.links[index]), self._grade(index), scene.start - offset]
+                for index, offset in zip(scene.clips, scene.offsets, strict=True)
+            ]
+            fade = [scene.start - scene.fade_start, scene.fade_frames] if len(clips) > 1 else None
+            seen.append([clips, scene.stop - scene.start, fade])
+        try:
+            return digest([MADE, self.width, self.height, seen])
+        except Unidentified:
+            return None
+
+    def _grade(self, index: int) -> Grade:
+        return Grade() if self.match is None else self.match.of(index)
 
     def _open(self, index: int) -> np.ndarray | FootageFrames:
         link = self.chain.links[index]
@@ -108,24 +160,27 @@ class _Scene:
     Attributes:
         clips: the clip shown, or the outgoing and the incoming one.
         offsets: film frame under frame 0 of each of them.
+        fade_start, fade_frames: of the whole fade, of which these may be a part; of one alone.
     """
 
     start: int
     stop: int
     clips: tuple[int, ...]
     offsets: tuple[int, ...]
+    fade_start: int = 0
+    fade_frames: int = 0
 
     def read(
-        self, clips: Mapping[int, np.ndarray | FootageFrames], colours: Mapping[int, Colour], frame: int
+        self, clips: Mapping[int, np.ndarray | FootageFrames], grades: Mapping[int, Grade], frame: int
     ) -> np.ndarray:
         shown = [
-            colours[index].apply(np.asarray(clips[index][frame - offset]))
+            grades[index].at(frame - offset).apply(np.asarray(clips[index][frame - offset]))
             for index, offset in zip(self.clips, self.offsets, strict=True)
         ]
         if len(shown) == 1:
             return shown[0]
         outgoing, incoming = shown
-        return blend(outgoing, incoming, fade_weights(self.stop - self.start)[frame - self.start])
+        return blend(outgoing, incoming, fade_weights(self.fade_frames)[frame - self.fade_start])
 
 
 def _scenes(chain: Chain) -> Iterator[_Scene]:
@@ -137,7 +192,31 @@ def _scenes(chain: Chain) -> Iterator[_Scene]:
         offset = start - span.first
         fade_out = spans[index + 1].fade_in if index + 1 < len(spans) else 0
         if span.fade_in:
-            yield _Scene(start, end, (index - 1, index), (before, offset))
+            yield _Scene(start, end, (index - 1, index), (before, offset), start, span.fade_in)
         end = start + span.stop - span.first
         yield _Scene(start + span.fade_in, end - fade_out, (index,), (offset,))
         before = offset
+
+
+def _runs(scenes: Iterable[_Scene]) -> Iterator[list[_Scene]]:
+    """Scenes as they are kept: long ones in parts, short ones with what follows them.
+
+    Each begins with a key frame, which costs as much as several frames after it.
+    """
+    run: list[_Scene] = []
+    runs: list[list[_Scene]] = []
+    for scene in scenes:
+        if scene.start == scene.stop:
+            continue
+        parts = -(-(scene.stop - scene.start) // LONGEST)
+        bounds = [scene.start + (scene.stop - scene.start) * part // parts for part in range(parts + 1)]
+        for start, stop in pairwise(bounds):
+            run.append(replace(scene, start=start, stop=stop))
+            if stop - run[0].start >= SHORTEST:
+                runs.append(run)
+                run = []
+    if run and runs:
+        runs[-1] += run
+    elif run:
+        runs.append(run)
+    yield from runs

@@ -14,7 +14,7 @@ from ..model.bundle import Family, VideoModel
 from ..model.part import Part
 from ..model.variant import Variant
 from ..weights.outline import Outline, model_config, outline, vae_channels
-from ..weights.pairs import noise_level
+from ..weights.pairs import Noise, noise_level
 from .parts import check_vae, diffusion_part, text_encoder_part, vae_part
 
 
@@ -88,7 +88,7 @@ def bundle_from_loaded(
 
 def swapped_names(high: str, low: str) -> tuple[str, ...]:
     """A remark if the file names say high and low the other way round; the weights themselves cannot tell."""
-    if noise_level(high) == "low" and noise_level(low) == "high":
+    if noise_level(high) is Noise.LOW and noise_level(low) is Noise.HIGH:
         return (
             f"The names suggest that the experts are swapped: {high} is in the high-noise place "
             f"and {low} in the low-noise one.",
@@ -113,10 +113,10 @@ def _variant_of_file(family: Family, file: ModelFile, field: str) -> Variant:
 
 def _recognise_loaded(model: Any, field: str) -> tuple[Family, Variant]:
     config = model.model.model_config.unet_config
-    found = recognise(config)
-    if found is None:
+    recognised = recognise(config)
+    if recognised is None:
         raise Refusal(f"the connected model is {_kind(config)}; {_wanted(*FAMILIES)}", field=field)
-    return found
+    return recognised
 
 
 def _check_pair(high: Variant, low: Variant) -> None:

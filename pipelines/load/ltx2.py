@@ -18,6 +18,7 @@ from ..families.ltx2_sampling import SECOND_SIGMAS
 from ..identity import Source
 from ..model.bundle import VideoModel
 from ..model.part import Part
+from ..model.variant import Training, Variant
 from ..weights.outline import Outline, model_config, outline
 from .files import ModelFile
 from .parts import checkpoint_part, diffusion_part, text_encoder_part
@@ -53,19 +54,23 @@ class Ltx2Files:
 
 
 def ltx2_bundle(
-    files: Ltx2Files, text_encoder: ModelFile, kind: str | None, upscaler: ModelFile | None, frame_rate: Fraction
+    files: Ltx2Files,
+    text_encoder: ModelFile,
+    training: Training | None,
+    upscaler: ModelFile | None,
+    frame_rate: Fraction,
 ) -> VideoModel:
     """A bundle of files that are checked now, by their headers, and loaded when they are first needed.
 
     Args:
-        kind: "dev" or "distilled": the weights of both have the same shapes and the same metadata. None goes by the
-            name of the file, and a note says so.
+        training: the weights of both kinds have the same shapes and the same metadata. None goes by the name of the
+            file, and a note says so.
         upscaler: with one, stages render in two passes.
 
     Raises:
         Refusal: a file is of another kind than its place asks for, or has lost its metadata.
     """
-    variant, notes = _variant(files, kind)
+    variant, notes = _variant(files, training)
     _check_text(_read(text_encoder, "text_encoder"), _read(files.projection, "text_projection"))
     _check_vae(_read(files.vae, "vae"))
     audio = None if files.audio_vae is None else _audio_part(files.audio_vae, required=not files.whole)
@@ -92,7 +97,7 @@ def ltx2_bundle(
 def in_two_passes(model: VideoModel, upscaler: Part) -> VideoModel:
     """The bundle that renders at half the size and refines the doubled latent."""
     notes = model.notes
-    if model.variant.name.startswith("dev"):
+    if model.variant.training is Training.DEV:
         notes += (
             "The second pass of dev models was published with the distilled LoRA on it: put that on with Apply LoRA, "
             "passes second.",
@@ -104,29 +109,29 @@ def in_two_passes(model: VideoModel, upscaler: Part) -> VideoModel:
     return replace(model, variant=variant, latent_upscaler=upscaler, notes=notes)
 
 
-def _variant(files: Ltx2Files, kind: str | None) -> tuple[Any, list[str]]:
+def _variant(files: Ltx2Files, training: Training | None) -> tuple[Variant, list[str]]:
     field = "checkpoint" if files.whole else "diffusion_model"
     file = _read(files.model, field)
     config = model_config(file)
     try:
-        found = None if config is None else LTX2.variant_of(config)
-        if found is not None and not any(key.endswith("transformer_blocks.0.ff.net.2.bias") for key in file.tensors):
+        variant = None if config is None else LTX2.variant_of(config)
+        if variant is not None and not any(key.endswith("transformer_blocks.0.ff.net.2.bias") for key in file.tensors):
             raise Refusal("this is LTX-2.5, which Longtake does not know yet; LTX-2.0 and 2.3 can be used.")
     except Refusal as refusal:
         raise Refusal(f"{file.name}: {refusal.message}", field=field) from None
-    if found is None:
+    if variant is None:
         what = "no diffusion model" if config is None else str(config.get("image_model"))
         older = ", an LTX-Video model from before LTX-2" if what == "ltxv" else ""
         raise Refusal(f"{file.name} is {what}{older}; LTX-2.0 or 2.3 is needed.", field=field)
-    release = found.name.rpartition("-")[2]
-    if kind is None:
-        kind = kind_by_name(file.name)
-        return LTX2.variant(kind, release), [f"Sampled as {kind}, as the name of the file suggests."]
-    other = "dev" if kind == "distilled" else "distilled"
-    notes = []
-    if other in file.name.lower() and kind not in file.name.lower():
-        notes.append(f"The name {file.name} says {other}, and it is sampled as {kind}.")
-    return LTX2.variant(kind, release), notes
+    if training is None:
+        training = training_by_name(file.name)
+        notes = [f"Sampled as {training.value}, as the name of the file suggests."]
+        return LTX2.variant(training, variant.release), notes
+    other = Training.DEV if training is Training.DISTILLED else Training.DISTILLED
+    name, notes = file.name.lower(), []
+    if other.value in name and training.value not in name:
+        notes.append(f"The name {file.name} says {other.value}, and it is sampled as {training.value}.")
+    return LTX2.variant(training, variant.release), notes
 
 
 def holds_projection(file: Outline) -> bool:
@@ -149,9 +154,9 @@ def is_upscaler(file: Outline) -> bool:
     return "post_upsample_res_blocks.0.conv2.bias" in file.tensors and _config(file).get("in_channels") == 128
 
 
-def kind_by_name(name: str) -> str:
-    """How a model was most likely published, as far as the name of its file tells: "dev" or "distilled"."""
-    return "dev" if "dev" in name.lower() and "distilled" not in name.lower() else "distilled"
+def training_by_name(name: str) -> Training:
+    """How a model was most likely published, as far as the name of its file tells."""
+    return Training.DEV if "dev" in name.lower() and "distilled" not in name.lower() else Training.DISTILLED
 
 
 def _projections(file: Outline) -> list[Any]:
@@ -189,13 +194,13 @@ def _check_vae(file: Outline) -> None:
 
 
 def _audio_part(file: ModelFile, required: bool) -> Part | None:
-    found = _read(file, "audio_vae")
-    if not holds_audio_vae(found):
+    header = _read(file, "audio_vae")
+    if not holds_audio_vae(header):
         if required:
             raise Refusal(f"{file.name} holds no LTX-2 audio VAE with its vocoder.", field="audio_vae")
         return None
-    if not {"audio_vae", "vocoder"} <= _config(found).keys():
-        raise Refusal(_no_metadata(found, "audio VAE"), field="audio_vae")
+    if not {"audio_vae", "vocoder"} <= _config(header).keys():
+        raise Refusal(_no_metadata(header, "audio VAE"), field="audio_vae")
     return _vae_part(file, {"audio_vae.": "autoencoder.", "vocoder.": "vocoder."}, "audio_vae.")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ..weights.pairs import Noise
 from .choice import Passes
 from .file import LoraFile
 
@@ -14,12 +15,12 @@ class AppliedLora:
     """A LoRA that an expert is patched with; `content` (SHA-256) and strength are what identify it.
 
     Args:
-        expert: "high" or "low"; the only diffusion model is "high".
+        expert: the diffusion model that is patched.
         passes: of two, that it is for; the parts it is on tell the same, so it has no say in what identifies it.
     """
 
     file: LoraFile
-    expert: str
+    expert: Noise
     strength: float
     passes: Passes = Passes.BOTH
 
@@ -30,15 +31,15 @@ class AppliedLora:
     @property
     def identity(self) -> tuple[str, str, float]:
         """What the key of a take counts of it."""
-        return self.content, self.expert, self.strength
+        return self.content, self.expert.value, self.strength
 
     def facts(self) -> dict[str, Any]:
         """What is written down of it, as JSON values."""
-        one = {} if self.passes is Passes.BOTH else {"passes": self.passes.value}
+        passes = {} if self.passes is Passes.BOTH else {"passes": self.passes.value}
         return {
             "file": self.file.name,
             "sha256": self.content,
-            "expert": self.expert,
+            "expert": self.expert.value,
             "strength": self.strength,
-            **one,
+            **passes,
         }

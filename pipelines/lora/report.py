@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import Refusal
-from ..weights.pairs import noise_level
+from ..weights.pairs import Noise, noise_level
 from .file import LoraFile
 from .ltx2 import LTX2_LORA
 from .match import Match
@@ -152,19 +152,19 @@ def _metadata_base(metadata: dict[str, str]) -> str | None:
     return None
 
 
-def level_of(file: LoraFile) -> str | None:
-    """ "high" or "low", where the file's name or the timesteps in its metadata say for which expert it was trained."""
+def level_of(file: LoraFile) -> Noise | None:
+    """The expert it was trained for, where the file's name or the timesteps in its metadata say so."""
     named = noise_level(file.name)
     return named if named is not None else _trained_level(file.metadata)
 
 
-def _trained_level(metadata: dict[str, str]) -> str | None:
+def _trained_level(metadata: dict[str, str]) -> Noise | None:
     """musubi-tuner writes the range of timesteps, 0..1000; the experts change over at 875 or 900."""
     first, last = (_number(metadata.get(f"ss_{end}_timestep")) for end in ("min", "max"))
     if first is not None and first >= 800:
-        return "high"
+        return Noise.HIGH
     if last is not None and last <= 950:
-        return "low"
+        return Noise.LOW
     return None
 
 
@@ -177,9 +177,11 @@ def _number(text: Any) -> float | None:
 
 def _remarks(file: LoraFile, place: str) -> tuple[str, ...]:
     level = level_of(file)
-    if level is None or place not in ("high noise", "low noise") or place.startswith(level):
+    if level is None or place not in ("high noise", "low noise") or place.startswith(level.value):
         return ()
-    return (f"WARNING: {file.name} is a {level}-noise file by its name or metadata, and this is the {place} place.",)
+    return (
+        f"WARNING: {file.name} is a {level.value}-noise file by its name or metadata, and this is the {place} place.",
+    )
 
 
 def _nothing_matches(file: LoraFile, found: Match, report: Coverage, title: str) -> str:
@@ -208,8 +210,8 @@ def _does_not_fit(found: Match, report: Coverage, file: LoraFile) -> str:
             "other kind"
         )
     level = level_of(file)
-    if level is not None and report.place.endswith("noise") and not report.place.startswith(level):
-        reason += f"; it is also a {level}-noise file in the {report.place} place"
+    if level is not None and report.place.endswith("noise") and not report.place.startswith(level.value):
+        reason += f"; it is also a {level.value}-noise file in the {report.place} place"
     return (
         f"{len(found.misfits)} of the {report.weights} weights that {file.name} changes "
         f"{'has' if len(found.misfits) == 1 else 'have'} another shape in the "

@@ -1,6 +1,6 @@
-"""A stream of frames to an H.264 file.
+"""A stream of frames to a video file.
 
-One frame is in memory at a time, beside the encoder's own lookahead. No torch here: its thread pool spins against
+A few frames are in memory at a time, beside the encoder's own lookahead. No torch here: its thread pool spins against
 the encoder's threads, which alone makes ComfyUI's own saving take 1.6 to 2 times as long.
 """
 
@@ -14,22 +14,21 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import Refusal
 from ..files.whole import CountedName, whole_file
 from . import swscale
+from .ahead import ahead
+from .codecs import Form
 from .frames import FrameSource, to_uint8
+from .segments import Packets, Segments, Settings, delivered
 from .sound import Sound, Waveform
 
 if TYPE_CHECKING:
     import av
-
-CRF = 18
-PRESET = "medium"
-PRESETS = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow")
 
 # ISO/IEC 14496-3 table 1.18, the rates an AAC file can name
 AAC_RATES = (7350, 8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
@@ -39,20 +38,27 @@ AAC_FRAME = 1024  # samples
 # ISO/IEC 23091-2 code points: 1 is BT.709 for primaries, transfer and matrix alike; FFmpeg's range 1 is limited
 BT709 = 1
 LIMITED = 1
+# libavutil's picture types, as an encoder may be asked for them: a key frame, and one that looks back alone, over which
+# no frame before it looks ahead
+KEY_FRAME = 1
+LOOKS_BACK = 2
+
+USUAL = Form()
 
 
 def encode(
     source: FrameSource,
     path: str | os.PathLike | CountedName | io.BytesIO,
+    form: Form = USUAL,
     *,
-    crf: float = CRF,
-    preset: str = PRESET,
     audio: dict | Sound | None = None,
     metadata: dict | None = None,
     progress: Callable[[int, int], None] | None = None,
     lasting: bool = True,
 ) -> int:
-    """Encode a film to H.264 (8-bit 4:2:0, BT.709, limited range) in mp4 and return the number of frames written.
+    """Encode a film (BT.709, limited range) and return the number of frames written.
+
+    A film that comes in segments has those encoded alone that are not kept yet.
 
     A file appears under its final name whole or not at all: it is written beside it under a name of its own, and
     removed again when anything stops the encoding. A buffer is cut back to where it was.
@@ -60,19 +66,16 @@ def encode(
     Args:
         source: the frames; both sides of the picture must be even.
         path: file to write, a name that counts up to the first that is free, or a BytesIO to write to.
-        crf: x264's constant rate factor, 0..51; less is better and larger, 0 is lossless.
-        preset: one of PRESETS; slower makes smaller files.
         audio: ComfyUI's AUDIO or a Sound, written as AAC at its own sample rate. It ends with the picture: to the
             sample, it is cut, or padded with silence, to round(frames / fps * sample rate).
         metadata: tags of the container; values are written as JSON, as ComfyUI does (`prompt`, `workflow`).
-        progress: called after every frame with (frames done, frames in all); raising cancels the encoding.
+        progress: called with (frames done, frames in all) as they are; raising cancels the encoding.
         lasting: whether the file is flushed to the disk, see `whole_file`.
 
     Raises:
-        Refusal: no frames, odd sides, settings out of range, or audio that AAC cannot hold.
+        Refusal: no frames, odd sides, or audio that AAC cannot hold.
     """
     _check_picture(source)
-    _check_settings(crf, preset)
     sound = Waveform(audio) if isinstance(audio, dict) else audio
     if sound is not None:
         _check_sound(sound)
@@ -84,7 +87,7 @@ def encode(
         options = {"movflags": movflags, "movie_timescale": str(_timescale(source, sound))}
         with av.open(target, "w", format="mp4", options=options) as container:
             container.metadata.update(tags)
-            return _write(container, source, _x264(container, source, crf, preset), sound, progress)
+            return _write(container, source, form, sound, progress)
 
     if not isinstance(path, io.BytesIO):
         with whole_file(path if isinstance(path, CountedName) else Path(path), lasting) as unfinished:
@@ -177,46 +180,90 @@ def _timescale(source: FrameSource, sound: Sound | None) -> int:
     return ticks if ticks < 2**31 else 90_000
 
 
-def _x264(container: av.container.OutputContainer, source: FrameSource, crf: float, preset: str) -> av.VideoStream:
-    stream = container.add_stream("libx264", rate=source.frame_rate)
-    stream.width = source.width
-    stream.height = source.height
-    stream.pix_fmt = "yuv420p"
-    stream.options = {"crf": str(crf), "preset": preset}
-    codec = stream.codec_context
-    # PyAV asks for slice threads; frame threads make smaller files of the same quality
-    codec.thread_type = "AUTO"
-    codec.colorspace = codec.color_primaries = codec.color_trc = BT709
-    codec.color_range = LIMITED
-    return stream
-
-
 def _write(
     container: av.container.OutputContainer,
     source: FrameSource,
-    stream: av.VideoStream,
+    form: Form,
     sound: Sound | None,
     progress: Callable[[int, int], None] | None,
 ) -> int:
+    stream = container.add_stream(form.codec.encoder, rate=source.frame_rate)
+    encoder: Any = stream.codec_context
+    _set_up(encoder, source, form)
     track = _AacTrack(container, sound, source.frame_rate) if sound else None
-    to_yuv = Yuv420(source.width, source.height)
-    done = 0
-    for frame in source.frames():
-        picture = to_yuv(frame)
-        picture.pts = done
-        picture.time_base = 1 / source.frame_rate
-        container.mux(stream.encode(picture))
-        done += 1
+    container.start_encoding()
+    reached = 0
+    for packets, done in _packets(encoder, source, form):
+        for packet in packets:
+            packet.stream = stream
+            container.mux(packet)
+        if done == reached:
+            continue
+        reached = done
         if track:
             track.reach(done)
         if progress:
             progress(done, max(done, source.frame_count))
-    if not done:
+    if not reached:
         raise Refusal("the film has no frames")
-    container.mux(stream.encode(None))
     if track:
-        track.finish(done)
-    return done
+        track.finish(reached)
+    return reached
+
+
+def _packets(encoder: av.VideoCodecContext, source: FrameSource, form: Form) -> Packets:
+    """What an encoder, or the segments that it gave before, make of a film."""
+    import av
+
+    unused = [encoder]
+
+    def encode(
+        start: int, stop: int | None, keys: frozenset[int] = frozenset(), lasts: frozenset[int] = frozenset()
+    ) -> Packets:
+        codec = unused.pop() if unused else _encoder(source, form)
+        to_yuv = Yuv420(source.width, source.height)
+        done = start
+        for picture in ahead(map(to_yuv, source.frames(start, stop))):
+            picture.pts = done
+            picture.time_base = 1 / source.frame_rate
+            if done in keys:
+                picture.pict_type = KEY_FRAME
+            elif done in lasts:
+                picture.pict_type = LOOKS_BACK
+            done += 1
+            yield codec.encode(picture), done
+        yield codec.encode(None), done
+
+    segments: Segments | None = getattr(source, "segments", None)
+    if segments is None or not form.codec.joins:
+        return encode(0, None)
+    asked = [form.codec.encoder, form.options, form.pixels, source.width, source.height, source.frame_rate]
+    versions = [av.__version__, list(av.library_versions["libavcodec"])]
+    return delivered(segments, Settings([asked, versions], encoder.extradata or b"", source.frame_rate), encode)
+
+
+def _encoder(source: FrameSource, form: Form) -> av.VideoCodecContext:
+    """An encoder that gives the same as the one of the file."""
+    import av
+    from av.codec.context import Flags
+
+    codec: Any = av.VideoCodecContext.create(form.codec.encoder, "w")
+    codec.framerate = source.frame_rate
+    codec.time_base = 1 / source.frame_rate
+    codec.flags |= Flags.global_header
+    _set_up(codec, source, form)
+    return codec
+
+
+def _set_up(codec: av.VideoCodecContext, source: FrameSource, form: Form) -> None:
+    codec.width = source.width
+    codec.height = source.height
+    codec.pix_fmt = form.pixels
+    codec.options = form.options
+    # PyAV asks for slice threads; frame threads make smaller files of the same quality
+    codec.thread_type = "AUTO"
+    codec.colorspace = codec.color_primaries = codec.color_trc = BT709
+    codec.color_range = LIMITED
 
 
 @contextmanager
@@ -238,13 +285,6 @@ def _check_picture(source: FrameSource) -> None:
             f"the film is {source.width}x{source.height}; H.264 in 4:2:0 needs even sides, so crop or scale it to "
             f"{source.width - source.width % 2}x{source.height - source.height % 2}"
         )
-
-
-def _check_settings(crf: float, preset: str) -> None:
-    if not (math.isfinite(crf) and 0 <= crf <= 51):
-        raise Refusal(f"{crf} is given; x264 takes 0 (lossless) to 51", field="crf")
-    if preset not in PRESETS:
-        raise Refusal(f"{preset!r} is given; one of {', '.join(PRESETS)} is needed", field="preset")
 
 
 def _check_sound(sound: Sound) -> None:

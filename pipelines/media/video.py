@@ -14,7 +14,8 @@ import torch
 from comfy_api.latest import Input, InputImpl, Types
 
 from ..errors import Refusal
-from .encode import CRF, encode
+from .codecs import Form
+from .encode import encode
 from .frames import Excerpt, FrameSource, Images, as_images
 from .sound import Sound, SoundExcerpt, Waveform
 from .video_file import SoundTrack, VideoFile
@@ -71,7 +72,7 @@ class LazyVideo(Input.Video):
         encode(
             self.source,
             path,
-            crf=CRF if crf is None else crf,
+            Form(quality=crf),
             audio=self.sound,
             metadata=metadata,
             progress=None if self.watch is None else self.watch(self.source.frame_count),

@@ -7,16 +7,17 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ..lora.applied import AppliedLora
+from ..lora.choice import Passes
 from ..lora.traits import LoraTraits
 from ..timeline.clips import Carry, Grid
+from ..weights.pairs import Noise
 from .part import Part
 from .shot import Shot
 from .variant import Mode, Variant
 
 if TYPE_CHECKING:
     import torch
-
-    from ..lora.applied import AppliedLora
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,6 @@ class VideoModel:
         second_pass: the diffusion model of the second pass, where LoRAs make it another than `high`.
         image_encoder: what Wan 2.1 looks at its images with, besides encoding them.
         frame_rate: frames a second to render at, where the family leaves a choice; None takes the variant's.
-        loras: what the diffusion models were patched with, in order.
         notes: remarks for the person at the canvas, shown on the node that made the bundle.
     """
 
@@ -47,7 +47,6 @@ class VideoModel:
     second_pass: Part | None = None
     image_encoder: Part | None = None
     frame_rate: Fraction | None = None
-    loras: tuple[AppliedLora, ...] = ()
     notes: tuple[str, ...] = field(default=(), compare=False)
 
     @property
@@ -55,10 +54,30 @@ class VideoModel:
         """Frames a second of what it renders."""
         return self.frame_rate or self.variant.fps
 
+    @property
+    def loras(self) -> tuple[AppliedLora, ...]:
+        """What the diffusion models are patched with, one model after the other, each in order."""
+        patched = (*self.loras_of(Noise.HIGH), *self.loras_of(Noise.LOW))
+        second = () if self.second_pass is None else _loras(self.second_pass)
+        return (*patched, *(lora for lora in second if lora.passes is Passes.SECOND))
+
+    def loras_of(self, expert: Noise) -> tuple[AppliedLora, ...]:
+        """What one expert is patched with, in order; for all passes or for the first."""
+        part = self.expert(expert)
+        return () if part is None else _loras(part)
+
+    def expert(self, noise: Noise) -> Part | None:
+        """The diffusion model for one end of the denoising."""
+        return self.high if noise is Noise.HIGH else self.low
+
     def encode_prompt(self, text: str) -> list[Any]:
         """ComfyUI's CONDITIONING for a text, as its CLIPTextEncode node makes it."""
         clip = self.text_encoder.get()
         return clip.encode_from_tokens_scheduled(clip.tokenize(text))
+
+
+def _loras(part: Part) -> tuple[AppliedLora, ...]:
+    return tuple(patch for patch in part.patches if isinstance(patch, AppliedLora))
 
 
 class SoundModel(Protocol):
@@ -79,6 +98,29 @@ class SoundModel(Protocol):
 
     def decode(self, model: VideoModel, audio: torch.Tensor) -> tuple[torch.Tensor, int]:
         """Sound `[channels, samples]` of a latent `[1, C, T, F]`, and its samples a second; raises as `encode`."""
+        ...
+
+
+class RetakeModel(Protocol):
+    """How a family that can do so renders a part of a clip anew."""
+
+    def settings(self, settings: Any) -> Any:
+        """The settings of a retake: those of a stage, in one pass."""
+        ...
+
+    def render(
+        self, model: VideoModel, shot: Shot, video: Mapping[str, torch.Tensor], anew: Mapping[str, torch.Tensor]
+    ) -> dict[str, torch.Tensor]:
+        """Denoise a part of a clip and keep the rest to the bit.
+
+        Args:
+            shot: without tail, pictures or sound of its own; its settings are of `settings`.
+            video: `latent` `[1, C, T, h, w]` in VAE space and, with sound, `audio` `[1, C, T, F]`.
+            anew: for each of them a mask `[T]`, 1 where it is rendered anew and 0 where it is kept.
+
+        Returns:
+            Both as `Family.sample` does.
+        """
         ...
 
 
@@ -103,6 +145,11 @@ class Family(Protocol):
     @property
     def sound(self) -> SoundModel | None:
         """What it makes of sound; None for a family without."""
+        ...
+
+    @property
+    def retakes(self) -> RetakeModel | None:
+        """How it renders a part of a video anew; None for a family that cannot."""
         ...
 
     @property
@@ -149,22 +196,6 @@ class Family(Protocol):
 
         Returns:
             `latent` `[1, C, T, h, w]` in VAE space and, where the bundle has sound, `audio` `[1, C, T, F]`.
-        """
-        ...
-
-    def retake_settings(self, settings: Any) -> Any:
-        """The settings of a retake: those of a stage, in one pass."""
-        ...
-
-    def retake(
-        self, model: VideoModel, shot: Shot, known: Mapping[str, torch.Tensor], anew: Mapping[str, torch.Tensor]
-    ) -> dict[str, torch.Tensor]:
-        """Denoise a part of a clip and keep the rest to the bit.
-
-        Args:
-            shot: without tail, pictures or sound of its own; its settings are `retake_settings`.
-            known: `latent` `[1, C, T, h, w]` in VAE space and, with sound, `audio` `[1, C, T, F]`.
-            anew: for each of them a mask `[T]`, 1 where it is rendered anew and 0 where it is kept.
         """
         ...
 

@@ -24,6 +24,7 @@ from ..lora.match import match
 from ..lora.names import bare, split
 from ..lora.patch import merged
 from ..lora.skeleton import PREFIX, Skeleton, skeleton_of_file, text_names, text_shapes_of_file
+from ..weights.pairs import Noise
 from ..weights.stored import Stored, StoredWeights
 from .bundle import Family, VideoModel
 
@@ -44,33 +45,33 @@ class Fused:
     weights: int
 
 
-def experts_to_fuse(model: VideoModel) -> list[tuple[str, StoredWeights]]:
-    """The experts of a bundle that have LoRAs, and what their files hold: "high", "low".
+def experts_to_fuse(model: VideoModel) -> list[tuple[Noise, StoredWeights]]:
+    """The experts of a bundle that have LoRAs, and what their files hold.
 
     Raises:
         Refusal: there is none, its weights are in no file, or a file of one model cannot say what the bundle does.
     """
     if model.second_pass is not None:
-        one = next(lora for lora in model.loras if lora.passes is not Passes.BOTH)
+        single = next(lora for lora in model.loras if lora.passes is not Passes.BOTH)
         raise Refusal(
-            f"{one.file.name} is on the {one.passes.value} of two passes alone, and a merged file is for both. Put it "
-            "on both, or merge the bundle without it and put it on the merged one.",
+            f"{single.file.name} is on the {single.passes.value} of two passes alone, and a merged file is for both. "
+            "Put it on both, or merge the bundle without it and put it on the merged one.",
             field="model",
         )
-    experts = [(name, part) for name, part in (("high", model.high), ("low", model.low)) if part is not None]
-    chosen = [(name, part) for name, part in experts if any(lora.expert == name for lora in model.loras)]
-    if not chosen:
+    parts = [(expert, model.expert(expert)) for expert in Noise if model.loras_of(expert)]
+    experts = [(expert, part) for expert, part in parts if part is not None]
+    if not experts:
         raise Refusal("the bundle has no LoRA to merge; put Apply LoRA before this node.", field="model")
-    found = []
-    for name, part in chosen:
+    stored = []
+    for expert, part in experts:
         if part.stored is None:
             raise Refusal(
                 f"the {part.name} was loaded by another node, which may have changed it, and merging works from files. "
                 "Choose its file in Load Wan 2.2 or Load LTX-2, or its folder in Load Diffusers Folder.",
                 field="model",
             )
-        found.append((name, part.stored()))
-    return found
+        stored.append((expert, part.stored()))
+    return stored
 
 
 def fuse(
@@ -144,9 +145,9 @@ def _write(
 
 def _patches(skeleton: Skeleton, loras: Sequence[AppliedLora], family: Family, source: str) -> Patches:
     """Every weight's changes in order, as ModelPatcher.add_patches keeps them."""
-    found: Patches = {}
+    patches: Patches = {}
     for lora in loras:
-        matched = match(lora.file, skeleton, family.lora, second=lora.expert == "low")
+        matched = match(lora.file, skeleton, family.lora, second=lora.expert is Noise.LOW)
         text = [key for key in matched.missed if family.lora.text_module(bare((split(key) or (key,))[0]))]
         if text:
             raise Refusal(
@@ -155,8 +156,8 @@ def _patches(skeleton: Skeleton, loras: Sequence[AppliedLora], family: Family, s
             )
         for target, patch in matched.patches(lora.file.load(), skeleton.key_map).items():
             weight, offset = (target, None) if isinstance(target, str) else (target[0], target[1])
-            found.setdefault(weight, []).append((lora.strength, patch, 1.0, offset, None))
-    return found
+            patches.setdefault(weight, []).append((lora.strength, patch, 1.0, offset, None))
+    return patches
 
 
 def _requantised(
@@ -196,17 +197,17 @@ def _quantised_layers(source: StoredWeights) -> dict[str, str]:
 
     Both ways of saying so are read as comfy.utils.convert_old_quants reads them.
     """
-    found = {}
+    formats = {}
     for name in source.tensors:
         if name.endswith(".scale_weight"):
-            found[name.removesuffix(".scale_weight") + ".weight"] = "float8_e4m3fn"
+            formats[name.removesuffix(".scale_weight") + ".weight"] = "float8_e4m3fn"
     said = json.loads(source.metadata.get("_quantization_metadata", "{}")).get("layers", {})
-    found |= {f"{layer}.weight": form["format"] for layer, form in said.items()}
+    formats |= {f"{layer}.weight": form["format"] for layer, form in said.items()}
     for name, tensor in source.tensors.items():
         if name.endswith(".comfy_quant"):
             form = json.loads(tensor.read().numpy().tobytes())
-            found[name.removesuffix(".comfy_quant") + ".weight"] = form["format"]
-    return found
+            formats[name.removesuffix(".comfy_quant") + ".weight"] = form["format"]
+    return formats
 
 
 def _scale_name(weight: str, source: StoredWeights) -> str | None:

@@ -25,7 +25,7 @@ from ..lora.skeleton import (
     text_shapes_of_model,
 )
 from ..lora.traits import LoraTraits, Shape
-from ..weights.pairs import noise_level, other_half
+from ..weights.pairs import Noise, noise_level, other_half
 
 if TYPE_CHECKING:
     from .bundle import VideoModel
@@ -54,17 +54,17 @@ def apply_lora(
         )
     high, low, remarks = _resolved(model, choice, list(names), find)
     reports = []
-    for expert, name, strength in (("high", high, choice.strength_high), ("low", low, choice.strength_low)):
-        field = f"{expert}_noise_lora"
+    chosen = ((Noise.HIGH, high, choice.strength_high), (Noise.LOW, low, choice.strength_low))
+    for expert, name, strength in chosen:
         if not math.isfinite(strength):
-            raise Refusal(f"{strength} given; a number is needed.", field=f"strength_{expert}")
+            raise Refusal(f"{strength} given; a number is needed.", field=f"strength_{expert.value}")
         if name == NONE:
             continue
         try:
             file = open_lora(name, find(name))
             model, report = patched(model, file, expert, strength, choice.passes)
         except Refusal as refusal:
-            raise refusal.at(field=field) from None
+            raise refusal.at(field=_field_of(expert)) from None
         reports.append(report)
         if choice.passes is Passes.SECOND:
             remarks.append(f"{name} is on the second pass alone; the prompts are read as without it.")
@@ -76,64 +76,54 @@ def apply_lora(
 
 
 def patched(
-    model: VideoModel, file: LoraFile, expert: str, strength: float, passes: Passes = Passes.BOTH
+    model: VideoModel, file: LoraFile, expert: Noise, strength: float, passes: Passes = Passes.BOTH
 ) -> tuple[VideoModel, Coverage]:
     """A bundle with one expert patched by one file.
 
     Prompts are read once, for both passes, so what is for the second alone leaves the text encoder as it is.
-
-    Args:
-        expert: "high" or "low".
     """
-    part = model.high if expert == "high" else model.low
+    part = model.expert(expert)
     if part is None:
-        raise ValueError(f"{model.variant.name} has no {expert}-noise expert")
-    place = "model" if model.low is None else f"{expert} noise"
+        raise ValueError(f"{model.variant.name} has no {expert.value}-noise expert")
+    place = "model" if model.low is None else f"{expert.value} noise"
     if passes is not Passes.BOTH:
         place = f"{passes.value} pass"
     traits = model.family.lora
     skeleton = skeleton_of(part).with_text(text_shapes(model.text_encoder, traits))
-    found = match(file, skeleton, traits, second=expert == "low")
-    report = coverage(file, found, traits, model.family.title, place, strength, len(skeleton.modules))
+    matched = match(file, skeleton, traits, second=expert is Noise.LOW)
+    report = coverage(file, matched, traits, model.family.title, place, strength, len(skeleton.modules))
     if strength == 0:
         return model, report
     applied = AppliedLora(file, expert, strength, passes)
-    model = replace(model, loras=(*model.loras, applied))
-    if passes is not Passes.SECOND and any(not weight.startswith(PREFIX) for weight in found.weights):
-        text = model.text_encoder.patched(applied, lambda clip: patch_text(clip, file, found, strength))
+    if passes is not Passes.SECOND and any(not weight.startswith(PREFIX) for weight in matched.weights):
+        text = model.text_encoder.patched(applied, lambda clip: patch_text(clip, file, matched, strength))
         model = replace(model, text_encoder=text)
 
-    def changed(part: Part) -> Part:
-        return part.patched(applied, lambda base: patch(base, file, found, strength))
+    def with_lora(part: Part) -> Part:
+        return part.patched(applied, lambda base: patch(base, file, matched, strength))
 
-    if expert == "low":
-        return replace(model, low=changed(part)), report
+    if expert is Noise.LOW:
+        return replace(model, low=with_lora(part)), report
     first, second = part, model.second_pass or part
-    first = first if passes is Passes.SECOND else changed(first)
-    second = second if passes is Passes.FIRST else changed(second)
+    first = first if passes is Passes.SECOND else with_lora(first)
+    second = second if passes is Passes.FIRST else with_lora(second)
     return replace(model, high=first, second_pass=None if second is first else second), report
 
 
 def without_loras(model: VideoModel) -> VideoModel:
     """The bundle as it was before any LoRA was put on it."""
-
-    def root(part: Part) -> Part:
-        return part if part.base is None else root(part.base)
-
     return replace(
         model,
-        high=root(model.high),
-        low=None if model.low is None else root(model.low),
-        text_encoder=root(model.text_encoder),
+        high=model.high.root,
+        low=None if model.low is None else model.low.root,
+        text_encoder=model.text_encoder.root,
         second_pass=None,
-        loras=(),
     )
 
 
 def skeleton_of(part: Part) -> Skeleton:
     """Names and shapes of a diffusion model: from its files' headers where they tell, else from the loaded model."""
-    while part.base is not None:
-        part = part.base
+    part = part.root
     if part not in _skeletons:
         if part.header is not None and not part.loaded:
             _skeletons[part] = skeleton_of_file(part.header())
@@ -150,8 +140,7 @@ def text_shapes(part: Part, traits: LoraTraits) -> dict[str, Shape]:
     """The weights of a text encoder that LoRAs of the family train, with their shapes."""
     if not traits.text:
         return {}
-    while part.base is not None:
-        part = part.base
+    part = part.root
     if part.header is not None and not part.loaded:
         return text_shapes_of_file(part.header(), traits)
     return text_shapes_of_model(part.get().cond_stage_model, traits)
@@ -175,32 +164,34 @@ def _resolved(
     if high == AUTO and low in (NONE, AUTO):
         return NONE, NONE, []
     if low == AUTO:
-        low = _partner(high, "low", names, find)
+        low = _partner(high, Noise.LOW, names, find)
         remarks += [f"Low-noise half found by name: {low}"] if low != NONE else []
     elif high == AUTO:
-        high = _partner(low, "high", names, find)
+        high = _partner(low, Noise.HIGH, names, find)
         remarks += [f"High-noise half found by name: {high}"] if high != NONE else []
     return high, low, remarks
 
 
-def _partner(name: str, wanted: str, names: list[str], find: Callable[[str], str]) -> str:
+def _partner(name: str, wanted: Noise, names: list[str], find: Callable[[str], str]) -> str:
     if name == NONE:
         return NONE
-    given = "low" if wanted == "high" else "high"
-    field = f"{wanted}_noise_lora"
-    found = other_half(name, names)
-    if found is not None:
-        return found
+    partner = other_half(name, names)
+    if partner is not None:
+        return partner
     if name.endswith(".safetensors") and any(map(for_second, open_lora(name, find(name)).tensors)):
         return name  # one file that holds both halves
     if noise_level(name) is None:
         raise Refusal(
-            f"{name} does not say in its name that it is one half of a pair. Choose the {wanted}-noise file yourself: "
-            f"the same file for both experts, or none for the {given}-noise expert alone.",
-            field=field,
+            f"{name} does not say in its name that it is one half of a pair. Choose the {wanted.value}-noise file "
+            f"yourself: the same file for both experts, or none for the {wanted.other.value}-noise expert alone.",
+            field=_field_of(wanted),
         )
     raise Refusal(
-        f"no {wanted}-noise half of {name} was found in the loras folder. Choose it yourself, or none for the "
-        f"{given}-noise expert alone.",
-        field=field,
+        f"no {wanted.value}-noise half of {name} was found in the loras folder. Choose it yourself, or none for the "
+        f"{wanted.other.value}-noise expert alone.",
+        field=_field_of(wanted),
     )
+
+
+def _field_of(expert: Noise) -> str:
+    return f"{expert.value}_noise_lora"

@@ -77,6 +77,16 @@ class Part:
                 raise Unidentified(f"the {self.name} comes from nodes that cannot be identified")
         return self._identity
 
+    @property
+    def root(self) -> Part:
+        """The part as it was before any patch."""
+        return self if self.base is None else self.base.root
+
+    @property
+    def patches(self) -> tuple[Hashable, ...]:
+        """What it is patched with, in the order it was put on."""
+        return () if self.base is None else (*self.base.patches, self.patch)
+
     def get(self) -> Any:
         """The model, loaded where it is not yet.
 

@@ -23,7 +23,13 @@ class Mode(str, Enum):
     CONTINUE_TO_LAST = "continue to a last frame"
     KEYFRAMES = "pass through keyframes"
     SOUNDTRACK = "follow a soundtrack"
-    RETAKE = "render a part of a video anew"
+
+
+class Training(str, Enum):
+    """How a model was trained; the values are what people choose by."""
+
+    DEV = "dev"
+    DISTILLED = "distilled"
 
 
 class Settings(Protocol):
@@ -73,6 +79,10 @@ class Variant:
         longest: seconds that it does well in one clip.
         experts: diffusion models that share the denoising, 1 or 2.
         vae_hint: the file most people have for it, for errors.
+        vae_scale: pixels of a side that are one in the latent.
+        keeps_slots: whether it is given images as clean slots of the latent, not as channels beside the noise.
+        release: of the family, where it has several.
+        training: where models of it were trained in several ways, which their weights cannot tell.
     """
 
     name: str
@@ -90,7 +100,11 @@ class Variant:
     longest: Fraction
     experts: int
     vae_hint: str
+    vae_scale: int
+    keeps_slots: bool
     sampling: Settings
+    release: str = ""
+    training: Training | None = None
 
 
 def check_size(width: int, height: int, variant: Variant) -> None:

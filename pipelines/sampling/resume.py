@@ -134,18 +134,19 @@ class Checkpoint:
         def predict(
             executor: Any, base: Any, conds: list[Any], x: torch.Tensor, timestep: torch.Tensor, options: dict[str, Any]
         ) -> list[torch.Tensor]:
-            given = [cond is not None for cond in conds]
-            kept = self._recalled(lambda: {"span": span, "asked": _fingerprint(given, x, timestep)})
-            if kept is not None:
+            present = [cond is not None for cond in conds]
+            recalled = self._recalled(lambda: {"span": span, "asked": _fingerprint(present, x, timestep)})
+            if recalled is not None:
                 return [
-                    kept[str(i)].to(x.device) if str(i) in kept else x.new_zeros(x.shape) for i in range(len(conds))
+                    recalled[str(i)].to(x.device) if str(i) in recalled else x.new_zeros(x.shape)
+                    for i in range(len(conds))
                 ]
             # Copied before the model is asked, which may work on what it is given.
             noisy, at = _copied(x), _copied(timestep)
             predicted = executor(base, conds, x, timestep, options)
             # Where nothing was asked the answer is zero, and need not be kept.
             answers = {str(i): one for i, one in enumerate(predicted) if conds[i] is not None}
-            self._add(CALL, lambda: {"span": span, "asked": _fingerprint(given, noisy, at)}, answers)
+            self._add(CALL, lambda: {"span": span, "asked": _fingerprint(present, noisy, at)}, answers)
             return predicted
 
         watched = model.clone()
@@ -247,17 +248,17 @@ def patched_inside(model: ModelPatcher) -> list[str]:
     return sorted(options | (set(inner) - _FORGETFUL) | (wrappers - _WRAPPERS_AROUND) | callbacks)
 
 
-def _fingerprint(given: list[bool], x: torch.Tensor, timestep: torch.Tensor) -> str:
+def _fingerprint(present: list[bool], x: torch.Tensor, timestep: torch.Tensor) -> str:
     """What the model was asked, hashed.
 
     Args:
-        given: for each conditioning, whether there is one.
+        present: for each conditioning, whether there is one.
     """
-    asked = hashlib.sha256(str(given).encode())
+    digest = hashlib.sha256(str(present).encode())
     for tensor in (x, timestep):
-        asked.update(f"{tensor.dtype}{list(tensor.shape)}".encode())
-        asked.update(_bytes(tensor))
-    return asked.hexdigest()
+        digest.update(f"{tensor.dtype}{list(tensor.shape)}".encode())
+        digest.update(_bytes(tensor))
+    return digest.hexdigest()
 
 
 def _copied(tensor: torch.Tensor) -> torch.Tensor:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from ..takes.numbers import numbered
 from .keys import Planned, look_up
 from .stage import Ready
 
@@ -19,11 +20,14 @@ Takes = list[dict[str, Any]]
 def forecast(store: Store, ready: Sequence[Ready]) -> dict[str, Any]:
     """For each stage whether it is stored, and what the others take, as JSON values. Nothing is loaded.
 
+    A stored stage says the `number` of its take; one that is not, `older`: the newest take of the same stage with other
+    words, seed, sampling or model.
+
     Times and sizes are those of the newest stored takes of the same variant, scaled by pixels, frames and steps; null
     where there is none to learn from.
     """
     past = [record for _, record in store.newest(0, LEARNED_FROM)[1]]
-    stages = [_stage(planned, past) for planned in look_up(store, ready)]
+    stages = [_stage(store, planned, past) for planned in look_up(store, ready)]
     new = [stage for stage in stages if stage["status"] == "new"]
     return {
         "takes": stages,
@@ -33,13 +37,15 @@ def forecast(store: Store, ready: Sequence[Ready]) -> dict[str, Any]:
     }
 
 
-def _stage(planned: Planned, past: Takes) -> dict[str, Any]:
+def _stage(store: Store, planned: Planned, past: Takes) -> dict[str, Any]:
     ready, take = planned.ready, planned.take
     volume = ready.clip.frames * ready.width * ready.height
     alike = [record for record in past if record["facts"].get("variant") == ready.model.variant.name]
     stored = {"stage": ready.number, "status": "new" if take is None else "stored", "take": None}
+    numbers = numbered(store, planned.identity.place)
     if take is not None:
-        return {**stored, "take": take.key, "rendering_seconds": 0, "disk_bytes": 0}
+        number = next((number for number, other in numbers.items() if other.key == take.key), None)
+        return {**stored, "take": take.key, "number": number, "rendering_seconds": 0, "disk_bytes": 0}
     if not planned.identity.unidentified:
         stored["take"] = planned.identity.key
     times = [
@@ -50,6 +56,7 @@ def _stage(planned: Planned, past: Takes) -> dict[str, Any]:
     sizes = [sum(file["size"] for file in record["files"].values()) / _volume(record) for record in alike]
     return {
         **stored,
+        "older": numbers[max(numbers)].key if numbers else None,
         "unidentified": planned.identity.unidentified,
         "rendering_seconds": round(median(times) * volume * ready.sampling.steps, 1) if times else None,
         "disk_bytes": round(median(sizes) * volume) if sizes else None,
@@ -62,5 +69,5 @@ def _volume(record: dict[str, Any]) -> int:
 
 
 def _sum(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) if len(known) == len(values) else None
+    measured = [value for value in values if value is not None]
+    return sum(measured) if len(measured) == len(values) else None

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import torch
 
     from ..chain.tail import Heard
-    from ..model.bundle import VideoModel
+    from ..model.bundle import Family, VideoModel
 
 
 @dataclass(frozen=True)
@@ -127,36 +127,49 @@ def heard_soundtrack(stage: Stage, model: VideoModel, clip: Clip, start: int) ->
 def check_able(model: VideoModel, mode: Mode, field: str) -> None:
     """Raise `Refusal` for what the bundle's variant cannot do, naming the families that can."""
     if mode not in model.variant.modes:
-        able = [family.title for family in FAMILIES if any(mode in variant.modes for variant in family.variants)]
-        raise Refusal(
-            f"{model.variant.name} cannot {mode.value}; {' and '.join(able)} can. Leave it out, or use such a bundle.",
-            field=field,
-        )
+        able = [family for family in FAMILIES if any(mode in variant.modes for variant in family.variants)]
+        raise unable(model, mode.value, able, field)
+
+
+def unable(model: VideoModel, act: str, able: Iterable[Family], field: str) -> Refusal:
+    """What a person is told whose bundle cannot do something.
+
+    Args:
+        act: ends the sentence "this model cannot ...".
+        able: the families that can.
+    """
+    titles = " and ".join(family.title for family in able)
+    return Refusal(f"{model.variant.name} cannot {act}; {titles} can. Leave it out, or use such a bundle.", field=field)
 
 
 def _check_keyframes(stage: Stage, frames: int) -> None:
-    for one in stage.keyframes:
-        if not callable(one.image):
-            check_single(one.image, "keyframes")
-        if not -frames <= one.frame < frames:
+    for keyframe in stage.keyframes:
+        if not callable(keyframe.image):
+            check_single(keyframe.image, "keyframes")
+        if not -frames <= keyframe.frame < frames:
             raise Refusal(
-                f"frame {one.frame} given; the stage has frames 0 to {frames - 1} (or -1, the last, to -{frames}).",
+                f"frame {keyframe.frame} given; the stage has frames 0 to {frames - 1} (or -1, the last, to "
+                f"-{frames}).",
                 field="keyframes",
             )
-        if not 0 < one.strength <= 1:
-            raise Refusal(f"strength {one.strength} given; a number above 0, at most 1, is needed.", field="keyframes")
-    known = stage.join.overlap if stage.join.transition is Transition.SMOOTH else int(stage.start_image is not None)
-    last = int(stage.end_image is not None) if stage.until is None else stage.until.overlap
-    places = Counter(one.frame % frames for one in stage.keyframes)
-    for frame, count in places.items():
+        if not 0 < keyframe.strength <= 1:
+            raise Refusal(
+                f"strength {keyframe.strength} given; a number above 0, at most 1, is needed.", field="keyframes"
+            )
+    pinned_head = (
+        stage.join.overlap if stage.join.transition is Transition.SMOOTH else int(stage.start_image is not None)
+    )
+    pinned_end = int(stage.end_image is not None) if stage.until is None else stage.until.overlap
+    counts = Counter(keyframe.frame % frames for keyframe in stage.keyframes)
+    for frame, count in counts.items():
         if count > 1:
             raise Refusal(f"{count} keyframes stand on frame {frame}; one a frame.", field="keyframes")
-        for first, stop in ((0, known), (frames - last, frames)):
+        for first, stop in ((0, pinned_head), (frames - pinned_end, frames)):
             if first <= frame < stop:
-                given = f"frames {first} to {stop - 1} are" if stop - first > 1 else f"frame {frame} is"
+                pinned = f"frames {first} to {stop - 1} are" if stop - first > 1 else f"frame {frame} is"
                 raise Refusal(
-                    f"a keyframe stands on frame {frame}; {given} given already, by a stage beside it, the start image "
-                    "or the end image.",
+                    f"a keyframe stands on frame {frame}; {pinned} given already, by a stage beside it, the start "
+                    "image or the end image.",
                     field="keyframes",
                 )
 

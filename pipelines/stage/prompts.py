@@ -36,34 +36,34 @@ class Prompts:
         encoder, texts = stage.model.text_encoder, _texts(stage)
         if any((encoder, text) not in self._read for text in texts):
             self._read.clear()
-            first = next(index for index, one in enumerate(self._ready) if one is stage)
+            first = next(index for index, waiting in enumerate(self._ready) if waiting is stage)
             self._read_run(self._ready[first : first + RUN])
         positive, negative = (self._read[encoder, text] for text in texts)
         return positive, negative
 
     def _read_run(self, run: Sequence[Ready]) -> None:
         self._progress.doing("reading the prompts")
-        for one in run:
-            for text in _texts(one):
-                place = one.model.text_encoder, text
-                if place not in self._read:
-                    self._read[place] = encoded(one.model, text)
+        for stage in run:
+            for text in _texts(stage):
+                words = stage.model.text_encoder, text
+                if words not in self._read:
+                    self._read[words] = encoded(stage.model, text)
 
 
 def encoded(model: VideoModel, text: str) -> Conditioning:
     """The conditioning of a text, kept for a while: the stages of a chain share words, and each may be a node."""
     if "embedding:" in text:
         return model.encode_prompt(text)  # what the files of the embeddings folder hold may change
-    known = _kept.setdefault(model.text_encoder, OrderedDict())
-    if text not in known:
-        known[text] = model.encode_prompt(text)
-    known.move_to_end(text)
-    while len(known) > KEPT:
-        known.popitem(last=False)
-    return known[text]
+    recent = _recent.setdefault(model.text_encoder, OrderedDict())
+    if text not in recent:
+        recent[text] = model.encode_prompt(text)
+    recent.move_to_end(text)
+    while len(recent) > KEPT:
+        recent.popitem(last=False)
+    return recent[text]
 
 
-_kept: WeakKeyDictionary[Part, OrderedDict[str, Conditioning]] = WeakKeyDictionary()
+_recent: WeakKeyDictionary[Part, OrderedDict[str, Conditioning]] = WeakKeyDictionary()
 
 
 def _texts(stage: Ready) -> tuple[str, str]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
-from itertools import zip_longest
+from itertools import pairwise, zip_longest
 from typing import TYPE_CHECKING, Any
 
 from ..chain import record
@@ -48,29 +48,58 @@ class StageFailed(RuntimeError):
     """A stage that could not be rendered; the message names it and says what is kept."""
 
 
-def render_stages(store: Store, ready: Sequence[Ready], progress: Progress, chain: Chain | None = None) -> Chain:
+def render_stages(
+    store: Store,
+    ready: Sequence[Ready],
+    progress: Progress,
+    chain: Chain | None = None,
+    chosen: Collection[int] | None = None,
+) -> Chain:
     """The chain with checked stages at its end: stored ones from the store, the others rendered.
 
     Prompts of stages that render are read some at a time, so that the text encoder is seldom loaded; where every stage
     is stored nothing is loaded. Each stage is kept as soon as it is finished, and so is the chain up to it and the
     stored stages that follow.
 
+    Args:
+        chosen: numbers of the stages to render; one of the others that is not stored is only planned in the answer.
+            None renders all of them.
+
     Raises:
         StageFailed: naming the stage; those before it are stored, and their chain opens with Load Chain.
+        Refusal: a chosen stage goes on from one that is neither chosen nor stored.
     """
     if chain is not None and chain.links[-1].footage is not None:
         progress.doing("reading the video")
     stages = look_up(store, ready, chain)
-    prompts = Prompts([planned.ready for planned in stages if planned.take is None], progress)
+    numbers = {planned.ready.number for planned in stages}
+    chosen = numbers if chosen is None else numbers.intersection(chosen)
+    _check_followed(stages, chosen)
+    new = [planned.ready for planned in stages if planned.take is None and planned.ready.number in chosen]
+    prompts = Prompts(new, progress)
     for planned, following in zip_longest(stages, stages[1:]):
-        with _named(planned.ready.number, chain, progress):
-            take = take_of(store, planned, chain, prompts, progress)
+        take = planned.take
+        if planned.ready.number in chosen:
+            with _naming_the_stage(planned.ready.number, chain, progress):
+                take = take_of(store, planned, chain, prompts, progress)
         chain = planned.ready.behind(chain, planned.ready.model, take)
-        if following is None or following.take is None:
+        if chain.rendered and (following is None or following.take is None):
             record.remember(store, chain)
     if chain is None:
         raise Refusal("a chain needs at least one stage.", field="stages")
     return chain
+
+
+def _check_followed(stages: Sequence[Planned], chosen: Collection[int]) -> None:
+    """Refuse a chosen stage that goes on from one that will not be there."""
+    for before, planned in pairwise(stages):
+        number = planned.ready.number
+        follows = planned.take is None and planned.ready.stage.join.transition is Transition.SMOOTH
+        if follows and number in chosen and before.take is None and number - 1 not in chosen:
+            raise Refusal(
+                f"stage {number} goes on from stage {number - 1}, which is not stored; choose {number - 1}-{number}",
+                field="stages",
+            )
 
 
 def take_of(store: Store, planned: Planned, chain: Chain | None, prompts: Prompts, progress: Progress) -> Take:
@@ -229,26 +258,26 @@ def versions() -> dict[str, str]:
 
 
 @contextmanager
-def _named(number: int, before: Chain | None, progress: Progress) -> Iterator[None]:
+def _naming_the_stage(number: int, before: Chain | None, progress: Progress) -> Iterator[None]:
     """Let an error name its stage and say what is kept. A cancel and an empty GPU stay what they are to ComfyUI."""
     from comfy.model_management import InterruptProcessingException, is_oom
 
     try:
         yield
     except InterruptProcessingException:
-        progress.doing(f"cancelled.{_kept(before)}")
+        progress.doing(f"cancelled.{_stages_kept(before)}")
         raise
     except Refusal as refusal:
         raise refusal.at(stage=number) from None
     except Exception as error:
-        message = f"stage {number}: {str(error) or type(error).__name__}{_kept(before)}"
+        message = f"stage {number}: {str(error) or type(error).__name__}{_stages_kept(before)}"
         if is_oom(error):
             error.args = (message, *error.args[1:])
             raise
         raise StageFailed(message) from error
 
 
-def _kept(chain: Chain | None) -> str:
+def _stages_kept(chain: Chain | None) -> str:
     stored = None if chain is None else record.stored(chain)
     if chain is None or stored is None:
         return ""

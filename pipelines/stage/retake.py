@@ -16,12 +16,13 @@ from ..chain.begin import begin_with
 from ..chain.chain import Chain, Link
 from ..chain.tail import encoded_sound
 from ..errors import Refusal
+from ..families import FAMILIES
 from ..identity import Identity, identity
 from ..media.frames import as_images
 from ..model.shot import Shot
-from ..model.variant import Mode, Settings
+from ..model.variant import Settings
 from ..timeline.clips import Clip, Join
-from .guides import check_able
+from .guides import unable
 from .keys import embeddings_in, model_ingredients
 from .prompts import encoded
 from .render import keep, stored_or_rendered
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from ..media.footage import Footage
     from ..media.frames import FrameSource
     from ..media.sound import Sound
-    from ..model.bundle import VideoModel
+    from ..model.bundle import RetakeModel, VideoModel
     from ..progress import Progress
     from ..sampling.resume import Checkpoint
     from ..takes.store import Store
@@ -68,7 +69,7 @@ def plan_retake(
     Raises:
         Refusal: the model cannot do it, the video has no frames, or the range lies outside it.
     """
-    check_able(model, Mode.RETAKE, "model")
+    retakes = _retakes(model)
     if source.frame_count < 1:
         raise Refusal("the video has no frames.", field="video")
     video = begin_with(model, source, sound, width, height, 0.0)
@@ -82,7 +83,7 @@ def plan_retake(
     published: Any = model.variant.sampling
     settings = (sampling or published).filled(published)
     settings.check()
-    settings = model.family.retake_settings(settings)
+    settings = retakes.settings(settings)
     model.family.check_settings(model, settings)
     return video, settings
 
@@ -97,9 +98,9 @@ def render_retake(
     """
     progress.doing("reading the video")
     identified = retake_identity(retake, model, video, settings)
-    found = None if identified.unidentified else store.find(identified.key)
+    take = None if identified.unidentified else store.find(identified.key)
     render = partial(_render, store, retake, model, video, settings, identified, progress)
-    take = stored_or_rendered(store, identified, found, render, progress, 1, settings.steps)
+    take = stored_or_rendered(store, identified, take, render, progress, 1, settings.steps)
     clip = Clip(model.family.grid.ceil(video.frames), Join(), video.frames)
     chain = Chain(video.family, video.width, video.height, video.fps, (Link(clip, take, model),))
     record.remember(store, chain)
@@ -140,7 +141,7 @@ def _render(
     checkpoint: Checkpoint | None,
 ) -> Take:
     started = time.monotonic()
-    known, anew = _known(retake, model, video)
+    latents, anew = _latents(retake, model, video)
     progress.doing("reading the prompts")
     positive, negative = encoded(model, retake.prompt), encoded(model, retake.negative_prompt)
 
@@ -171,8 +172,16 @@ def _render(
         on_step=on_step,
         checkpoint=checkpoint,
     )
-    made = model.family.retake(model, shot, known, anew)
-    return keep(store, identified, model, made, facts, time.monotonic() - started)
+    latents = _retakes(model).render(model, shot, latents, anew)
+    return keep(store, identified, model, latents, facts, time.monotonic() - started)
+
+
+def _retakes(model: VideoModel) -> RetakeModel:
+    retakes = model.family.retakes
+    if retakes is None:
+        able = [family for family in FAMILIES if family.retakes is not None]
+        raise unable(model, "render a part of a video anew", able, "model")
+    return retakes
 
 
 def _footage(video: Chain) -> Footage:
@@ -182,7 +191,9 @@ def _footage(video: Chain) -> Footage:
     return footage
 
 
-def _known(retake: Retake, model: VideoModel, video: Chain) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+def _latents(
+    retake: Retake, model: VideoModel, video: Chain
+) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     """Latents of the video and, for each, a mask of its slots that is 1 where it is rendered anew."""
     family, fps, footage = model.family, model.fps, _footage(video)
     frames = family.grid.ceil(video.frames)
@@ -193,18 +204,18 @@ def _known(retake: Retake, model: VideoModel, video: Chain) -> tuple[dict[str, t
     latent = model.vae.get().encode(images)
     slots = torch.zeros(latent.shape[2])
     slots[-(-first // family.grid.step) : -(-last // family.grid.step) + 1] = 1
-    known, anew = {"latent": latent}, {"latent": slots}
+    latents, anew = {"latent": latent}, {"latent": slots}
     if family.sound is None or model.audio_vae is None:
-        return known, anew
+        return latents, anew
     rate = family.sound.rate
     audio = None if footage.sound is None else encoded_sound(model, rate, footage.sound, Fraction(0), frames / fps)
     if audio is not None:
-        known["audio"] = audio
+        latents["audio"] = audio
         heard = torch.zeros(audio.shape[2])
         if retake.sound:
             heard[math.floor(retake.start * rate) : math.ceil(retake.end * rate)] = 1
         anew["audio"] = heard
     elif retake.sound:
-        known["audio"] = family.sound.silence(frames, fps)
-        anew["audio"] = torch.ones(known["audio"].shape[2])
-    return known, anew
+        latents["audio"] = family.sound.silence(frames, fps)
+        anew["audio"] = torch.ones(latents["audio"].shape[2])
+    return latents, anew

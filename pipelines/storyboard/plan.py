@@ -16,10 +16,15 @@ from .storyboard import StageEntry, Storyboard, seed_of, stated
 
 @dataclass(frozen=True)
 class PlannedStage:
-    """A stage with everything resolved, and the clip it renders."""
+    """A stage with everything resolved, and the clip it renders.
+
+    Args:
+        written: number of the stage of the document that it comes from; one there may become several.
+    """
 
     entry: StageEntry
     clip: Clip
+    written: int
 
 
 @dataclass(frozen=True)
@@ -63,8 +68,10 @@ class Plan:
                     "fade_frames": clip.join.fade_frames,
                     "rendered_frames": clip.frames,
                     "adds_frames": clip.asked_end - ends[index],
+                    "adds_seconds": float((clip.asked_end - ends[index]) / self.fps),
                     "starts_at_frame": start + span.first,
                     "starts_at_seconds": float((start + span.first) / self.fps),
+                    "written": stage.written,
                     **stated(entry, "carry_over"),
                     **entry.named(),
                 }
@@ -102,7 +109,7 @@ def plan(board: Storyboard, format: Format) -> Plan:
             clip = _clip(entry, clips, format)
             notes += [f"stage {len(clips) + 1}: {note}" for note in remarks(clips, clip, format)]
             clips.append(clip)
-            stages.append(PlannedStage(entry, clip))
+            stages.append(PlannedStage(entry, clip, 1 if board.expands else number))
     notes += _covered(stages)
     return Plan(tuple(stages), format.fps, board.width, board.height, tuple(notes))
 

@@ -5,9 +5,11 @@
      "stages": [{"prompt": "a boat leaves the harbour"}, {"prompt": "open sea", "transition": "fade"}]}
 
 `defaults` fill in what a stage leaves out; their `start_image` belongs to the first stage alone, their `anchor_image`
-to all others. With `total_seconds` or `total_frames` one prompt is carried over as many smooth stages as it takes, none
-longer than its `seconds` or `frames`. With `"long_stages": "chain"` a stage that is longer than the model does well
-becomes as many smooth stages as it takes, together as long; its `overlap` and `carry_over` are theirs.
+to all others. A `prompt_prefix` stands before the prompt.
+
+With `total_seconds` or `total_frames` one prompt is carried over as many smooth stages as it takes, none longer than
+its `seconds` or `frames`. With `"long_stages": "chain"` a stage that is longer than the model does well becomes as many
+smooth stages as it takes, together as long; its `overlap` and `carry_over` are theirs.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ JOIN_FIELDS: dict[str, doc.Check] = {
 OWNERS = {"overlap": Transition.SMOOTH, "carry_over": Transition.SMOOTH, "fade_frames": Transition.FADE}
 DEFAULTS: dict[str, doc.Check] = {
     "prompt": doc.prompt,
+    "prompt_prefix": doc.text,
     "negative_prompt": doc.text,
     "seconds": doc.seconds,
     "frames": doc.count,
@@ -201,7 +204,7 @@ def _entry(
     if "anchor_strength" in given and not anchor and not word:
         raise Refusal("there is no anchor image to give a strength; leave it out", field="anchor_strength")
     return StageEntry(
-        prompt=both["prompt"],
+        prompt=_prefixed(both.get("prompt_prefix", ""), both["prompt"]),
         negative_prompt=both.get("negative_prompt", ""),
         length=None if length == Length() else length,
         seed=given.get("seed", seed_of(defaults.get("seed", 0), number - 1)),
@@ -220,6 +223,11 @@ def _entry(
         loras=both.get("loras", ()),
         take=given.get("take"),
     )
+
+
+def _prefixed(prefix: str, prompt: str) -> str:
+    """A prompt behind the words that it shares with other stages; the same as written out."""
+    return f"{prefix.rstrip()} {prompt.lstrip()}" if prefix.strip() else prompt
 
 
 def _check_fits(given: dict[str, Any], transition: Transition, smooth: bool, plain: bool) -> None:

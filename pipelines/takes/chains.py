@@ -217,9 +217,9 @@ def rename(store: Store, chain: StoredChain, name: str) -> StoredChain:
     if name and not NAME.fullmatch(name):
         raise Refusal("a name has 1 to 120 characters and no line breaks.", field="name")
     with _lock:
-        other = next((known for known in list_chains(store) if name and known.name == name), None)
-        if other is not None and other.id != chain.id:
-            raise Refusal(f"chain {other.id} has this name already.", field="name")
+        holder = next((stored for stored in list_chains(store) if name and stored.name == name), None)
+        if holder is not None and holder.id != chain.id:
+            raise Refusal(f"chain {holder.id} has this name already.", field="name")
         named = replace(chain, name=name)
         _write(store, named)
     return named

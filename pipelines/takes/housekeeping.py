@@ -18,7 +18,7 @@ from ..errors import Refusal
 from ..files.reading import ASIDE, Damaged, Unreadable, contents, make_folder, put_aside
 from ..files.sealed import parsed
 from ..files.whole import forget_oldest, write_whole
-from . import chains, claim, listing, numbers, uses
+from . import chains, claim, derived, listing, numbers, uses
 from .store import Store
 from .take import Take
 
@@ -28,7 +28,13 @@ HOUR = 3600
 DAY = 24 * HOUR
 # Seconds after which what is half made is nobody's any more, and what was put aside has been looked at.
 ABANDONED = {"partial": DAY, "checkpoints": 7 * DAY, uses.FOLDER: DAY, claim.FOLDER: DAY, ASIDE: 30 * DAY}
-UNFINISHED = (".", "chains", uses.FOLDER, claim.FOLDER)  # folders in which killed processes leave files half-written
+UNFINISHED = (
+    ".",
+    "chains",
+    derived.FOLDER,
+    uses.FOLDER,
+    claim.FOLDER,
+)  # folders in which killed processes leave files half-written
 SWEEP_EVERY = HOUR
 CHECKPOINTS = 4 * 2**30  # bytes; two of the largest
 LIMIT = "limit.json"
@@ -44,7 +50,7 @@ class Pruned:
     Args:
         removed: keys of takes that are gone.
         freed: bytes.
-        size: bytes of the takes that are left.
+        size: bytes of what is left.
     """
 
     removed: tuple[str, ...]
@@ -67,13 +73,15 @@ def verify(store: Store) -> Iterator[dict[str, str]]:
 
 
 def prune(store: Store, limit: int) -> Pruned:
-    """Remove the takes that were used longest ago until all of them together take no more than `limit` bytes.
+    """Remove what was used longest ago until the store takes no more than `limit` bytes: first of what films made of
+    takes, then takes.
 
     Never removed: what a named chain needs, what is marked to be kept, and what a running server uses, be it this one
     or another on the same store.
     """
     rows = listing.by_key(store.root)
     size, freed, removed = sum(row.size for row in rows.values()), 0, []
+    made = derived.forget_down_to(store.root, max(0, limit - size))
     if size > limit:
         needed = {entry.key for chain in chains.list_chains(store) if chain.name for entry in chain.entries}
         kept = {take.key for take in store.noted() if _is_kept(take)}
@@ -94,7 +102,7 @@ def prune(store: Store, limit: int) -> Pruned:
                 del last_used[key]
                 removed.append(key)
                 freed += rows[key].size
-    return Pruned(tuple(removed), freed, size - freed)
+    return Pruned(tuple(removed), freed, size - freed + made)
 
 
 def delete(store: Store, take: Take) -> None:

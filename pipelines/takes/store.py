@@ -4,6 +4,7 @@
     numbers/<place>/<number>  the key of a take of this stage, see numbers.py
     chains/<id>.json          a chain of takes, see chains.py
     checkpoints/<key>.tape    a stage that is being rendered, or was stopped, see sampling/resume.py
+    film/<key>.*              what films made of takes, see derived.py
     servers/<id>              what a running server uses, see uses.py
     damaged/                  what was not what had been written
 
@@ -37,12 +38,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+MOVED = "LONGTAKE_STORE"  # names the store in the environment
+
 
 class Store:
     """A folder of takes.
 
     Args:
-        root: usually `output/longtake`.
+        root: `output/longtake` unless LONGTAKE_STORE moves it.
     """
 
     def __init__(self, root: Path):
@@ -82,7 +85,7 @@ class Store:
         except OSError as error:
             raise Refusal(
                 f"{self.root} cannot be written ({error.strerror}), so nothing that is rendered could be kept. Make "
-                "ComfyUI's output folder writable, or start ComfyUI with --output-directory and a folder that is."
+                f"it writable, or start ComfyUI with --output-directory or {MOVED} and a folder that is."
             ) from error
 
     def write(self, key: str, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, Any]) -> Take:
@@ -224,7 +227,18 @@ class Store:
 
 
 def here() -> Store:
-    """The store of this ComfyUI, in its output folder."""
+    """The store of this ComfyUI: `longtake` in its output folder, or what LONGTAKE_STORE names, for many to share.
+
+    Raises:
+        Refusal: LONGTAKE_STORE is no absolute path.
+    """
+    if moved := os.environ.get(MOVED):
+        root = Path(moved).expanduser()
+        if not root.is_absolute():
+            raise Refusal(
+                f"{MOVED} is {moved}, which depends on where ComfyUI was started; name the folder from the root on"
+            )
+        return Store(root)
     import folder_paths
 
     return Store(Path(folder_paths.get_output_directory()) / "longtake")

@@ -4,6 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from enum import Enum
+
+
+class Noise(str, Enum):
+    """Which end of the denoising a diffusion model does; the only one of a bundle counts as `HIGH`."""
+
+    HIGH = "high"
+    LOW = "low"
+
+    @property
+    def other(self) -> Noise:
+        return Noise.LOW if self is Noise.HIGH else Noise.HIGH
+
 
 _WORD = re.compile(
     r"""(?<![A-Za-z])(?:high|low)(?=[-_ ]?noise|(?![a-z]))
@@ -16,10 +29,10 @@ _LETTER = re.compile(r"(?<![A-Za-z0-9])[HLhl](?![A-Za-z0-9])|(?<![A-Za-z0-9])[HL
 _OTHER = {"high": "low", "low": "high", "h": "l", "l": "h"}
 
 
-def noise_level(name: str) -> str | None:
-    """ "high" or "low" where the name says one of them and not the other."""
+def noise_level(name: str) -> Noise | None:
+    """The level that a name says, where it does not say both."""
     words = {found.group().lower() for found in _WORD.finditer(name)}
-    return words.pop() if len(words) == 1 else None
+    return Noise(words.pop()) if len(words) == 1 else None
 
 
 def other_half(name: str, names: Iterable[str]) -> str | None:

@@ -82,13 +82,14 @@ def switch_loras(model: Any, job: Job) -> Facts:
     import psutil
     from longtake.pipelines.lora.file import open_lora
     from longtake.pipelines.model.lora import patched
+    from longtake.pipelines.weights.pairs import Noise
 
     bundles = {"none": model}
     with tempfile.TemporaryDirectory() as folder:
         for index, name in enumerate("ab"):
             path = Path(folder) / f"{name}.safetensors"
             models.write_lora(path, model, seed=40 + index, rank=16)
-            bundles[name], _ = patched(model, open_lora(path.name, path), "high", 1.0)
+            bundles[name], _ = patched(model, open_lora(path.name, path), Noise.HIGH, 1.0)
         resident, seconds, latents = [], [], []
         for name in ("none", "a", "a", "b", "none"):
             started = time.monotonic()

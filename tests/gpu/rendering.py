@@ -169,7 +169,7 @@ def _stock_condition(model: Any, job: Job, known: Any, positive: Any, negative: 
     from comfy_extras.nodes_wan import Wan22ImageToVideoLatent, WanImageToVideo
 
     size = {"width": job.width, "height": job.height, "length": job.frames, "batch_size": 1}
-    if model.variant.latent_channels == 48:
+    if model.variant.keeps_slots:
         made = Wan22ImageToVideoLatent.execute(vae=model.vae.get(), start_image=known, **size)
         return positive, negative, made.args[0]
     if known is None:

@@ -174,6 +174,48 @@ def test_a_plan_runs_nothing_that_loads(plan_of: Callable[[Graph], Any]) -> None
     assert "cannot be used here" in refusal_of(plan_of, node5={"model": ["1", 0]}).message
 
 
+def test_a_number_without_a_fraction_is_the_same_as_one_with_it(plan_of: Callable[[Graph], Any]) -> None:
+    # A page has one kind of number, and writes 5.0 as 5; ComfyUI queues it as 5.0.
+    [written, *_] = storyboards()
+    assert written["4"]["inputs"]["shift.value"] == 5.0
+    page = json.loads(json.dumps(written).replace("5.0", "5").replace("1.0", "1"))
+    assert page["4"]["inputs"]["shift.value"] == 5
+    assert repr(page) != repr(written)
+    assert plan_of(page)["takes"] == plan_of(written)["takes"]
+
+
+def test_a_connected_image_is_read_where_load_image_reads_it(plan_of: Callable[[Graph], Any]) -> None:
+    [named, *_] = storyboards()
+    connected = api_prompt("wan22_storyboard")
+    assert connected["1"]["inputs"]["image"] == PHOTO
+    assert plan_of(connected)["takes"] == plan_of(named)["takes"]
+    scaled = {"class_type": "ImageInvert", "inputs": {"image": ["1", 0]}}
+    elsewhere = {**connected, "9": scaled, "5": copy.deepcopy(connected["5"])}
+    elsewhere["5"]["inputs"]["start_image"] = ["9", 0]
+    plan = plan_of(elsewhere)
+    assert (plan["takes"], plan["stages_to_render"], len(plan["stages"])) == (None, None, 3)
+    assert "connected image" in plan["notes"][-1]
+
+
+def test_one_of_several_storyboards_is_planned_by_its_id(pack: Path) -> None:
+    from longtake.host.plan import plan_of
+    from longtake.pipelines.errors import Refusal
+
+    put_inputs(pack / "input")
+    [prompt, *_] = storyboards()
+    prompt["other"] = {**prompt["5"], "inputs": {**prompt["5"]["inputs"], "storyboard": "a\nb"}}
+    prompt["other"]["inputs"]["model"] = ["t2v", 0]
+    prompt["t2v"] = copy.deepcopy(prompt["2"])
+    for noise in ("high", "low"):
+        name = prompt["t2v"]["inputs"][f"{noise}_noise_model"]
+        prompt["t2v"]["inputs"][f"{noise}_noise_model"] = name.replace("i2v", "t2v")
+    prompt["other"]["inputs"]["storyboard"] = '{"stages": [{"prompt": "a"}, {"prompt": "b", "transition": "cut"}]}'
+    assert len(plan_of(prompt, "5")["stages"]) == 3
+    assert len(plan_of(prompt, "other")["stages"]) == 2
+    with pytest.raises(Refusal, match="2 Render Storyboard nodes are given"):
+        plan_of(prompt)
+
+
 def test_stacked_loras_are_put_on_once_each(plan_of: Callable[[Graph], Any], monkeypatch: pytest.MonkeyPatch) -> None:
     from longtake.host import choosing
 

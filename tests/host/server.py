@@ -39,11 +39,22 @@ class Server:
         models: a folder laid out like ComfyUI's `models`.
         options: further arguments for ComfyUI's main.py.
         shim: let ComfyUI's own loaders take the tiny models with random weights.
+        variables: more of its environment.
     """
 
-    def __init__(self, place: Place, folder: Path, models: Path, options: Sequence[str] = (), *, shim: bool = True):
+    def __init__(
+        self,
+        place: Place,
+        folder: Path,
+        models: Path,
+        options: Sequence[str] = (),
+        *,
+        shim: bool = True,
+        variables: Mapping[str, str] | None = None,
+    ):
         self.place, self.folder, self.models, self.options = place, folder.resolve(), models, tuple(options)
         self.shim = shim
+        self.variables = dict(variables or {})
         self.input, self.output = self.folder / "input", self.folder / "output"
         self.temp, self.user = self.folder / "temp", self.folder / "user"
         self.log = self.folder / "server.log"
@@ -82,8 +93,9 @@ class Server:
             *self.options,
         ]
         with self.log.open("wb") as log:
+            environment = {**self.place.environment(), **self.variables}
             self.process = subprocess.Popen(
-                command, cwd=self.folder, env=self.place.environment(), stdout=log, stderr=subprocess.STDOUT
+                command, cwd=self.folder, env=environment, stdout=log, stderr=subprocess.STDOUT
             )
         self._wait_until_ready(time.monotonic() + timeout)
 

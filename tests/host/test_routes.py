@@ -65,9 +65,11 @@ def test_a_plan_says_what_is_stored_and_what_the_rest_takes(server: Server, phot
     assert [take["status"] for take in after["takes"]] == ["stored", "stored"]
     assert after["stages_to_render"] == after["disk_bytes"] == 0
     assert [take["take"] for take in after["takes"]] == [take["take"] for take in before["takes"]]
+    assert [take["number"] for take in after["takes"]] == [1, 1]
     changed = [*BOARD["stages"][:1], {"prompt": "a desert"}]
     _, third = ask(server, "POST", "/longtake/plan", {"prompt": prompt(photos["astronaut"], stages=changed)})
     assert [take["status"] for take in third["takes"]] == ["stored", "new"]
+    assert third["takes"][1]["older"] == after["takes"][1]["take"]
     assert third["rendering_seconds"] > 0
     assert 1000 < third["disk_bytes"] < 1_000_000
 
@@ -179,6 +181,17 @@ def test_a_storyboard_that_cannot_be_rendered_is_refused_by_the_plan(server: Ser
     status, answer = ask(server, "POST", "/longtake/plan", {"prompt": prompt(photos["rocket"], stages=bad)})
     assert status == 400
     assert "stage 2" in answer["error"]
+    assert (answer["stage"], answer["field"]) == (2, "frames")
+
+
+def test_whatever_a_storyboard_is_written_as_is_read_as_json(server: Server) -> None:
+    status, answer = ask(server, "POST", "/longtake/storyboard", {"text": "a hill\na valley"})
+    assert status == 200
+    assert [stage["prompt"] for stage in json.loads(answer["storyboard"])["stages"]] == ["a hill", "a valley"]
+    status, again = ask(server, "POST", "/longtake/storyboard", {"text": answer["storyboard"]})
+    assert (status, again["storyboard"]) == (200, answer["storyboard"])
+    status, refused = ask(server, "POST", "/longtake/storyboard", {"text": '{"stages": [{"prompt": "a", "mood": 1}]}'})
+    assert (status, refused["stage"], refused["field"]) == (400, 1, "mood")
 
 
 def test_verify_finds_damage_and_pruning_leaves_what_the_server_holds(server: Server, photos: dict[str, str]) -> None:
@@ -194,7 +207,7 @@ def test_verify_finds_damage_and_pruning_leaves_what_the_server_holds(server: Se
     assert ask(server, "GET", "/longtake/limit")[1] == {"bytes": None}
 
 
-POSTS = ("chains/" + "0" * 16, "takes/" + "0" * 64, "plan", "verify", "prune", "limit")
+POSTS = ("storyboard", "chains/" + "0" * 16, "takes/" + "0" * 64, "plan", "verify", "prune", "limit")
 
 
 @pytest.mark.parametrize("path", POSTS)

@@ -89,7 +89,8 @@ def test_two_servers_render_one_chain_into_one_store(
 
     graph = three_stages(photos["rocket"])
     results = []
-    with Server(place, tmp_path, tiny_models, ("--output-directory", str(server.output))) as other:
+    shared = {"LONGTAKE_STORE": str(server.output / "longtake")}
+    with Server(place, tmp_path, tiny_models, variables=shared) as other:
         put_inputs(other.input)
         put_photos(other.input)
         threads = [threading.Thread(target=lambda s=s: results.append(s.run(graph))) for s in (server, other)]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from longtake.pipelines.weights.pairs import Noise
 
 from tests.pipelines.lora.files import weights_of, write
 
@@ -97,14 +98,14 @@ def fused(pipeline: Any, parts: tuple[str, ...], keys: Weights, metadata: dict[s
             getattr(pipeline, part).load_state_dict(weights)
 
 
-def patched(model: Any, expert: str, keys: Weights, strength: float) -> Weights:
+def patched(model: Any, expert: Noise, keys: Weights, strength: float) -> Weights:
     """Weights of an expert, and of the projection in the text encoder, with a file on the bundle."""
     from longtake.pipelines.model import lora
 
     with tempfile.TemporaryDirectory() as folder:
         model, report = lora.patched(model, write(Path(folder) / "ours.safetensors", keys), expert, strength)
         assert report.used == len(keys)
-        part, clip = (model.high if expert == "high" else model.low).get(), model.text_encoder.get()
+        part, clip = model.expert(expert).get(), model.text_encoder.get()
     for patcher in (part, clip.patcher):
         patcher.unpatch_model()  # other rows may have used it without
         patcher.patch_model()
@@ -130,13 +131,13 @@ def _wan(bench: Bench, names: Names) -> float:
 
     pipeline, model = bench.pipeline(T2V), bench.bundle(T2V)
     worst = 0.0
-    for part, expert in (("transformer", "high"), ("transformer_2", "low")):
+    for part, expert in (("transformer", Noise.HIGH), ("transformer_2", Noise.LOW)):
         layers = layers_of(pipeline, part)
         own = lora({("transformer", layer): shape for (_, layer), shape in layers.items()}, names, alpha=False)
         plain = transformer_weights(getattr(pipeline, part).state_dict())
         plain = {key: weight.clone() for key, weight in plain.items()}
         for strength in STRENGTHS:
-            with fused(pipeline, (part,), own, {}, strength, load_into_transformer_2=expert == "low"):
+            with fused(pipeline, (part,), own, {}, strength, load_into_transformer_2=expert is Noise.LOW):
                 theirs = transformer_weights(getattr(pipeline, part).state_dict())
                 worst = max(worst, _apart(theirs, patched(model, expert, own, strength), layers, plain))
     return worst
@@ -165,7 +166,7 @@ def _ltx2(bench: Bench, name: str, ours: Names, theirs: Names, blocks: bool = Tr
     worst = 0.0
     for strength in STRENGTHS:
         with fused(pipeline, parts, given, alphas(layers) if alpha else {}, strength):
-            worst = max(worst, _apart(weights(), patched(model, "high", own, strength), layers, plain))
+            worst = max(worst, _apart(weights(), patched(model, Noise.HIGH, own, strength), layers, plain))
     return worst
 
 

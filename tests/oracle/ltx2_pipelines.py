@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import torch
+from longtake.pipelines.model.variant import Training
 
 from .bench import FRAMES, HEIGHT, SEED, STEPS, WIDTH, Bench, Tensors, difference, stage_latents
 from .ltx2_components import (
@@ -167,7 +168,7 @@ def two_passes(bench: Bench) -> float:
     begun = first * noise + (1 - first) * normalised(pipeline.vae, doubled)
     a = run(large, SECOND_SIGMAS, video=begun, audio=first * sound_noise + (1 - first) * audio)
 
-    model = bench.bundle(LTX_2_0, choices=Ltx2Choices("distilled", OWN))
+    model = bench.bundle(LTX_2_0, choices=Ltx2Choices(Training.DISTILLED, OWN))
     words, not_words = model.encode_prompt(WORDS), model.encode_prompt(NOT_WORDS)
     made = stage_latents(model, None, words, not_words, *large)
     return difference(a, (made["latent"], made["audio"]))

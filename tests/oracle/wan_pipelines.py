@@ -65,7 +65,7 @@ def rendered(bench: Bench, name: str, kind: str, steps: Any, picture: bool, chan
     model = bench.bundle(name)
     pipeline = bench.pipeline(name, kind, scheduler=steps, **changes)
     channels = model.variant.latent_channels
-    noise = noise_of(channels, 16 if channels == 48 else 8)
+    noise = noise_of(channels, model.variant.vae_scale)
     image = {"image": photo().movedim(-1, 1)} if picture else {}
     image |= {"last_image": photo(14).movedim(-1, 1)} if last else {}
     pipeline.encode_image = lambda *_: seen(pipeline.image_encoder, [photo(), photo(14)] if last else [photo()])

@@ -109,14 +109,14 @@ def text_encoder_class(shape: Mapping[str, int], projection: Mapping[str, int], 
             )
             operations = self.gemma3_12b.operations
             states = shape["hidden_size"] * (shape["num_hidden_layers"] + 1)
-            made = {"dtype": dtype, "device": device}
+            placed = {"dtype": dtype, "device": device}
             if "" in projection:
                 self.text_projection_type = "single_linear"
-                self.text_embedding_projection = operations.Linear(states, projection[""], bias=False, **made)
+                self.text_embedding_projection = operations.Linear(states, projection[""], bias=False, **placed)
             else:
                 self.text_projection_type = "dual_linear"
                 self.text_embedding_projection = lt.DualLinearProjection(
-                    states, projection["video"], projection["audio"], operations=operations, **made
+                    states, projection["video"], projection["audio"], operations=operations, **placed
                 )
 
         def load_sd(self, sd: dict[str, Any]) -> Any:

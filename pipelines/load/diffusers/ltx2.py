@@ -14,7 +14,7 @@ from ...families.ltx2 import LTX2
 from ...identity import Source
 from ...model.bundle import VideoModel
 from ...model.part import Part
-from ...model.variant import Variant
+from ...model.variant import Training, Variant
 from ...weights.outline import Outline, model_config
 from ...weights.stored import StoredWeights
 from ..files import ModelFile
@@ -104,12 +104,12 @@ class Ltx2Choices:
     """What a folder leaves open.
 
     Args:
-        kind: "dev" or "distilled"; None takes what the folder's scheduler is made for.
+        training: None takes what the folder's scheduler is made for.
         upscaler: a file, or `OWN` for the folder's; with one, stages render in two passes.
         frame_rate: frames a second.
     """
 
-    kind: str | None = None
+    training: Training | None = None
     upscaler: ModelFile | str | None = None
     frame_rate: Fraction = Fraction(24)
 
@@ -122,7 +122,7 @@ def ltx2_folder_bundle(folder: DiffusersFolder, weight_dtype: str, choices: Ltx2
     """
     _refuse_2_5(folder)
     part = diffusion_model(folder, weight_dtype)
-    variant, notes = _variant(folder, part, choices.kind)
+    variant, notes = _variant(folder, part, choices.training)
     audio = _audio_vae(folder)
     model = VideoModel(
         family=LTX2,
@@ -172,7 +172,7 @@ def checkpoint(folder: DiffusersFolder) -> StoredWeights:
         sound = audio_vae_weights(audio.stored(), vocoder.stored())
         tensors |= {re.sub(r"^autoencoder\.", "audio_vae.", key): tensor for key, tensor in sound.items()}
         metadata.append(audio_vae_metadata(audio.config, vocoder.config, folder.name))
-    config = {name: part for one in metadata for name, part in json.loads(one["config"]).items()}
+    config = {name: part for entry in metadata for name, part in json.loads(entry["config"]).items()}
     return StoredWeights(folder.name, tensors, {"config": json.dumps(config)}).arranged()
 
 
@@ -248,22 +248,27 @@ def gemma_weights(weights: Mapping[str, Any]) -> dict[str, Any]:
     return renamed({key: weight for key, weight in weights.items() if not re.match(GEMMA_UNUSED, key)}, GEMMA)
 
 
-def _variant(folder: DiffusersFolder, part: Part, kind: str | None) -> tuple[Variant, tuple[str, ...]]:
+def _variant(folder: DiffusersFolder, part: Part, training: Training | None) -> tuple[Variant, tuple[str, ...]]:
     header = part.header() if part.header is not None else Outline("", {}, {})
     config = model_config(header)
-    found = None if config is None else LTX2.variant_of(config)
-    if found is None:
+    variant = None if config is None else LTX2.variant_of(config)
+    if variant is None:
         raise Refusal(f"{header.name} is not a transformer of LTX-2.", field="folder")
     scheduled = _scheduled(folder)
-    kind = kind or scheduled or "distilled"
+    training = training or scheduled or Training.DISTILLED
     notes: tuple[str, ...] = ()
-    if scheduled not in (None, kind):
-        notes = (f"The scheduler of {folder.name} is that of {scheduled} models, and it is sampled as {kind}.",)
-    return LTX2.variant(kind, found.name.rpartition("-")[2]), notes
+    if scheduled is not None and scheduled is not training:
+        notes = (
+            f"The scheduler of {folder.name} is that of {scheduled.value} models, and it is sampled as "
+            f"{training.value}.",
+        )
+    return LTX2.variant(training, variant.release), notes
 
 
-def _scheduled(folder: DiffusersFolder) -> str | None:
-    """Which kind of model the folder's scheduler is made for: dev models have their sigmas computed from the size.
+def _scheduled(folder: DiffusersFolder) -> Training | None:
+    """How the models were trained that the folder's scheduler is made for.
+
+    Dev models have their sigmas computed from the size.
 
     Raises:
         Refusal: it computes them otherwise than the dev models were published with.
@@ -275,7 +280,7 @@ def _scheduled(folder: DiffusersFolder) -> str | None:
     check_fixed(config, {"_class_name": "FlowMatchEulerDiscreteScheduler"}, where)
     if not config.get("use_dynamic_shifting"):
         check_fixed(config, {"shift": 1.0}, where)
-        return "distilled"
+        return Training.DISTILLED
     # As `families.ltx2_sampling.computed_sigmas` has them.
     published = {
         "base_shift": 0.95,
@@ -286,7 +291,7 @@ def _scheduled(folder: DiffusersFolder) -> str | None:
         "time_shift_type": "exponential",
     }
     check_fixed(config, published, where)
-    return "dev"
+    return Training.DEV
 
 
 def _text_encoder(folder: DiffusersFolder) -> Part:

@@ -55,8 +55,8 @@ def transformer_part(
     def header() -> Outline:
         return Outline(where, weights(Component.outline), dict(metadata))
 
-    given = header()
-    check_whole(given.tensors, native_transformer(given), where)
+    described = header()
+    check_whole(described.tensors, native_transformer(described), where)
 
     def alone() -> StoredWeights:
         return StoredWeights(where, weights(Component.stored), metadata).arranged()

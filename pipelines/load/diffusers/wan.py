@@ -154,14 +154,13 @@ def _published(folder: DiffusersFolder, variant: Variant, experts: int) -> tuple
         boundary=sampling.boundary if boundary is None else float(boundary),
     )
     expand = bool(folder.index.get("expand_timesteps", False))
-    slots = variant.latent_channels == 48
-    if expand and not slots:
+    if expand and not variant.keeps_slots:
         raise Refusal(
             f"{folder.name}: expand_timesteps is set for a model of {variant.latent_channels} channels; ComfyUI gives "
             "timesteps to single frames of TI2V-5B (48 channels) only.",
             field="folder",
         )
-    if slots and not expand:
+    if variant.keeps_slots and not expand:
         # Such a model has never seen a clean frame among noisy ones.
         variant = replace(variant, modes=frozenset({Mode.TEXT}), carries=frozenset())
         notes += ("expand_timesteps is not set in its index, so it renders from text alone.",)

@@ -12,6 +12,7 @@ import pytest
 pytest.importorskip("torch")
 
 import torch
+from longtake.pipelines.model.variant import Training
 
 from tests.pipelines.families.test_wan22 import SIZE, bundle, clip_latent, link_of, takes
 
@@ -106,7 +107,7 @@ def sounding(fps: Fraction, frames: int, offset: Fraction) -> Any:
     from longtake.pipelines.timeline.clips import Clip, Join
 
     part = Part.of("nothing", object())
-    model = VideoModel(LTX2, LTX2.variant("distilled", "2.3"), part, None, part, part, part, frame_rate=fps)
+    model = VideoModel(LTX2, LTX2.variant(Training.DISTILLED, "2.3"), part, None, part, part, part, frame_rate=fps)
     count = sound_latents(frames, fps, offset)
     numbered = torch.arange(count, dtype=torch.float32).view(1, 1, -1, 1).expand(1, 8, -1, 16)
     tensors = {"latent": torch.zeros(1, 128, (frames - 1) // 8 + 1, 1, 1), "audio": numbered.contiguous()}

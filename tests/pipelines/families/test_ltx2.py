@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from longtake.pipelines.families.ltx2 import LTX2
 from longtake.pipelines.families.ltx2_canvas.sound import kept_sound, sound_latents
 from longtake.pipelines.families.ltx2_sampling import DISTILLED_SIGMAS, Guidance, Ltx2Sampling
+from longtake.pipelines.model.variant import Training
 
 RATES = st.sampled_from([Fraction(24), Fraction(25), Fraction(30), Fraction(50)])
 CLIPS = st.integers(1, 60).map(lambda slots: 8 * slots + 1)
@@ -83,7 +84,7 @@ def test_the_schedule_of_dev_models_is_computed_from_the_size_of_the_clip(
 
 
 def test_what_settings_leave_open_is_taken_from_the_published_ones() -> None:
-    published = LTX2.variant("distilled", "2.3").sampling
+    published = LTX2.variant(Training.DISTILLED, "2.3").sampling
     filled = Ltx2Sampling(sampler="lcm").filled(published)
     assert (filled.sigmas, filled.sampler, filled.image_crf) == (DISTILLED_SIGMAS, "lcm", 18)
     assert math.isclose(sum(filled.sigmas or ()), sum(DISTILLED_SIGMAS))
@@ -133,7 +134,7 @@ def test_a_video_without_frames_is_not_retaken() -> None:
     from longtake.pipelines.stage.retake import Retake, plan_retake
 
     part = Part.of("nothing", object())
-    model = VideoModel(LTX2, LTX2.variant("distilled", "2.0"), part, None, part, part)
+    model = VideoModel(LTX2, LTX2.variant(Training.DISTILLED, "2.0"), part, None, part, part)
     empty = Images(torch.zeros(0, 64, 64, 3), Fraction(24))
     with pytest.raises(Refusal, match="video: the video has no frames"):
         plan_retake(Retake(0.0, 1.0, True, "", "", 0), model, empty, None, 0, 0, None)

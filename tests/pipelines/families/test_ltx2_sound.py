@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from longtake.pipelines.model.variant import Training
 
 torch = pytest.importorskip("torch")
 
@@ -26,7 +27,7 @@ def bundle(comfyui: Path, tiny_models: Path) -> Any:
     return ltx2_bundle(
         Ltx2Files.of_checkpoint(file("checkpoints/ltx-2.3-22b-distilled-fp8.safetensors")),
         file("text_encoders/gemma_3_12B_it_fp4_mixed.safetensors"),
-        "distilled",
+        Training.DISTILLED,
         None,
         Fraction(24),
     )

@@ -8,10 +8,12 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from longtake.pipelines.families.ltx2 import LTX2  # noqa: E402
 from longtake.pipelines.families.ltx2_canvas.canvas import Canvas  # noqa: E402
 from longtake.pipelines.families.ltx2_canvas.guide import add_guide  # noqa: E402
 from longtake.pipelines.families.ltx2_canvas.picture import pin_end, pin_head  # noqa: E402
 from longtake.pipelines.families.ltx2_canvas.sound import kept_sound, pin_sound, pin_sound_end  # noqa: E402
+from longtake.pipelines.families.ltx2_retake import LTX2_RETAKES  # noqa: E402
 from longtake.pipelines.families.shapes import WrongShape  # noqa: E402
 from longtake.pipelines.families.wan22 import WAN22  # noqa: E402
 from longtake.pipelines.model.bundle import VideoModel  # noqa: E402
@@ -123,3 +125,13 @@ def test_more_frames_than_a_clip_has_are_not_carried_over(comfyui: object) -> No
     tail = Tail(torch.ones(21, HEIGHT, WIDTH, 3), None)
     with pytest.raises(WrongShape, match=r"carried over: \[21, 64, 96, 3\] given, \[1 to 17, 64, 96, 3\] needed"):
         condition("i2v-14b", tail)
+
+
+def test_what_is_rendered_anew_is_said_for_each_slot_of_the_clip() -> None:
+    words = [[torch.zeros(1), {}]]
+    part = Part.of("a part", object())
+    model = VideoModel(LTX2, LTX2.variants[0], part, None, part, part)
+    shot = Shot(25, 128, 64, words, words, None, 1, lambda *_: None)
+    latents, anew = {"latent": torch.zeros(1, 128, 4, 2, 4)}, {"latent": torch.ones(3)}
+    with pytest.raises(WrongShape, match=r"rendered anew of the latent: \[3\] given, \[4\] needed \(slots\)"):
+        LTX2_RETAKES.render(model, shot, latents, anew)

@@ -37,7 +37,7 @@ def bundle(models: Path, variant: str) -> Any:
 
 def clip_latent(model: Any, frames: int) -> Any:
     """A latent `[1, C, T, h, w]` of noise, as a stage before would have left it."""
-    scale = 16 if model.variant.latent_channels == 48 else 8
+    scale = model.variant.vae_scale
     shape = (1, model.variant.latent_channels, (frames - 1) // 4 + 1, SIZE["height"] // scale, SIZE["width"] // scale)
     return torch.randn(shape, generator=torch.Generator().manual_seed(3))
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from longtake.pipelines.chain.chain import Chain, Link
-from longtake.pipelines.film.colour import UNCHANGED, Colour, Match, compare
-from longtake.pipelines.film.seam_plot import COLUMNS, HEIGHT, WIDTH, plot
-from longtake.pipelines.film.seams import Seam, measure
+from longtake.pipelines.film.colour import UNCHANGED, Colour, Grade, Match, compare
 from longtake.pipelines.film.stitch import Film
+from longtake.pipelines.takes.derived import Derived
+from longtake.pipelines.takes.store import Store
 from longtake.pipelines.timeline.clips import Clip, Grid, Join, Length, Transition
 from longtake.pipelines.timeline.plan import plan_clip
 
@@ -81,14 +84,14 @@ def test_contrast_that_drifts_is_taken_back_and_noise_does_not_wear_it_away() ->
     steady = Drifting(chain, UNCHANGED, noise=0.02)
     lost = 0.96 ** (STAGES - 1)
     # The noise of a few thousand pixels, over five seams; a regression would have made it 5 % weaker at each.
-    assert Match(chain, weaker).of(STAGES - 1).gain == pytest.approx((1 / lost,) * 3, rel=0.03)
-    assert Match(chain, steady).of(STAGES - 1).gain == pytest.approx((1,) * 3, abs=0.03)
+    assert Match(chain, weaker).of(STAGES - 1).head.gain == pytest.approx((1 / lost,) * 3, rel=0.03)
+    assert Match(chain, steady).of(STAGES - 1).head.gain == pytest.approx((1,) * 3, abs=0.03)
 
 
 def test_clips_that_agree_on_their_overlap_are_shown_to_the_bit() -> None:
     chain = chain_of(CUT, SMOOTH, SMOOTH)
     decoded = Drifting(chain, UNCHANGED, noise=0)
-    assert Match(chain, decoded).of(2) == UNCHANGED
+    assert Match(chain, decoded).of(2) == Grade()
     for matched, rendered in zip(film_of(chain, decoded, True), film_of(chain, decoded, False), strict=True):
         assert np.array_equal(matched, rendered)
 
@@ -96,8 +99,8 @@ def test_clips_that_agree_on_their_overlap_are_shown_to_the_bit() -> None:
 def test_a_cut_begins_anew() -> None:
     chain = chain_of(CUT, SMOOTH, CUT, SMOOTH)
     match = Match(chain, Drifting(chain))
-    assert match.of(0) == match.of(2) == UNCHANGED
-    assert match.of(1) != UNCHANGED and match.of(3) != UNCHANGED
+    assert match.of(0) == match.of(2) == Grade()
+    assert match.of(1) != Grade() and match.of(3) != Grade()
 
 
 def test_a_clip_that_did_not_keep_to_its_overlap_is_left_as_it_is() -> None:
@@ -105,7 +108,7 @@ def test_a_clip_that_did_not_keep_to_its_overlap_is_left_as_it_is() -> None:
     decoded = Drifting(chain, Colour((1.0,) * 3, (0.15, 0.0, 0.0)), noise=0)
     match = Match(chain, decoded)
     assert not match.replay(1).same
-    assert match.of(2) == UNCHANGED
+    assert match.of(2) == Grade()
 
 
 def test_the_first_frame_of_a_longer_overlap_may_be_an_anchor_image() -> None:
@@ -118,7 +121,7 @@ def test_the_first_frame_of_a_longer_overlap_may_be_an_anchor_image() -> None:
             clip[0] = 0
         return clip
 
-    assert Match(chain, decoded).of(1) == UNCHANGED
+    assert Match(chain, decoded).of(1) == Grade()
 
 
 def test_any_part_of_a_film_has_the_colours_of_the_whole() -> None:
@@ -136,31 +139,68 @@ def test_a_flat_picture_says_nothing_of_contrast() -> None:
     assert np.array_equal(compare(grey, lighter).correction.apply(lighter[0]), grey[0])
 
 
-def seams_of(chain: Chain, decoded: Drifting) -> list[Seam]:
-    return list(measure(chain, decoded))
+class Bridged(Drifting):
+    """The same, its second clip rendered anew: pinned to both neighbours, with a colour of its own."""
+
+    own = Colour((1.03,) * 3, (-0.02, 0.01, 0.0))
+
+    def __call__(self, link: Link) -> np.ndarray:
+        clip = super().__call__(link)
+        if self.chain.links.index(link) != 1:
+            return clip
+        # Beside each neighbour it has that one's colours, changed by its own.
+        there = np.linspace(0, 1, FRAMES)[:, None, None, None]
+        seen = np.stack([self.clean(1, frame) for frame in range(FRAMES)])
+        colours = [self.own.after(self.drift[index]) for index in (0, 2)]
+        ends = [seen * colour.gain + colour.offset for colour in colours]
+        mixed = (1 - there) * ends[0] + there * ends[1]
+        return np.rint(np.clip(mixed, 0, 1) * 65535).astype(np.uint16)
 
 
-def test_a_report_names_the_drift_and_what_matching_makes_of_the_jump() -> None:
-    chain = chain_of(CUT, SMOOTH, CUT)
-    first, second = seams_of(chain, Drifting(chain, noise=0.002))
-    assert (first.stage, first.frame, first.transition) == (2, FRAMES, Transition.SMOOTH)
-    assert first.replay.step == pytest.approx((0.0, 0.004, 0.001), abs=0.012)
-    assert first.replay.contrast == pytest.approx(DRIFT.gain, abs=0.005)
-    assert 50 < first.kept_db < 58  # two noises of 0.002
-    assert first.raw_jump > first.jump
-    assert first.jump == pytest.approx(1, abs=0.2)
-    assert str(second) == f"Stage 2 to 3, frame {FRAMES + FRAMES - OVERLAP}: cut."
+def with_takes(chain: Chain, *keys: str) -> Chain:
+    links = [replace(link, take=SimpleNamespace(key=key)) for link, key in zip(chain.links, keys, strict=True)]
+    return replace(chain, links=tuple(replace(link, model=SimpleNamespace(vae="vae")) for link in links))
 
 
-def test_a_report_says_when_a_difference_is_no_drift() -> None:
-    chain = chain_of(CUT, SMOOTH)
-    [seam] = seams_of(chain, Drifting(chain, Colour((1.0,) * 3, (0.15, 0.0, 0.0)), noise=0))
-    assert "the model did not keep to the overlap" in str(seam)
-    assert np.array_equal(seam.shown, seam.raw)
+def test_a_stage_rendered_anew_between_others_takes_the_difference_and_they_look_as_they_did(tmp_path: Path) -> None:
+    kept = Derived(Store(tmp_path))
+    chain = with_takes(chain_of(CUT, *[SMOOTH] * 3), "a", "b", "c", "d")
+    before = Match(chain, Drifting(chain, noise=0.002), kept)
+    grades = [before.of(index) for index in range(4)]
+    bridged = with_takes(chain, "a", "other", "c", "d")
+    decoded = Bridged(bridged, noise=0.002)
+
+    after = Match(bridged, decoded, kept)
+
+    assert [after.of(index) for index in (0, 2, 3)] == [grades[index] for index in (0, 2, 3)]
+    assert after.of(1).head != after.of(1).end
+    film = [frame.copy() for frame in Film(bridged, decoded, after).frames()]
+    shown = [np.abs(frame.mean((0, 1)) / 65535 - scene(i).mean((0, 1))).max() for i, frame in enumerate(film)]
+    assert max(shown) < 0.006
+    plain = [frame.copy() for frame in Film(bridged, decoded, Match(bridged, decoded)).frames()]
+    assert error(plain) > 0.006 > error(film)
 
 
-def test_the_plot_has_a_panel_for_each_seam() -> None:
-    chain = chain_of(CUT, *[SMOOTH] * 4)
-    picture = plot(seams_of(chain, Drifting(chain)))
-    assert picture.shape == (2 * HEIGHT, COLUMNS * WIDTH, 3)
-    assert plot([]).shape == (HEIGHT, WIDTH, 3)
+def test_corrections_that_differ_by_less_than_half_a_code_value_are_one(tmp_path: Path) -> None:
+    kept = Derived(Store(tmp_path))
+    chain = with_takes(chain_of(CUT, SMOOTH, SMOOTH), "a", "b", "c")
+    first = Match(chain, Drifting(chain, noise=0.0))
+    Match(chain, Drifting(chain, noise=0.0), kept).of(2)
+    again = with_takes(chain, "a", "nearly b", "c")
+    nearly = Drifting(again, noise=0.001)
+
+    match = Match(again, nearly, kept)
+
+    assert match.of(1).head == match.of(1).end
+    assert match.of(2) == first.of(2)
+
+
+def test_nothing_is_decoded_for_what_was_measured_before(tmp_path: Path) -> None:
+    kept = Derived(Store(tmp_path))
+    chain = with_takes(chain_of(CUT, SMOOTH, SMOOTH), "a", "b", "c")
+    grades = [Match(chain, Drifting(chain), kept).of(index) for index in range(3)]
+
+    def none(link: Link) -> np.ndarray:
+        raise AssertionError("decoded")
+
+    assert [Match(chain, none, kept).of(index) for index in range(3)] == grades

@@ -10,6 +10,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from longtake.pipelines.model.variant import Training  # noqa: E402
+from longtake.pipelines.weights.pairs import Noise  # noqa: E402
 from safetensors import safe_open  # noqa: E402
 
 from tests.pipelines.lora.files import FILES, load_base, weights_of, write  # noqa: E402
@@ -59,7 +61,7 @@ def bundle(models: Path, release: str) -> Any:
         return ModelFile(name.rpartition("/")[2], str(models / name))
 
     gemma = file("text_encoders/gemma_3_12B_it_fp4_mixed.safetensors")
-    return ltx2_bundle(Ltx2Files.of_checkpoint(file(FILES[release])), gemma, "distilled", None, Fraction(24))
+    return ltx2_bundle(Ltx2Files.of_checkpoint(file(FILES[release])), gemma, Training.DISTILLED, None, Fraction(24))
 
 
 def state(patcher: Any, model: Any) -> dict[str, Any]:
@@ -79,7 +81,7 @@ def test_text_projection_goes_to_the_text_encoder(
     tensors = checkpoint_tensors(tiny_models / FILES[release])
     keys = lora_keys(tensors, release, text)
     base = bundle(tiny_models, release)
-    model, report = patched(base, write(tmp_path / "a.safetensors", keys), "high", 0.5)
+    model, report = patched(base, write(tmp_path / "a.safetensors", keys), Noise.HIGH, 0.5)
 
     assert report.percent == 100 and report.place == "model"
     assert report.base == "LTX-2"
@@ -116,7 +118,7 @@ def test_a_merged_checkpoint_holds_what_the_patched_models_hold(
     table = tensors["model.diffusion_model.transformer_blocks.0.scale_shift_table"]
     keys["diffusion_model.transformer_blocks.0.scale_shift_table.diff"] = torch.ones(table.shape)
     file = write(tmp_path / "a.safetensors", keys)
-    merged = fuse(stored_in(source), [AppliedLora(file, "high", 3.0)], LTX2, tmp_path / "merged.safetensors").path
+    merged = fuse(stored_in(source), [AppliedLora(file, Noise.HIGH, 3.0)], LTX2, tmp_path / "merged.safetensors").path
 
     def loaded(path: Path) -> Any:
         options = {"dtype": torch.float16}
@@ -167,7 +169,7 @@ def test_a_projection_in_another_file_is_not_passed_over(comfyui: Path, tiny_mod
     with pytest.raises(Refusal) as refused:
         fuse(
             stored_in(tmp_path / "transformer.safetensors"),
-            [AppliedLora(file, "high", 1.0)],
+            [AppliedLora(file, Noise.HIGH, 1.0)],
             LTX2,
             tmp_path / "merged.safetensors",
         )

@@ -10,11 +10,13 @@ import av
 import numpy as np
 import pytest
 from longtake.pipelines.errors import Refusal
+from longtake.pipelines.media.codecs import Form
 from longtake.pipelines.media.encode import BT709, LIMITED, Yuv420, encode
 from longtake.pipelines.media.sound import SoundExcerpt, Waveform
 from longtake.pipelines.media.video_file import SoundTrack, VideoFile
 
 ROOT = Path(__file__).resolve().parents[3]
+FAST = Form(preset="ultrafast")
 RATES = [Fraction(16), Fraction(24), Fraction(25), Fraction(24000, 1001)]
 
 
@@ -45,7 +47,7 @@ def pictures(path):
 def test_every_frame_lies_on_its_own_time(tmp_path, rate):
     film = tmp_path / "film.mp4"
 
-    written = encode(Gray(range(0, 200, 2), frame_rate=rate), film, preset="ultrafast")
+    written = encode(Gray(range(0, 200, 2), frame_rate=rate), film, FAST)
 
     assert written == 100
     assert stream_of(film).frames == 100
@@ -56,7 +58,7 @@ def test_every_frame_lies_on_its_own_time(tmp_path, rate):
 def test_frames_keep_their_order_through_b_frames(tmp_path):
     film = tmp_path / "film.mp4"
 
-    encode(Gray([10, 200, 60, 120, 30, 250, 90, 170] * 6), film, crf=1)
+    encode(Gray([10, 200, 60, 120, 30, 250, 90, 170] * 6), film, Form(quality=1))
 
     levels = [int(frame[8, 8, 0]) / 257 for frame in VideoFile(film).frames()]
     assert np.abs(np.array(levels) - [10, 200, 60, 120, 30, 250, 90, 170] * 6).max() < 2
@@ -82,7 +84,7 @@ def test_primary_colours_come_back_with_the_matrix_the_file_names(tmp_path):
             for colour in colours[start:stop]:
                 yield np.full((self.height, self.width, 3), colour, np.uint16) * np.uint16(257)
 
-    encode(Colours(range(len(colours))), film, crf=0)
+    encode(Colours(range(len(colours))), film, Form(quality=0))
 
     read = [frame[16, 32] / 257 for frame in VideoFile(film).frames()]
     assert np.abs(np.array(read) - colours).max() < 2
@@ -101,7 +103,7 @@ def test_luma_is_rounded_and_not_cut_off():
 def test_a_saved_and_loaded_film_is_no_darker(tmp_path):
     film = tmp_path / "film.mp4"
 
-    encode(Gray(range(256)), film, crf=0, preset="ultrafast")
+    encode(Gray(range(256)), film, Form(quality=0, preset="ultrafast"))
 
     read = np.array([frame[16, 32, 0] / 257 for frame in VideoFile(film).frames()])
     assert abs((read - np.arange(256)).mean()) < 0.05
@@ -196,11 +198,11 @@ import os, sys
 sys.path.insert(0, {root!r})
 from tests.run import name_packages
 name_packages()
-from tests.pipelines.media.test_encode import Gray
+from tests.pipelines.media.test_encode import FAST, Gray
 from longtake.pipelines.media.encode import encode
 def die(done, total):
     if done == 150: os.kill(os.getpid(), 9)
-encode(Gray(range(200)), sys.argv[1], preset="ultrafast", progress=die)
+encode(Gray(range(200)), sys.argv[1], FAST, progress=die)
 """
 
 
@@ -214,7 +216,7 @@ def test_a_killed_process_leaves_no_file_under_the_final_name_and_the_next_film_
     assert not film.exists()
     [left] = tmp_path.iterdir()
     os.utime(left, (0, 0))
-    encode(Gray(range(10)), film, preset="ultrafast")
+    encode(Gray(range(10)), film, FAST)
     assert list(tmp_path.iterdir()) == [film]
 
 
@@ -227,14 +229,14 @@ def test_odd_sides_are_refused(tmp_path, width, height):
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"crf": 52}, "crf: 52"),
-        ({"crf": float("nan")}, "crf: nan"),
+        ({"quality": 52}, "crf: 52"),
+        ({"quality": float("nan")}, "crf: nan"),
         ({"preset": "best"}, "preset: 'best'"),
     ],
 )
 def test_settings_out_of_range_are_refused_before_a_file_is_begun(tmp_path, settings, said):
     with pytest.raises(Refusal, match=said):
-        encode(Gray([0]), tmp_path / "film.mp4", **settings)
+        encode(Gray([0]), tmp_path / "film.mp4", Form(**settings))
 
     assert list(tmp_path.iterdir()) == []
 
@@ -277,7 +279,7 @@ def test_sound_keeps_its_place_and_ends_in_silence(tmp_path):
 def test_sound_lies_beside_its_picture_in_the_file(tmp_path):
     film = tmp_path / "film.mp4"
 
-    encode(Gray(list(range(0, 250)) * 4), film, audio=tone(63 * 16000, 16000), preset="ultrafast")
+    encode(Gray(list(range(0, 250)) * 4), film, FAST, audio=tone(63 * 16000, 16000))
 
     with av.open(str(film)) as container:
         first = {}

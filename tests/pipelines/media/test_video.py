@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from longtake.pipelines.errors import Refusal
+from longtake.pipelines.media.codecs import Form
 from longtake.pipelines.media.encode import encode
 from longtake.pipelines.media.sound import Waveform
 from longtake.pipelines.media.video_file import SoundTrack, VideoFile
@@ -134,7 +135,7 @@ def test_any_video_of_comfyui_is_read_as_frames(video, comfyui, tmp_path):
     from comfy_api.latest import InputImpl, Types
     from longtake.pipelines.media.video import frames_and_sound
 
-    encode(Gray(LEVELS), tmp_path / "film.mp4", crf=1, audio=tone(60_000, 16000))
+    encode(Gray(LEVELS), tmp_path / "film.mp4", Form(quality=1), audio=tone(60_000, 16000))
     images = torch.tensor(LEVELS).reshape(-1, 1, 1, 1).expand(-1, 32, 64, 3) / 255
     components = Types.VideoComponents(images=images, frame_rate=Fraction(16), audio=tone(60_000, 16000))
     kinds = [
@@ -155,7 +156,7 @@ def test_a_trimmed_file_is_read_trimmed(comfyui, tmp_path):
     from comfy_api.latest import InputImpl
     from longtake.pipelines.media.video import frames_and_sound
 
-    encode(Gray(LEVELS), tmp_path / "film.mp4", crf=1, audio=tone(60_000, 16000))
+    encode(Gray(LEVELS), tmp_path / "film.mp4", Form(quality=1), audio=tone(60_000, 16000))
 
     frames, sound = frames_and_sound(InputImpl.VideoFromFile(str(tmp_path / "film.mp4"), start_time=0.5, duration=1))
 

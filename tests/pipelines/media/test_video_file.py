@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from av.video.reformatter import ColorRange, Colorspace
 from longtake.pipelines.errors import Refusal
+from longtake.pipelines.media.codecs import Form
 from longtake.pipelines.media.encode import encode
 from longtake.pipelines.media.video_file import SoundTrack, VideoFile
 
@@ -20,7 +21,7 @@ def levels(video, start=0, stop=None) -> list[int]:
 @pytest.fixture
 def film(tmp_path):
     path = tmp_path / "film.mp4"
-    encode(Gray(LEVELS), path, crf=1, audio=tone(60_000, 16000))
+    encode(Gray(LEVELS), path, Form(quality=1), audio=tone(60_000, 16000))
     return path
 
 
@@ -208,7 +209,7 @@ def test_a_film_without_sound_has_no_track(tmp_path):
 def test_a_film_loses_no_light_over_ten_generations(tmp_path):
     video = Gray(range(0, 256, 5), frame_rate=Fraction(24))
     for generation in range(10):
-        encode(video, tmp_path / f"{generation}.mp4", crf=4, preset="ultrafast")
+        encode(video, tmp_path / f"{generation}.mp4", Form(quality=4, preset="ultrafast"))
         video = VideoFile(tmp_path / f"{generation}.mp4")
 
     read = np.array([frame[16, 32, 0] / 257 for frame in video.frames()])

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from longtake.pipelines.weights.pairs import Noise
 
 torch = pytest.importorskip("torch")
 
@@ -71,7 +72,7 @@ def lora(folder: Path, name: str, seed: int, strength: float) -> Any:
         keys[f"{layer}.diff_b"] = noise(out)
     keys |= {"blocks.0.norm3.diff": noise(24), "blocks.0.modulation.diff": noise(1, 6, 24)}
     save_file({PREFIX + key: tensor for key, tensor in keys.items()}, folder / name)
-    return AppliedLora(open_lora(name, folder / name), "high", strength)
+    return AppliedLora(open_lora(name, folder / name), Noise.HIGH, strength)
 
 
 def merged_file(source: Path, folder: Path, *loras: Any) -> Path:

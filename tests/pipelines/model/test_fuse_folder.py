@@ -11,6 +11,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from longtake.pipelines.model.variant import Training  # noqa: E402
+from longtake.pipelines.weights.pairs import Noise  # noqa: E402
 from safetensors import safe_open  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 
@@ -74,9 +76,9 @@ def fused(model: Any, folder: Path) -> list[Path]:
     from longtake.pipelines.model.fuse import experts_to_fuse, fuse
 
     files = []
-    for name, source in experts_to_fuse(model):
-        loras = [lora for lora in model.loras if lora.expert == name]
-        files.append(fuse(source, loras, model.family, folder / f"{name}.safetensors").path)
+    for expert, source in experts_to_fuse(model):
+        loras = model.loras_of(expert)
+        files.append(fuse(source, loras, model.family, folder / f"{expert.value}.safetensors").path)
     return files
 
 
@@ -97,9 +99,9 @@ def test_experts_of_a_wan_folder_become_files_that_load_wan_loads(
     from longtake.pipelines.model.lora import patched
 
     plain = bundle(tiny_models, WAN)
-    model, _ = patched(plain, wan_lora(tmp_path / "a.safetensors", 1), "high", 3.0)
-    model, _ = patched(model, wan_lora(tmp_path / "b.safetensors", 2), "low", 0.5)
-    model, _ = patched(model, wan_lora(tmp_path / "c.safetensors", 3), "low", 1.0)
+    model, _ = patched(plain, wan_lora(tmp_path / "a.safetensors", 1), Noise.HIGH, 3.0)
+    model, _ = patched(model, wan_lora(tmp_path / "b.safetensors", 2), Noise.LOW, 0.5)
+    model, _ = patched(model, wan_lora(tmp_path / "c.safetensors", 3), Noise.LOW, 1.0)
     high, low = fused(model, tmp_path)
 
     def file(folder: str, name: str) -> Any:
@@ -130,7 +132,7 @@ def test_a_variant_in_fp16_is_merged_in_fp16(comfyui: Path, tiny_models: Path, t
     from longtake.pipelines.model.lora import patched
 
     plain = bundle(tiny_models, "Wan2.1-T2V-1.3B-Diffusers", "fp16")
-    model, _ = patched(plain, wan_lora(tmp_path / "a.safetensors", 1), "high", 3.0)
+    model, _ = patched(plain, wan_lora(tmp_path / "a.safetensors", 1), Noise.HIGH, 3.0)
     [path] = fused(model, tmp_path)
     expected = patched_state(model.high.get(), lambda: weights_of(model.high.get()))
     with safe_open(path, framework="pt") as file:
@@ -159,11 +161,11 @@ def test_an_ltx2_folder_becomes_a_checkpoint_that_load_ltx2_loads(
     from longtake.pipelines.model.lora import patched
 
     plain = bundle(tiny_models, name)
-    model, report = patched(plain, ltx2_lora(tmp_path / "a.safetensors", name), "high", 3.0)
+    model, report = patched(plain, ltx2_lora(tmp_path / "a.safetensors", name), Noise.HIGH, 3.0)
     assert report.percent == 100
     [path] = fused(model, tmp_path)
     files = Ltx2Files.of_checkpoint(ModelFile(path.name, str(path)))
-    merged = ltx2_bundle(files, gemma_header(tmp_path / "gemma.safetensors"), "distilled", None, Fraction(24))
+    merged = ltx2_bundle(files, gemma_header(tmp_path / "gemma.safetensors"), Training.DISTILLED, None, Fraction(24))
 
     assert merged.variant.name.split("-")[-1] == plain.variant.name.split("-")[-1]
     expected = patched_state(model.high.get(), lambda: weights_of(model.high.get()))
@@ -198,7 +200,7 @@ def test_memory_does_not_grow_with_the_folder(comfyui: Path, tiny_models: Path, 
     (tmp_path / "big" / "model_index.json").write_text(json.dumps(entry))
     part, _ = expert(open_folder("big", [str(tmp_path)]), "transformer", "default")
     shapes = {"diffusion_model.blocks.0.self_attn.q": (24, 24)}
-    one = AppliedLora(write(tmp_path / "a.safetensors", pairs(shapes, seed=1)), "high", 1.0)
+    one = AppliedLora(write(tmp_path / "a.safetensors", pairs(shapes, seed=1)), Noise.HIGH, 1.0)
     source = part.stored()
     assert source.size > 80e6 and len({tensor.path for tensor in source.tensors.values()}) == 5
 
@@ -231,11 +233,11 @@ def test_a_lora_on_one_pass_alone_is_not_merged(comfyui: Path, tiny_models: Path
 
     model = in_two_passes(bundle(tiny_models, "LTX-2"), Part("upscaler", lambda: None))
     both, one = (ltx2_lora(tmp_path / name, "LTX-2") for name in ("both.safetensors", "one.safetensors"))
-    model, _ = patched(model, both, "high", 1.0)
-    assert [name for name, _ in experts_to_fuse(model)] == ["high"]
+    model, _ = patched(model, both, Noise.HIGH, 1.0)
+    assert [name for name, _ in experts_to_fuse(model)] == [Noise.HIGH]
     for passes in (Passes.FIRST, Passes.SECOND):
         with pytest.raises(Refusal) as refused:
-            experts_to_fuse(patched(model, one, "high", 1.0, passes)[0])
+            experts_to_fuse(patched(model, one, Noise.HIGH, 1.0, passes)[0])
         assert str(refused.value) == (
             f"model: one.safetensors is on the {passes.value} of two passes alone, and a merged file is for both. Put "
             "it on both, or merge the bundle without it and put it on the merged one."
@@ -255,7 +257,7 @@ def test_loaded_models_and_bundles_without_loras_are_not_merged(
         experts_to_fuse(model)
     loaded = bundle_from_loaded(*(part.get() for part in (model.high, model.low, model.text_encoder, model.vae)))
     with pytest.raises(Refusal) as refused:
-        experts_to_fuse(patched(loaded, wan_lora(tmp_path / "a.safetensors", 1), "high", 1.0)[0])
+        experts_to_fuse(patched(loaded, wan_lora(tmp_path / "a.safetensors", 1), Noise.HIGH, 1.0)[0])
     assert str(refused.value) == (
         "model: the high-noise model was loaded by another node, which may have changed it, and merging works from "
         "files. Choose its file in Load Wan 2.2 or Load LTX-2, or its folder in Load Diffusers Folder."

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from longtake.pipelines.weights.pairs import Noise
 
 torch = pytest.importorskip("torch")
 
@@ -94,7 +95,7 @@ def test_one_half_of_a_pair_brings_the_other(bundle_of: Any, folder: Path) -> No
 def test_one_file_goes_on_both_experts_at_strengths_of_their_own(bundle_of: Any, folder: Path) -> None:
     write(folder, "lightx2v_rank128.safetensors", pair_keys())
     model, reports, _ = apply(bundle_of("t2v"), folder, *["lightx2v_rank128.safetensors"] * 2, 3.0, 1.0)
-    assert [(one.expert, one.strength) for one in model.loras] == [("high", 3.0), ("low", 1.0)]
+    assert [(lora.expert, lora.strength) for lora in model.loras] == [(Noise.HIGH, 3.0), (Noise.LOW, 1.0)]
     assert model.loras[0].content == model.loras[1].content
     assert all(report.percent == 100 for report in reports)
 

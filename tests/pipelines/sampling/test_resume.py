@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from longtake.pipelines.model.variant import Training
 
 from tests.pipelines.stage.test_keys import bundle
 
@@ -307,7 +308,7 @@ def two_pass_bundle(models: Path, kind: str) -> Any:
     return ltx2_bundle(
         Ltx2Files.of_checkpoint(file(f"checkpoints/ltx-2-19b-{'dev-fp8' if kind == 'dev' else kind}.safetensors")),
         file("text_encoders/gemma_3_12B_it_fp4_mixed.safetensors"),
-        kind,
+        Training(kind),
         file("latent_upscale_models/ltx-2-spatial-upscaler-x2-1.0.safetensors"),
         Fraction(24),
     )
@@ -395,7 +396,8 @@ def test_a_retake_goes_on_and_keeps_what_it_was_not_asked_for(tiny_models: Path,
 
     def work(checkpoint: Any) -> Any:
         shot = Shot(25, 128, 64, words, words, settings, 7, unwatched, checkpoint=checkpoint)
-        return model.family.retake(model, shot, known, anew)
+        assert model.family.retakes is not None
+        return model.family.retakes.render(model, shot, known, anew)
 
     whole = Render(model, work, None)
     Render(model, work, tmp_path / "kept", stop)

@@ -18,6 +18,7 @@ from longtake.pipelines.families.ltx2 import LTX2
 from longtake.pipelines.families.wan22 import WAN22
 from longtake.pipelines.model.bundle import VideoModel
 from longtake.pipelines.model.part import Part
+from longtake.pipelines.model.variant import Training
 from longtake.pipelines.stage.check import check_stage
 from longtake.pipelines.stage.stage import Stage
 from longtake.pipelines.timeline.clips import Carry, Join, Length, Transition
@@ -27,7 +28,7 @@ CUT, SMOOTH = Join(), Join(Transition.SMOOTH, 5)
 PART = Part.of("nothing", object())
 T2V = VideoModel(WAN22, WAN22.variants[0], PART, PART, PART, PART)
 I2V, TI2V = (replace(T2V, variant=next(v for v in WAN22.variants if v.name == name)) for name in ("i2v-14b", "ti2v-5b"))
-LTX = VideoModel(LTX2, LTX2.variant("distilled", "2.3"), PART, None, PART, PART)
+LTX = VideoModel(LTX2, LTX2.variant(Training.DISTILLED, "2.3"), PART, None, PART, PART)
 
 
 def stage(**changes: Any) -> Stage:

@@ -21,6 +21,7 @@ from longtake.pipelines.families.ltx2 import LTX2
 from longtake.pipelines.families.wan22 import WAN22
 from longtake.pipelines.model.bundle import VideoModel
 from longtake.pipelines.model.part import Part
+from longtake.pipelines.model.variant import Training
 from longtake.pipelines.stage.check import check_stage, check_stages, split_stage
 from longtake.pipelines.stage.stage import Ready, Stage, behind
 from longtake.pipelines.timeline.clips import Carry, Join, Length, Transition, film_frames, spans
@@ -30,7 +31,7 @@ IMAGE = torch.zeros(1, 8, 8, 3)
 CUT = Join()
 PART = Part.of("nothing", object())
 WAN_14B, WAN_5B = (next(v for v in WAN22.variants if v.name == name) for name in ("i2v-14b", "ti2v-5b"))
-LTX = LTX2.variant("distilled", "2.3")
+LTX = LTX2.variant(Training.DISTILLED, "2.3")
 
 
 def bundle(variant: Any, rate: Fraction | None = None) -> VideoModel:

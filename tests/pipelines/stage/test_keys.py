@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 import torch
+from longtake.pipelines.model.variant import Training
+from longtake.pipelines.weights.pairs import Noise
 
 pytestmark = pytest.mark.usefixtures("comfyui")
 
@@ -40,7 +42,7 @@ def ltx2(models: Path) -> Any:
 
     checkpoint = file("checkpoints/ltx-2-19b-distilled.safetensors")
     encoder = file("text_encoders/gemma_3_12B_it_fp4_mixed.safetensors")
-    return ltx2_bundle(Ltx2Files.of_checkpoint(checkpoint), encoder, "distilled", None, Fraction(24))
+    return ltx2_bundle(Ltx2Files.of_checkpoint(checkpoint), encoder, Training.DISTILLED, None, Fraction(24))
 
 
 def stage(**changes: Any) -> Any:
@@ -180,13 +182,18 @@ def test_loras_change_the_key_by_content_strength_and_expert(tiny_models: Path, 
     shutil.copyfile(path, renamed)
     model = bundle(tiny_models)
 
-    def key(file: Path, expert: str, strength: float) -> str:
+    def key(file: Path, expert: Noise, strength: float) -> str:
         return key_of(patched(model, open_lora(file.name, str(file)), expert, strength)[0], stage())
 
-    plain = key(path, "high", 1.0)
-    others = {key(path, "high", 0.9), key(path, "low", 1.0), key(changed, "high", 1.0), key_of(model, stage())}
+    plain = key(path, Noise.HIGH, 1.0)
+    others = {
+        key(path, Noise.HIGH, 0.9),
+        key(path, Noise.LOW, 1.0),
+        key(changed, Noise.HIGH, 1.0),
+        key_of(model, stage()),
+    }
     assert len(others | {plain}) == 5
-    assert key(renamed, "high", 1.0) == plain
+    assert key(renamed, Noise.HIGH, 1.0) == plain
 
 
 def test_a_smooth_stage_depends_on_the_take_before_it_and_how_its_tail_is_carried(tiny_models: Path) -> None:

@@ -266,3 +266,44 @@ def test_waiting_for_another_server_is_cancelled_within_a_second(tiny_models: Pa
         with pytest.raises(management.InterruptProcessingException):
             render_stages(store.here(), ready, Silent())
     assert time.monotonic() - cancelled[0] < 1
+
+
+def film_of_two_scenes(model: Any) -> list[Any]:
+    """Two stages, and two more behind a cut."""
+    from longtake.pipelines.stage.check import check_stages
+
+    asked = [stage(**quick(prompt="one")), smooth(**quick(prompt="two"))]
+    asked += [stage(**quick(prompt="three")), smooth(**quick(prompt="four"))]
+    return check_stages(asked, [model] * 4)
+
+
+def test_scenes_rendered_one_by_one_are_those_of_the_whole_film(tiny_models: Path, store_folder: Path) -> None:
+    from longtake.pipelines.stage.render import render_stages
+    from longtake.pipelines.takes import chains, store
+
+    ready = film_of_two_scenes(bundle(tiny_models))
+    shelf, progress = store.here(), Silent()
+    with torch.inference_mode():
+        late = render_stages(shelf, ready, progress, chosen={3, 4})
+        assert ([link.take is None for link in late.links], late.rendered) == ([True, True, False, False], False)
+        assert not chains.list_chains(shelf), "a film with a hole is no chain"
+        early = render_stages(shelf, ready, progress, chosen={1, 2})
+        assert early.rendered
+        film = render_stages(shelf, ready, progress)
+    assert progress.rendered == [3, 4, 1, 2]
+    takes = [link.rendered for link in film.links]
+    assert [take.facts()["take"] for take in takes] == [1, 1, 1, 1], "each is the first take of its place in the film"
+    assert [len(chain.entries) for chain in chains.list_chains(shelf)] == [4]
+
+
+def test_a_stage_chosen_without_the_one_it_goes_on_from_is_refused_before_anything_renders(
+    tiny_models: Path, store_folder: Path
+) -> None:
+    from longtake.pipelines.errors import Refusal
+    from longtake.pipelines.stage.render import render_stages
+    from longtake.pipelines.takes import store
+
+    ready = film_of_two_scenes(bundle(tiny_models))
+    with pytest.raises(Refusal, match="stage 4 goes on from stage 3, which is not stored; choose 3-4"):
+        render_stages(store.here(), ready, Silent(), chosen={1, 4})
+    assert not (store_folder / "takes").exists()

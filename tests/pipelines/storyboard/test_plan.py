@@ -241,3 +241,12 @@ def test_a_storyboard_of_too_many_stages_has_no_plan():
 def test_the_soundtrack_of_a_total_is_every_stages() -> None:
     planned = plan(stages({"soundtrack": "song.flac", "anchor_image": "face.png"}, total_seconds=10), LTX)
     assert {stage.entry.soundtrack for stage in planned.stages} == {"song.flac"}
+
+
+def test_a_planned_stage_says_which_stage_of_the_document_it_comes_from() -> None:
+    long = plan(board(long_stages="chain", stages=[{"prompt": "a"}, {"prompt": "b", "seconds": 20}]), TRAINED)
+    assert [stage["written"] for stage in long.as_json()["stages"]] == [1, *[2] * (len(long.stages) - 1)]
+    assert len(long.stages) > 2
+    total = plan(board(total_seconds=20, stages=[{"prompt": "a"}]), WAN).as_json()
+    assert {stage["written"] for stage in total["stages"]} == {1}
+    assert sum(stage["adds_seconds"] for stage in total["stages"]) == total["seconds"] == 20

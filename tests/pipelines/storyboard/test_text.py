@@ -219,6 +219,17 @@ def test_any_text_is_read_or_refused(text):
 # ---- stages and totals that cannot be
 
 
+def test_a_prefix_stands_before_every_prompt_as_if_it_were_written_there() -> None:
+    shared = {"defaults": {"prompt_prefix": "35 mm film,\n"}}
+    stages = [{"prompt": "a hill"}, {"prompt": " a valley", "prompt_prefix": ""}, {"prompt": "c", "prompt_prefix": "d"}]
+    prefixed = board(**shared, stages=stages)
+    assert [entry.prompt for entry in prefixed.stages] == ["35 mm film, a hill", " a valley", "d c"]
+    assert parse(to_json(prefixed)) == prefixed
+    assert (
+        board(defaults={"prompt": "a hill", "prompt_prefix": "film,"}, stages=[{}]).stages[0].prompt == "film, a hill"
+    )
+
+
 def test_a_stage_without_any_prompt_is_refused():
     assert answer('{"stages": [{"prompt": "a"}, {}]}').startswith("stage 2, prompt: it is missing")
 

@@ -208,3 +208,11 @@ def test_decoded_frames_are_forgotten_before_they_fill_the_disk(
     decoded.forget_frames(0)
     assert [take.frames_path.exists() for take in takes] == [True, False, False]
     assert decoded.read_frames(takes[1]) is None
+
+
+def test_the_store_can_be_moved_for_many_servers_to_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LONGTAKE_STORE", str(tmp_path / "shared"))
+    assert stores.here().root == tmp_path / "shared"
+    monkeypatch.setenv("LONGTAKE_STORE", "shared")
+    with pytest.raises(Refusal, match="LONGTAKE_STORE is shared, which depends on where ComfyUI was started"):
+        stores.here()

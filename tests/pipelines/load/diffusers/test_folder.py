@@ -23,6 +23,7 @@ from longtake.pipelines.load.diffusers.keys import (
 )
 from longtake.pipelines.lora.ltx2 import LTX2_LORA
 from longtake.pipelines.lora.wan22 import WAN_LORA
+from longtake.pipelines.model.variant import Training
 from safetensors.torch import load_file, save_file
 
 
@@ -280,7 +281,7 @@ def test_an_ltx2_bundle_is_sampled_as_its_scheduler_says(comfyui: Path, tiny_mod
     dev, distilled = bundle("LTX-2"), bundle("LTX-2.3-Distilled")
     assert (dev.variant.name, distilled.variant.name) == ("dev-2.0", "distilled-2.3")
     assert dev.notes == distilled.notes == ()
-    other = bundle("LTX-2", kind="distilled", upscaler=OWN)
+    other = bundle("LTX-2", training=Training.DISTILLED, upscaler=OWN)
     assert (other.variant.name, other.variant.size_step) == ("distilled-2.0", 64)
     assert other.notes == ("The scheduler of LTX-2 is that of dev models, and it is sampled as distilled.",)
     parts = (dev.high, dev.text_encoder, dev.vae, dev.audio_vae, other.latent_upscaler)

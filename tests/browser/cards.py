@@ -1,0 +1,324 @@
+"""Cards of a storyboard, by mouse and keyboard, in both renderers: python tests/run.py browser.cards"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Locator
+
+from tests.browser.browser import Canvas, canvas
+from tests.host import graphs
+from tests.host.place import ROOT, Place
+from tests.host.server import Server
+from tests.host.workflows import put_inputs
+from tests.tiny.models import tiny_models
+
+BOARD = """{
+  "schema": "longtake.storyboard.v1",
+  "defaults": {"frames": 5, "overlap": 1, "width": 96, "height": 64, "seed": 9000},
+  "stages": [
+    {"prompt": "a hill"},
+    {"prompt": "a valley"},
+    {"prompt": "the sea"}
+  ]
+}"""
+KIND = "LongtakeRenderStoryboard"
+OPEN = """async (prompt) => {
+  await app.loadApiJson(prompt, 'cards')
+  const board = app.graph.nodes.find((node) => node.comfyClass === 'LongtakeRenderStoryboard')
+  board.setSize([1100, 560])
+  app.canvas.ds.scale = 1
+  app.canvas.ds.offset = [120 - board.pos[0], 140 - board.pos[1]]
+  app.canvas.setDirty(true, true)
+  await new Promise((done) => setTimeout(done, 500))
+  app.extensionManager.workflow.activeWorkflow.changeTracker.captureCanvasState()
+}"""
+TEXT = """() => app.graph.nodes.find((node) => node.comfyClass === 'LongtakeRenderStoryboard')
+  .widgets.find((widget) => widget.name === 'storyboard').value"""
+
+
+class Cards:
+    """The cards of the only Render Storyboard node on a canvas."""
+
+    def __init__(self, opened: Canvas):
+        self.opened, self.page = opened, opened.page
+        self.face = self.page.locator(".longtake-storyboard")
+
+    def open(self, document: str, kind: str = "ti2v") -> None:
+        """Load a graph of a model, settings and a storyboard."""
+        board = graphs.storyboard(document)
+        film = {"class_type": "LongtakeStitchChain", "inputs": {"chain": ["board", 0], "match_colour": False}}
+        prompt = {"model": graphs.load(kind), "sampling": graphs.sampling(), "board": board, "film": film}
+        self.opened.ask(OPEN, prompt)
+
+    @property
+    def text(self) -> str:
+        return str(self.opened.ask(TEXT))
+
+    @property
+    def stages(self) -> list[dict[str, Any]]:
+        return list(json.loads(self.text)["stages"])
+
+    @property
+    def prompts(self) -> list[str]:
+        return [stage["prompt"] for stage in self.stages]
+
+    @property
+    def kinds(self) -> list[str]:
+        return [str(card.get_attribute("data-kind")) for card in self.face.locator(".lt-card").all()]
+
+    @property
+    def cost(self) -> str:
+        return self.face.locator(".lt-cost").inner_text()
+
+    def card(self, number: int) -> Locator:
+        return self.face.get_by_role("listitem").nth(number - 1)
+
+    def press(self, number: int, words: str) -> None:
+        self.card(number).get_by_role("button", name=words, exact=True).click()
+
+    def prompt(self, number: int) -> Locator:
+        return self.face.get_by_role("textbox", name=f"prompt of stage {number}", exact=True)
+
+    def leave(self) -> None:
+        """Take the keyboard away from the cards, as a click beside the node does."""
+        self.page.mouse.click(700, 920)
+        self.opened.settle()
+
+    def until(self, what: Callable[[], Any], wanted: Any, seconds: float = 15) -> None:
+        """Wait until something is as wanted; fails with what it is then."""
+        deadline = time.monotonic() + seconds
+        while (seen := what()) != wanted:
+            assert time.monotonic() < deadline, f"{seen!r}, not {wanted!r}"
+            self.page.wait_for_timeout(100)
+
+
+def words(cards: Cards) -> None:
+    """Words are typed on the card, and the document changes in them alone."""
+    cards.open(BOARD)
+    cards.until(lambda: "unknown" in cards.kinds, False)
+    assert cards.cost.startswith("renders 3 of 3 stages"), cards.cost
+    cards.prompt(2).click()
+    cards.page.keyboard.press("End")
+    cards.page.keyboard.type(' in "rain"')
+    assert cards.text == BOARD.replace("a valley", 'a valley in \\"rain\\"')
+    cards.leave()
+    cards.page.keyboard.press("Control+z")
+    cards.until(lambda: cards.text, BOARD)
+    cards.page.keyboard.press("Control+y")
+    cards.until(lambda: cards.prompts[1], 'a valley in "rain"')
+    cards.until(lambda: cards.prompt(2).input_value(), 'a valley in "rain"')
+    cards.face.get_by_role("textbox", name="words before every prompt").fill("35 mm film,")
+    assert json.loads(cards.text)["defaults"]["prompt_prefix"] == "35 mm film,"
+
+
+def acts(cards: Cards) -> None:
+    """Stages are added, inserted, copied, split, moved and deleted by their buttons, and undo takes each back."""
+    cards.open(BOARD)
+    cards.until(lambda: "unknown" in cards.kinds, False)
+    cards.press(2, "duplicate")
+    assert cards.prompts == ["a hill", "a valley", "a valley", "the sea"]
+    cards.press(3, "delete")
+    assert cards.prompts == ["a hill", "a valley", "the sea"]
+    cards.press(2, "insert a stage before")
+    cards.page.keyboard.type("a lake")
+    assert cards.prompts == ["a hill", "a lake", "a valley", "the sea"]
+    cards.face.get_by_role("button", name="add a stage at the end").click()
+    cards.page.keyboard.type("the end")
+    assert cards.prompts[-1] == "the end"
+    cards.until(lambda: "unknown" in cards.kinds, False)
+    cards.press(1, "split in two")
+    assert cards.prompts[:2] == ["a hill", "a hill"]
+    assert [stage["seconds"] for stage in cards.stages[:2]] == [0.1, 0.108333]
+    cards.press(1, "another seed")
+    assert cards.stages[0]["seed"] != 9000
+    length = cards.face.get_by_role("spinbutton", name="length of stage 3 in frames")
+    length.fill("9")
+    cards.page.keyboard.press("Enter")
+    assert cards.stages[2]["frames"] == 9
+    cards.leave()
+    for _ in range(3):
+        cards.page.keyboard.press("Control+z")
+        cards.page.wait_for_timeout(300)
+    cards.until(lambda: cards.prompts, ["a hill", "a lake", "a valley", "the sea", "the end"])
+    cards.until(lambda: cards.face.locator(".lt-card").count(), 5)
+
+
+def joins(cards: Cards) -> None:
+    """A click on the pill changes the transition."""
+    cards.open(BOARD)
+    pill = cards.card(2).locator(".lt-pill")
+    seen = []
+    for _ in range(3):
+        pill.click()
+        seen.append(cards.stages[1]["transition"])
+    assert seen == ["cut", "fade", "smooth"]
+    assert not cards.card(1).locator(".lt-pill").is_visible()
+
+
+def dragging(cards: Cards) -> None:
+    """A stage is dragged to another place, and moved there by keys."""
+    cards.open(BOARD)
+    grip = cards.card(1).locator(".lt-grip")
+    grip.hover()
+    cards.page.mouse.down()
+    third = cards.card(3).bounding_box()
+    assert third is not None
+    cards.page.mouse.move(third["x"] + third["width"] * 0.8, third["y"] + 20, steps=8)
+    cards.page.mouse.up()
+    assert cards.prompts == ["a valley", "the sea", "a hill"]
+    assert [stage.get("seed") for stage in cards.stages] == [9001, 9002, 9000], "takes are not lost by moving"
+    nodes = cards.opened.ask("() => app.graph.nodes.length")
+    cards.card(3).focus()
+    cards.page.keyboard.press("Alt+ArrowLeft")
+    assert cards.prompts == ["a valley", "a hill", "the sea"]
+    cards.page.keyboard.press("ArrowLeft")
+    cards.page.keyboard.press("Enter")
+    cards.page.keyboard.press("Control+a")
+    cards.page.keyboard.type("a plain")
+    cards.page.keyboard.press("Escape")
+    cards.page.keyboard.press("Control+d")
+    assert cards.prompts == ["a plain", "a plain", "a hill", "the sea"]
+    cards.page.keyboard.press("Delete")
+    assert cards.prompts == ["a plain", "a hill", "the sea"]
+    assert cards.opened.ask("() => app.graph.nodes.length") == nodes, "keys on a card are not the canvas's"
+
+
+DROP = """async ([selector, name]) => {
+  const picture = document.createElement('canvas')
+  picture.width = 96
+  picture.height = 64
+  picture.getContext('2d').fillRect(20, 20, 30, 30)
+  const data = new DataTransfer()
+  data.items.add(new File([await new Promise((done) => picture.toBlob(done))], name, { type: 'image/png' }))
+  const target = document.querySelector(selector)
+  for (const kind of ['dragover', 'drop']) {
+    target.dispatchEvent(new DragEvent(kind, { dataTransfer: data, bubbles: true, cancelable: true }))
+  }
+}"""
+
+
+def images(cards: Cards) -> None:
+    """An image dropped on a card goes to the input folder and is its start image, or its end image."""
+    cards.open(BOARD)
+    nodes = cards.opened.ask("() => app.graph.nodes.length")
+    cards.opened.ask(DROP, [".lt-card:nth-child(2) .lt-prompt", "dropped.png"])
+    cards.until(lambda: cards.stages[1].get("start_image", "")[:7], "dropped")
+    assert cards.stages[1]["transition"] == "cut", "a smooth stage has no start image of its own"
+    cards.opened.ask(DROP, [".lt-card:nth-child(3) .lt-end .lt-choose", "ending.png"])
+    cards.until(lambda: cards.stages[2].get("end_image", "")[:6], "ending")
+    picture = cards.card(3).locator(".lt-end img")
+    cards.until(lambda: picture.evaluate("(image) => image.naturalWidth"), 96)
+    cards.card(3).locator(".lt-end").hover()
+    cards.press(3, "take the end image away")
+    assert "end_image" not in cards.stages[2]
+    assert cards.opened.ask("() => app.graph.nodes.length") == nodes, "the canvas makes no node of it"
+
+
+def text(cards: Cards) -> None:
+    """The text itself can be edited; what is wrong with it is said, and nothing of it is lost."""
+    cards.open(BOARD)
+    cards.face.get_by_role("button", name="text", exact=True).click()
+    editor = cards.face.get_by_role("textbox", name="storyboard as text")
+    assert editor.input_value() == BOARD
+    broken = BOARD.replace('"frames": 5,', '"frames": 5 5,')
+    editor.fill(broken)
+    cards.until(lambda: "not valid JSON" in cards.face.get_by_role("alert").inner_text(), True)
+    assert cards.text == broken
+    assert cards.face.get_by_role("button", name="cards", exact=True).is_disabled()
+    editor.fill(BOARD.replace('"a valley"', '"a valley", "frames": 6'))
+    cards.until(lambda: "stage 2" in cards.face.get_by_role("alert").inner_text(), True)
+    cards.face.get_by_role("button", name="cards", exact=True).click()
+    cards.until(lambda: cards.kinds[1], "failed")
+    assert "6 frames are given" in cards.card(2).locator(".lt-said").inner_text()
+
+
+def plain(cards: Cards) -> None:
+    """Prompts one a line are shown as cards, and turned into a storyboard when somebody says so."""
+    cards.open("a hill\na valley")
+    cards.until(lambda: cards.face.locator(".lt-card").count(), 2)
+    assert cards.prompt(1).is_disabled()
+    assert cards.text == "a hill\na valley"
+    cards.face.get_by_role("button", name="turn into a storyboard").click()
+    assert cards.prompts == ["a hill", "a valley"]
+    assert cards.prompt(1).is_enabled()
+
+
+def runs(cards: Cards) -> None:
+    """A Run is followed on the cards; afterwards they are stored, and one that changes is older than its words."""
+    mark = f"run {time.time_ns()}"
+    cards.open(BOARD.replace("a hill", mark))
+    cards.until(lambda: "unknown" in cards.kinds, False)
+    cards.opened.ask("async () => { await app.queuePrompt(0) }")
+    seen = set()
+    deadline = time.monotonic() + 60
+    while cards.kinds != ["stored"] * 3:
+        seen |= set(cards.kinds)
+        assert time.monotonic() < deadline, cards.kinds
+        cards.page.wait_for_timeout(20)
+    assert "rendering" in seen
+    cards.until(lambda: cards.cost, "all 3 stages are stored, nothing to render")
+    cards.until(lambda: cards.card(3).locator(".lt-picture").evaluate("(image) => image.naturalWidth > 0"), True)
+    cards.prompt(3).fill("the shore")
+    cards.until(lambda: cards.kinds, ["stored", "stored", "older"])
+    assert cards.cost.startswith("renders 1 of 3 stages, about"), cards.cost
+    cards.press(2, "lock")
+    assert cards.stages[1]["take"] == 1
+    cards.prompt(2).fill("a gorge")
+    cards.until(lambda: cards.kinds, ["stored", "stored", "older"])
+
+
+def many(cards: Cards) -> None:
+    """Two hundred stages are drawn and scrolled without holding up the page."""
+    document = {**json.loads(BOARD), "stages": [{"prompt": f"stage {number}"} for number in range(200)]}
+    cards.open(json.dumps(document))
+    cards.until(lambda: cards.face.locator(".lt-card").count(), 200)
+    cards.until(lambda: "unknown" in cards.kinds, False, 60)
+    usual, slowest = cards.opened.ask(SCROLL)
+    print(f"  200 stages: a frame while scrolling takes {usual:.0f} ms, the slowest {slowest:.0f} ms")
+    assert usual < 60
+
+
+SCROLL = """async () => {
+  const lane = document.querySelector('.lt-lane')
+  const took = []
+  let last = performance.now()
+  for (let frame = 0; frame < 60; frame++) {
+    lane.scrollLeft += 600
+    await new Promise(requestAnimationFrame)
+    const now = performance.now()
+    took.push(now - last)
+    last = now
+  }
+  took.sort((one, other) => one - other)
+  return [took[30], took.at(-1)]
+}"""
+
+CHECKS = (words, acts, joins, dragging, images, text, plain, runs, many)
+
+
+def main() -> None:
+    place = Place.here()
+    with tempfile.TemporaryDirectory() as folder, Server(place, Path(folder), tiny_models(place)) as server:
+        put_inputs(server.input)
+        for nodes_2 in (False, True):
+            renderer = "Nodes 2.0" if nodes_2 else "classic"
+            with canvas(server, nodes_2=nodes_2) as opened:
+                for check in CHECKS:
+                    began = time.monotonic()
+                    try:
+                        check(Cards(opened))
+                    except Exception:
+                        opened.page.screenshot(path=ROOT / "build" / f"cards_{check.__name__}_{nodes_2}.png")
+                        raise
+                    print(f"{renderer}: {check.__name__}, {time.monotonic() - began:.1f} s", flush=True)
+                assert not opened.mistakes, opened.mistakes
+
+
+if __name__ == "__main__":
+    main()

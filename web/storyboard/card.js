@@ -1,0 +1,168 @@
+// One stage as a card. It shows what it is given and says what is done to it; it keeps nothing.
+
+import { button, element, fill, say } from './elements.js'
+
+const WORDS = {
+  smooth: 'smooth: goes on from the end of the stage before',
+  cut: 'cut: begins anew',
+  fade: 'fade: blends over from the stage before'
+}
+const SIGNS = { stored: 'check-circle', new: 'circle', older: 'history', rendering: 'spinner', failed: 'exclamation-triangle', unknown: 'question-circle' }
+
+export class Card {
+  /**
+   * @param act called with the name of an act, the number of the stage counted from 0, and what it is done with.
+   */
+  constructor(act) {
+    this.index = 0
+    const does = (name, ...more) => act(name, this.index, ...more)
+    this.number = element('span', { className: 'lt-number' })
+    this.pill = element('button', { type: 'button', className: 'lt-pill', onclick: () => does('transition') })
+    this.length = element('input', { type: 'number', min: 0, step: 'any', className: 'lt-length', onchange: () => does('length', this.length.value) })
+    this.unit = element('span', { className: 'lt-unit', 'aria-hidden': 'true' })
+    this.grip = element('span', { className: 'lt-grip', title: 'drag to move; Alt with an arrow key moves it too' }, this.number)
+    this.head = element('div', { className: 'lt-head' }, this.grip, this.pill, element('span', { className: 'lt-space' }), this.length, this.unit)
+
+    this.picture = element('img', { className: 'lt-picture', alt: '', loading: 'lazy', draggable: false, onerror: () => (this.picture.hidden = true) })
+    this.play = button('play', 'play', () => does('play'))
+    this.play.classList.add('lt-play')
+    this.start = slot('start', does)
+    this.end = slot('end', does)
+    this.view = element('div', { className: 'lt-view' }, this.picture, this.play, this.start.root, this.end.root)
+
+    this.prompt = element('textarea', {
+      className: 'lt-prompt', placeholder: 'what is to be seen', spellcheck: false,
+      oninput: () => does('prompt', this.prompt.value), onchange: () => does('settle')
+    })
+    this.prompt.dataset.captureWheel = 'true'
+    this.seed = element('input', { type: 'text', inputMode: 'numeric', className: 'lt-seed', onchange: () => does('seed', this.seed.value.trim()) })
+    this.again = button('another seed', 'sync', () => does('reroll'))
+    this.loras = element('span', { className: 'lt-loras' })
+    this.lock = button('lock', 'lock-open', () => does('lock'))
+    const tools = element(
+      'div', { className: 'lt-tools' },
+      button('insert a stage before', 'plus', () => does('insert')), button('duplicate', 'copy', () => does('duplicate')),
+      button('split in two', 'arrows-h', () => does('split')), this.lock, button('delete', 'trash', () => does('delete'))
+    )
+    const numbers = element('div', { className: 'lt-row' }, element('label', { className: 'lt-label' }, 'seed', this.seed), this.again, this.loras)
+    this.sign = element('i', { 'aria-hidden': 'true' })
+    this.status = element('span', { className: 'lt-said' })
+    const foot = element('div', { className: 'lt-foot' }, element('div', { className: 'lt-status' }, this.sign, this.status), tools)
+    this.root = element('div', { className: 'lt-card', role: 'listitem', tabIndex: 0, onkeydown: (event) => keys(event, this, does) },
+      this.head, this.view, this.prompt, numbers, foot)
+    this.editable = [this.pill, this.length, this.prompt, this.seed, this.again, ...tools.querySelectorAll('button')]
+    this.tools = tools
+  }
+
+  /**
+   * @param stage as the document has it; `at` its number from 0, `of` how many there are.
+   * @param status of it, as `statuses` says.
+   * @param shown `{transition, seed, length, unit, addresses, isFixed}`: the rest that a card shows.
+   */
+  update(stage, at, of, status, shown) {
+    this.index = at
+    const number = at + 1
+    say(this.number, String(number))
+    name(this.root, `stage ${number} of ${of}, ${status.text || 'status not known'}`)
+    this.root.dataset.kind = status.kind
+    this.root.style.setProperty('--seconds', String(status.seconds ?? shown.fallback))
+    this.pill.hidden = at === 0
+    this.pill.dataset.transition = shown.transition
+    say(this.pill, shown.transition)
+    this.pill.title = `${WORDS[shown.transition]}; click to change`
+    name(this.pill, `transition of stage ${number}: ${shown.transition}`)
+    name(this.prompt, `prompt of stage ${number}`)
+    name(this.length, `length of stage ${number} in ${shown.unit}`)
+    name(this.seed, `seed of stage ${number}`)
+    fill(this.prompt, stage.prompt ?? '')
+    fill(this.length, String(shown.length ?? ''))
+    this.length.placeholder = shown.planned
+    say(this.unit, shown.unit === 'frames' ? 'fr' : 's')
+    fill(this.seed, stage.seed ?? '')
+    this.seed.placeholder = shown.seed
+    say(this.loras, (stage.loras ?? []).map(called).join(', '))
+    this.loras.title = this.loras.textContent && `LoRAs: ${this.loras.textContent}`
+    show(this.picture, shown.addresses.take)
+    this.picture.dataset.kind = status.kind
+    this.play.hidden = !shown.addresses.take || status.kind === 'older'
+    this.start.update(stage.start_image, shown.addresses.start)
+    this.end.update(stage.end_image, shown.addresses.end)
+    this.sign.className = `pi pi-${SIGNS[status.kind]}${status.kind === 'rendering' ? ' pi-spin' : ''}`
+    say(this.status, status.text)
+    this.status.title = status.text
+    this.#locking(stage, status)
+    for (const field of this.editable) field.disabled = shown.isFixed || (field === this.lock && this.lock.disabled)
+    this.tools.hidden = shown.isFixed
+  }
+
+  #locking(stage, status) {
+    const locked = 'take' in stage
+    this.root.classList.toggle('lt-locked', locked)
+    this.lock.firstChild.className = `pi pi-${locked ? 'lock' : 'lock-open'}`
+    this.lock.disabled = !locked && status.number === null
+    const words = locked ? `unlock: it shows take ${stage.take} whatever its words` : 'lock: keep showing this take whatever its words'
+    this.lock.title = this.lock.disabled ? 'lock: there is no stored take to keep' : words
+    name(this.lock, locked ? 'unlock' : 'lock')
+    this.lock.setAttribute('aria-pressed', String(locked))
+  }
+}
+
+// The place of a start or an end image: an image is dropped there, or chosen; the cross takes it away.
+function slot(which, does) {
+  const field = `${which}_image`
+  const picture = element('img', { alt: '', loading: 'lazy', draggable: false, hidden: true })
+  const words = element('span', {}, which)
+  const files = element('input', { type: 'file', accept: 'image/*', hidden: true, onchange: () => does('image', field, files.files[0]) })
+  const choose = element('button', { type: 'button', className: 'lt-choose', onclick: () => files.click() }, picture, words)
+  const clear = button(`take the ${which} image away`, 'times', () => does('image', field, undefined))
+  const root = element('div', { className: `lt-slot lt-${which}` }, choose, clear, files)
+  root.dataset.field = field
+  return {
+    root,
+    update(image, address) {
+      clear.hidden = image === undefined
+      root.classList.toggle('lt-filled', image !== undefined)
+      choose.title = image ? `${which} image: ${image}; drop or choose another` : `${which} image: drop one here, or click to choose`
+      name(choose, choose.title)
+      show(picture, address)
+    }
+  }
+}
+
+function show(picture, address) {
+  const wanted = address ?? ''
+  if (picture.dataset.address === wanted) return
+  picture.dataset.address = wanted
+  picture.hidden = !address
+  if (address) picture.src = address
+  else picture.removeAttribute('src')
+}
+
+function name(of, words) {
+  if (of.getAttribute('aria-label') !== words) of.setAttribute('aria-label', words)
+}
+
+function called(lora) {
+  const file = [lora?.high, lora?.low].find((of) => of && of !== 'none' && of !== 'auto') ?? ''
+  return String(file).split(/[\\/]/).at(-1).replace(/\.safetensors$/, '')
+}
+
+const CARD_KEYS = { Delete: 'delete', Backspace: 'delete', Insert: 'insert' }
+
+// On the card itself; inside a field keys are the field's, but for Escape, which leads back to the card.
+function keys(event, card, does) {
+  const inField = event.target !== card.root
+  if (inField && event.key === 'Escape') return taken(event, () => card.root.focus())
+  if (inField) return
+  const arrow = { ArrowLeft: -1, ArrowRight: 1 }[event.key]
+  if (arrow) return taken(event, () => does(event.altKey ? 'shift' : 'go', arrow))
+  if (event.key === 'Enter' && !event.ctrlKey && !event.metaKey) return taken(event, () => card.prompt.focus())
+  if (event.key.toLowerCase() === 'd' && (event.ctrlKey || event.metaKey)) return taken(event, () => does('duplicate'))
+  if (CARD_KEYS[event.key]) return taken(event, () => does(CARD_KEYS[event.key]))
+}
+
+function taken(event, act) {
+  event.preventDefault()
+  event.stopPropagation()
+  act()
+}
