@@ -1,4 +1,4 @@
-"""Write workflows/*.json, the files a canvas loads, from workflows/api/*.json: python dev.py workflows
+"""Write workflows/*.json, the files a canvas loads, from workflows/api/*.json: python dev.py workflows [NAME ...]
 
 ComfyUI's own canvas makes them, so that what it writes is what it reads. Before a file is written it is loaded again,
 and the prompt that the canvas would queue must equal the API file.
@@ -7,6 +7,7 @@ and the prompt that the canvas would queue must equal the API file.
 from __future__ import annotations
 
 import json
+import sys
 import uuid
 from pathlib import Path
 from typing import Any
@@ -179,7 +180,7 @@ def main() -> None:
     server = Server(place, ROOT / "build" / "browser", tiny_models(place))
     put_inputs(server.input)
     with server, canvas(server) as open_canvas:
-        for name in api_names():
+        for name in sys.argv[1:] or api_names():
             print(f"wrote {write(open_canvas, name).relative_to(ROOT)}", flush=True)
         if open_canvas.mistakes:
             raise SystemExit("\n".join(open_canvas.mistakes))
