@@ -9,7 +9,7 @@ from typing import Any
 from tests.browser.browser import Canvas, canvas
 from tests.host.place import ROOT, Place
 from tests.host.server import Server
-from tests.host.workflows import put_inputs
+from tests.host.workflows import canvas_file, put_inputs
 from tests.tiny.models import tiny_models
 
 FOLDER = ROOT / "docs"
@@ -42,7 +42,7 @@ def show(opened: Canvas, boxes: list[list[float]], width: int = WIDTH) -> dict[s
 
 
 def read(name: str) -> dict[str, Any]:
-    return json.loads((ROOT / "workflows" / f"{name}.json").read_text(encoding="utf-8"))
+    return json.loads(canvas_file(name).read_text(encoding="utf-8"))
 
 
 def take_readme_picture(server: Server) -> None:

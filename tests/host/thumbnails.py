@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from tests.host.inprocess import enter_comfyui
 from tests.host.place import ROOT, Place
-from tests.host.workflows import api_names
+from tests.host.workflows import api_names, canvas_file
 
 SIZE = (640, 400)  # shown at about half of it
 GROUND, INK, MARK, SOUND = (24, 24, 28), (236, 236, 236), (255, 183, 77), (128, 203, 196)
@@ -119,11 +119,19 @@ def long_film_5b(studio: Studio) -> Image.Image:
     return draw([[frame(clip, TAIL, f"stage {n}") for n, clip in enumerate(clips, 1)]])
 
 
-def first_last_bridge(studio: Studio) -> Image.Image:
-    (first,) = studio.film("a purple square moves right on gray")
-    bridge = studio.clip("a purple square moves right on gray", first[:, :, :1], first[:, :, -1], seed=8)
+def _bridge(studio: Studio, prompt: str, words: str) -> Image.Image:
+    (first,) = studio.film(prompt)
+    bridge = studio.clip(prompt, first[:, :, :1], first[:, :, -1], seed=8)
     ends = [frame(first, part, words, marked=True) for part, words in ((range(1), "first"), (range(32, 33), "last"))]
-    return draw([[ends[0], frame(bridge, range(8, 25), "between"), ends[1]]])
+    return draw([[ends[0], frame(bridge, range(8, 25), words), ends[1]]])
+
+
+def first_last_bridge(studio: Studio) -> Image.Image:
+    return _bridge(studio, "a purple square moves right on gray", "between")
+
+
+def first_last_8_steps(studio: Studio) -> Image.Image:
+    return _bridge(studio, "a green triangle moves right on gray", "8 steps")
 
 
 def t2v_then_i2v(studio: Studio) -> Image.Image:
@@ -204,6 +212,7 @@ CARDS: dict[str, Callable[[Studio], Image.Image]] = {
     "ltx2_storyboard": ltx2_storyboard,
     "ltx2_two_pass_film": two_pass_film,
     "wan22_5b_long_film": long_film_5b,
+    "wan22_first_last_8_steps": first_last_8_steps,
     "wan22_first_last_bridge": first_last_bridge,
     "wan22_i2v_long_film": i2v_long_film,
     "wan22_storyboard": storyboard,
@@ -217,7 +226,7 @@ def main() -> None:
     enter_comfyui(Place.here().comfyui)
     studio = Studio()
     for name, card in CARDS.items():
-        path = ROOT / "workflows" / f"{name}.jpg"
+        path = canvas_file(name).with_suffix(".jpg")
         card(studio).save(path, quality=QUALITY, optimize=True)
         print(f"{path} {path.stat().st_size / 1000:.0f} KB", flush=True)
 
