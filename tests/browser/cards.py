@@ -52,8 +52,8 @@ class Cards:
     def open(self, document: str, kind: str = "ti2v") -> None:
         """Load a graph of a model, settings and a storyboard."""
         board = graphs.storyboard(document)
-        film = {"class_type": "LongtakeStitchChain", "inputs": {"chain": ["board", 0], "match_colour": False}}
-        prompt = {"model": graphs.load(kind), "sampling": graphs.sampling(), "board": board, "film": film}
+        film = graphs.delivered("board", "test/cards")
+        prompt = {"model": graphs.load(kind), "sampling": graphs.sampling(), "board": board, **film}
         self.opened.ask(OPEN, prompt)
 
     @property
@@ -264,12 +264,59 @@ def runs(cards: Cards) -> None:
     assert "rendering" in seen
     cards.until(lambda: cards.cost, "all 3 stages are stored, nothing to render")
     cards.until(lambda: cards.card(3).locator(".lt-picture").evaluate("(image) => image.naturalWidth > 0"), True)
+    clip = cards.card(1).locator("video")
+    cards.page.wait_for_function("() => app.extensionManager.lastExecutionError === null")
+    cards.opened.settle(3000)
+    cards.press(1, "play")
+    cards.until(lambda: clip.is_visible() and clip.evaluate("(video) => video.readyState >= 2"), True)
     cards.prompt(3).fill("the shore")
     cards.until(lambda: cards.kinds, ["stored", "stored", "older"])
     assert cards.cost.startswith("renders 1 of 3 stages, about"), cards.cost
     cards.press(2, "lock")
     assert cards.stages[1]["take"] == 1
     cards.prompt(2).fill("a gorge")
+    cards.until(lambda: cards.kinds, ["stored", "stored", "older"])
+
+
+def takes(cards: Cards) -> None:
+    """Takes of a stage are listed, named, kept, compared, chosen and deleted."""
+    mark = f"takes {time.time_ns()}"
+    cards.open(BOARD.replace("a hill", mark))
+    for seed in ("1", "2"):
+        cards.until(lambda: "unknown" in cards.kinds, False)
+        field = cards.face.get_by_role("textbox", name="seed of stage 3")
+        field.fill(seed)
+        cards.page.keyboard.press("Enter")
+        cards.opened.ask("async () => { await app.queuePrompt(0) }")
+        cards.until(lambda: cards.kinds, ["stored"] * 3, 60)
+    cards.opened.settle(3000)
+    cards.press(3, "takes")
+    dialog = cards.face.get_by_role("dialog")
+    cards.until(lambda: dialog.get_by_role("listitem").count(), 2)
+    name = dialog.get_by_role("textbox", name="name of take 1", exact=True)
+    name.fill("the calm one")
+    cards.page.keyboard.press("Enter")
+    cards.opened.settle(500)
+    first = dialog.get_by_role("listitem", name="take 1", exact=True)
+    first.get_by_role("button", name="keep: it is never pruned").click()
+    cards.until(lambda: first.get_by_role("button", name="do not keep it any more").count(), 1)
+    assert first.get_by_role("textbox").input_value() == "the calm one"
+    for number in (1, 2):
+        dialog.get_by_role("listitem", name=f"take {number}", exact=True).get_by_role("checkbox").check()
+    both = dialog.locator("video")
+    cards.until(lambda: both.evaluate_all("(clips) => clips.map((clip) => clip.readyState >= 2)"), [True, True])
+    dialog.get_by_role("slider").fill("0.5")
+    at = both.evaluate_all("(clips) => clips.map((clip) => clip.currentTime)")
+    assert at[0] == at[1] > 0, at
+    first.get_by_role("button", name="choose").click()
+    assert cards.stages[2]["take"] == 1
+    cards.until(lambda: cards.card(3).locator(".lt-said").inner_text(), "stored, take 1")
+    cards.press(3, "takes")
+    dialog.get_by_role("button", name="delete take 2", exact=True).click()
+    cards.page.get_by_role("button", name="Delete", exact=True).click()
+    cards.until(lambda: dialog.get_by_role("listitem").count(), 1)
+    dialog.get_by_role("button", name="go by the words").click()
+    assert "take" not in cards.stages[2]
     cards.until(lambda: cards.kinds, ["stored", "stored", "older"])
 
 
@@ -299,7 +346,7 @@ SCROLL = """async () => {
   return [took[30], took.at(-1)]
 }"""
 
-CHECKS = (words, acts, joins, dragging, images, text, plain, runs, many)
+CHECKS = (words, acts, joins, dragging, images, text, plain, runs, takes, many)
 
 
 def main() -> None:
