@@ -313,11 +313,67 @@ def takes(cards: Cards) -> None:
     cards.until(lambda: cards.card(3).locator(".lt-said").inner_text(), "stored, take 1")
     cards.press(3, "takes")
     dialog.get_by_role("button", name="delete take 2", exact=True).click()
-    cards.page.get_by_role("button", name="Delete", exact=True).click()
+    cards.page.locator("button:has-text('Delete')").last.click()
     cards.until(lambda: dialog.get_by_role("listitem").count(), 1)
     dialog.get_by_role("button", name="go by the words").click()
     assert "take" not in cards.stages[2]
     cards.until(lambda: cards.kinds, ["stored", "stored", "older"])
+
+
+SAVED = """async () => {
+  const saved = JSON.parse(JSON.stringify(app.graph.serialize()))
+  const node = saved.nodes.find((node) => node.type === 'LongtakeRenderStoryboard')
+  await app.loadGraphData(saved, true, true, 'cards')
+  return node.widgets_values
+}"""
+INSIDE = """() => {
+  const board = app.graph.nodes.find((node) => node.comfyClass === 'LongtakeRenderStoryboard')
+  const { subgraph } = app.graph.convertToSubgraph(new Set([board]))
+  app.canvas.setGraph(subgraph)
+  const inside = subgraph.nodes.find((node) => node.comfyClass === 'LongtakeRenderStoryboard')
+  app.canvas.ds.scale = 1
+  app.canvas.ds.offset = [120 - inside.pos[0], 140 - inside.pos[1]]
+  app.canvas.setDirty(true, true)
+}"""
+INSIDE_TEXT = """() => app.canvas.graph.nodes.find((node) => node.comfyClass === 'LongtakeRenderStoryboard')
+  .widgets.find((widget) => widget.name === 'storyboard').value"""
+
+
+def lasts(cards: Cards) -> None:
+    """Cards are there after saving and loading, on a copy that goes its own way, and inside a subgraph."""
+    cards.open(BOARD)
+    cards.prompt(1).fill("a mountain")
+    cards.leave()
+    values = cards.opened.ask(SAVED)
+    assert "a mountain" in values[0]
+    assert values[1] is False and len(values) == 3, "what the cards show is not saved beside the text"
+    cards.until(lambda: cards.face.count() and cards.prompt(1).input_value(), "a mountain")
+    cards.until(lambda: "unknown" in cards.kinds, False)
+
+    cards.opened.ask(
+        "() => app.canvas.selectNode(app.graph.nodes.find((n) => n.comfyClass === 'LongtakeRenderStoryboard'))"
+    )
+    cards.page.keyboard.press("Control+c")
+    cards.page.keyboard.press("Control+v")
+    cards.until(
+        lambda: cards.opened.ask(
+            "() => app.graph.nodes.filter((n) => n.comfyClass === 'LongtakeRenderStoryboard').length"
+        ),
+        2,
+    )
+    cards.opened.settle(1000)
+    texts = """() => app.graph.nodes.filter((n) => n.comfyClass === 'LongtakeRenderStoryboard').map((n) => n.widgets[0].value)"""
+    cards.until(lambda: cards.face.count(), 2)
+    cards.face.last.get_by_role("textbox", name="prompt of stage 1", exact=True).fill("a copy")
+    assert sorted("a copy" in text for text in cards.opened.ask(texts)) == [False, True]
+
+    cards.open(BOARD)
+    cards.until(lambda: "unknown" in cards.kinds, False)
+    cards.opened.ask(INSIDE)
+    cards.until(lambda: cards.face.count() and cards.prompt(2).input_value(), "a valley")
+    cards.prompt(2).fill("inside")
+    assert json.loads(cards.opened.ask(INSIDE_TEXT))["stages"][1]["prompt"] == "inside"
+    cards.until(lambda: "unknown" in cards.kinds, False)
 
 
 def many(cards: Cards) -> None:
@@ -346,7 +402,7 @@ SCROLL = """async () => {
   return [took[30], took.at(-1)]
 }"""
 
-CHECKS = (words, acts, joins, dragging, images, text, plain, runs, takes, many)
+CHECKS = (words, acts, joins, dragging, images, text, plain, runs, takes, lasts, many)
 
 
 def main() -> None:
