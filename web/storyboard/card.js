@@ -67,7 +67,8 @@ export class Card {
     say(this.number, String(number))
     name(this.root, `stage ${number} of ${of}, ${status.text || 'status not known'}`)
     this.root.dataset.kind = status.kind
-    this.root.style.setProperty('--seconds', String(status.seconds ?? shown.fallback))
+    this.root.setAttribute('aria-posinset', String(number))
+    this.root.setAttribute('aria-setsize', String(of))
     this.pill.hidden = at === 0
     this.pill.dataset.transition = shown.transition
     say(this.pill, shown.transition)

@@ -151,9 +151,10 @@ export class Panel {
   #drawStrip(all) {
     const parts = all.map((status, index) => {
       const part = this.strip.children[index] ?? element('button', { type: 'button', tabIndex: -1, onclick: () => this.lane.go(index) })
-      part.dataset.kind = status.kind
-      part.style.flexGrow = String(status.seconds ?? USUAL_SECONDS)
-      part.title = `${index + 1}: ${status.text}`
+      const looks = [status.kind, String(status.seconds ?? USUAL_SECONDS), `${index + 1}: ${status.text}`]
+      if (part.looks?.join() === looks.join()) return part
+      part.looks = looks
+      ;[part.dataset.kind, part.style.flexGrow, part.title] = looks
       return part
     })
     if (this.strip.children.length !== parts.length) this.strip.replaceChildren(...parts)
@@ -191,9 +192,10 @@ export class Panel {
   }
 
   #play(index) {
-    this.lane.cards.forEach((card) => card.stop())
+    this.lane.each((card) => card.stop())
     this.isFilm = false
-    this.lane.cards[index].run(this.ways.address('clip', clipOf(this.#statusOf(index))))
+    this.lane.show(index)
+    this.lane.card(index)?.run(this.ways.address('clip', clipOf(this.#statusOf(index))))
   }
 
   #openTakes(index) {
@@ -205,16 +207,15 @@ export class Panel {
   /** Play the film from a stage on, as far as it is there. */
   #playOn(from) {
     const next = this.#statuses().findIndex((status, index) => index >= from && clipOf(status))
-    this.lane.cards.forEach((card) => card.stop())
+    this.lane.each((card) => card.stop())
     if (next < 0) return
     this.#play(next)
     this.isFilm = true
-    this.lane.cards[next].root.scrollIntoView({ block: 'nearest', inline: 'nearest' })
   }
 
   async #unplayable(index) {
-    const card = this.lane.cards[index]
-    const address = card.clip.getAttribute('src')
+    const card = this.lane.card(index)
+    const address = card?.clip.getAttribute('src')
     if (!address) return
     card.stop()
     this.ways.notify(`stage ${index + 1} cannot be played: ${await this.ways.why(address)}`)
