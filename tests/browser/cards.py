@@ -412,7 +412,7 @@ SCROLL = """async () => {
   const took = []
   let last = performance.now()
   for (let frame = 0; frame < 60; frame++) {
-    lane.scrollLeft += 600
+    lane.scrollLeft += 800
     await new Promise(requestAnimationFrame)
     const now = performance.now()
     took.push(now - last)

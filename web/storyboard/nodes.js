@@ -64,7 +64,8 @@ class Face {
     const run = runs.get(this.id)
     this.panel.isText = Boolean(this.node.properties?.[AS_TEXT])
     if (run?.active) this.panel.run = run
-    this.panel.open(text)
+    const linked = this.node.inputs?.find((input) => input.widget?.name === WIDGET)?.link
+    this.panel.open(text, (linked ?? null) !== null)
     const plan = plans.get(`${this.id} ${text}`)
     if (plan) this.panel.told(plan, null)
     this.ask()
@@ -240,6 +241,11 @@ app.registerExtension({
     if (!widget || !node.addDOMWidget) return
     const face = new Face(node, widget)
     faces.add(face)
+    const connected = node.onConnectionsChange
+    node.onConnectionsChange = function (...given) {
+      face.read()
+      return connected?.apply(this, given)
+    }
     const removed = node.onRemoved
     node.onRemoved = function (...given) {
       faces.delete(face)

@@ -6,6 +6,8 @@ import { Lane } from './lane.js'
 import { carried, cost, IDLE, length, progress, share, statuses } from './status.js'
 import { Takes } from './takes.js'
 
+const FOREIGN = 'This text is read as the stages below. To edit them as cards it has to be a JSON storyboard.'
+const LINKED = 'The storyboard comes over a link; what is shown here is not used.'
 const USUAL_SECONDS = 5 // of a card whose length nobody has said yet
 
 export class Panel {
@@ -41,7 +43,7 @@ export class Panel {
     this.problemLine = element('div', { className: 'lt-problem', role: 'alert', hidden: true })
     this.turn = element('button', { type: 'button', className: 'lt-turn', onclick: () => this.#turn() }, 'turn into a storyboard')
     this.foreign = element('div', { className: 'lt-foreign', hidden: true },
-      element('span', {}, 'This text is read as the stages below. To edit them as cards it has to be a JSON storyboard.'), this.turn)
+      element('span'), this.turn)
     this.prefix = element('input', {
       type: 'text', className: 'lt-prefix', placeholder: 'words before every prompt: style, light, who is seen', spellcheck: false,
       'aria-label': 'words before every prompt',
@@ -65,13 +67,18 @@ export class Panel {
     this.root.addEventListener('wheel', (event) => this.#wheel(event), { passive: false })
   }
 
-  /** Show a text that is in the widget now. */
-  open(text) {
+  /**
+   * Show a text that is in the widget now.
+   *
+   * @param isLinked whether another comes over a link in its place.
+   */
+  open(text, isLinked = false) {
     if (text !== this.text) this.read = null
     this.text = text
     const own = storyboard.read(text)
     this.board = own ?? storyboard.read(this.read ?? '')
-    this.isFixed = !own
+    this.isLinked = isLinked
+    this.isFixed = !own || isLinked
     this.draw()
   }
 
@@ -109,7 +116,10 @@ export class Panel {
     const onCard = this.problem?.stage && !isText
     this.problemLine.hidden = !this.problem || onCard
     say(this.problemLine, this.problem?.error ?? '')
-    this.foreign.hidden = !this.isFixed || !this.board
+    this.foreign.hidden = !this.isFixed || !(this.board || this.isLinked)
+    say(this.foreign.firstChild, this.isLinked ? LINKED : FOREIGN)
+    this.turn.hidden = this.isLinked
+    this.editor.disabled = this.isLinked
     this.editor.hidden = !isText
     for (const part of [this.whole, this.strip, this.prefix, this.lane.root]) part.hidden = isText
     this.prefix.hidden ||= this.isFixed
@@ -163,7 +173,7 @@ export class Panel {
   #edit(text) {
     if (text === this.text) return
     this.ways.write(text)
-    this.open(text)
+    this.open(text, this.isLinked)
   }
 
   // An act on a card: the text is changed, and the keyboard follows the stage.
