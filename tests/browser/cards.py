@@ -242,6 +242,22 @@ def text(cards: Cards) -> None:
     assert "6 frames are given" in cards.card(2).locator(".lt-said").inner_text()
 
 
+def unknown(cards: Cards) -> None:
+    """Where the model is not known before it runs nothing is claimed of the stages, and nothing is called wrong."""
+    cards.open(BOARD)
+    cards.until(lambda: "unknown" in cards.kinds, False)
+    cards.opened.ask(UNLINK)
+    cards.until(lambda: cards.cost.startswith("what is stored is known with a model of"), True)
+    assert cards.kinds == ["unknown"] * 3
+    assert not cards.face.get_by_role("alert").is_visible()
+
+
+UNLINK = """() => {
+  const board = app.graph.nodes.find((node) => node.comfyClass === 'LongtakeRenderStoryboard')
+  board.disconnectInput(board.inputs.findIndex((input) => input.name === 'model'))
+}"""
+
+
 def plain(cards: Cards) -> None:
     """Prompts one a line are shown as cards, and turned into a storyboard when somebody says so."""
     cards.open("a hill\na valley")
@@ -422,7 +438,7 @@ SCROLL = """async () => {
   return [took[30], took.at(-1)]
 }"""
 
-CHECKS = (words, acts, joins, dragging, images, text, plain, runs, takes, lasts, many)
+CHECKS = (words, acts, joins, dragging, images, text, unknown, plain, runs, takes, lasts, many)
 
 
 def main() -> None:

@@ -8,6 +8,11 @@ import { Takes } from './takes.js'
 
 const FOREIGN = 'This text is read as the stages below. To edit them as cards it has to be a JSON storyboard.'
 const LINKED = 'The storyboard comes over a link; what is shown here is not used.'
+// Where there is no plan because of what is connected; the storyboard may be right, and may render.
+const UNKNOWN = {
+  model: 'what is stored is known with a model of Load Wan 2.2, Load LTX-2 or Load Diffusers Folder',
+  sampling: 'what is stored is known with settings of Wan Sampling or LTX-2 Sampling'
+}
 const USUAL_SECONDS = 5 // of a card whose length nobody has said yet
 
 export class Panel {
@@ -23,6 +28,7 @@ export class Panel {
     this.plan = null
     this.planned = [] // the stages that the plan is of
     this.problem = null
+    this.hint = '' // why there is no plan, where nothing is wrong
     this.run = IDLE
     this.isText = false
     this.canDraw = true
@@ -92,6 +98,10 @@ export class Panel {
 
   /** What the server says of the document: a plan or a refusal; and how it reads a text that is no JSON storyboard. */
   told(plan, problem, read) {
+    const isOpen = problem && !problem.stage && (this.isLinked || UNKNOWN[problem.field])
+    this.hint = isOpen ? (UNKNOWN[problem.field] ?? '') : ''
+    if (isOpen) problem = null
+    if (isOpen) this.plan = null
     this.problem = problem
     this.read = read ?? this.read
     if (this.isFixed) this.board = storyboard.read(this.read ?? '')
@@ -110,7 +120,7 @@ export class Panel {
     this.modes.forEach((mode, index) => mode.setAttribute('aria-pressed', String(Boolean(index) === isText)))
     this.modes[0].disabled = !this.board
     say(this.film, this.problem ? '' : length(this.plan))
-    say(this.cost, progress(this.run, this.plan) || (this.problem ? '' : cost(this.plan)))
+    say(this.cost, progress(this.run, this.plan) || (this.problem ? '' : cost(this.plan) || this.hint))
     this.bar.hidden = !this.run.active
     this.bar.firstChild.style.width = `${100 * share(this.run)}%`
     const onCard = this.problem?.stage && !isText
