@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from tests.host.inprocess import enter_comfyui
-from tests.host.place import ROOT, Place
+from tests.host.place import Place
 from tests.host.workflows import api_names, canvas_file
 
 SIZE = (640, 400)  # shown at about half of it
