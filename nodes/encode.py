@@ -348,7 +348,7 @@ def _match_input() -> io.Boolean.Input:
         default=True,
         optional=True,
         tooltip="Takes back the drift of colour and contrast over smooth seams. Both clips of a seam show the frames "
-        "of the overlap, so what differs there is drift. Off: clips are shown as they were rendered.",
+        "of the overlap; what differs there, and after it too, is drift. Off: clips are shown as they were rendered.",
     )
 
 
