@@ -218,7 +218,7 @@ class Run:
         if not isinstance(prompt, Mapping):
             return cls(Graph({}), None)
         added = getattr(dynprompt, "ephemeral_prompt", None)
-        # Since ComfyUI 0.38: nodes as they are now, where a loop has cut its end from the body that it has copied.
+        # In ComfyUI newer than 0.30: a loop cuts its end from the body that it has copied.
         replaced = getattr(dynprompt, "node_overrides", None)
         graph = Graph(
             _replaced(prompt, replaced),

@@ -106,6 +106,23 @@ def _shown(node_id: str | None) -> str | None:
         return node_id
 
 
+def copied_from() -> tuple[str | None, str | None]:
+    """Id and kind of the node on the canvas that the running node is a copy of, as a loop makes them; else None.
+
+    ComfyUI puts an error of a copy on the node that made it.
+    """
+    try:
+        from comfy_execution.progress import get_progress_state
+
+        graph, running = get_progress_state().dynprompt, _running()[1]
+        drawn = graph.get_display_node_id(running)
+        if drawn in (running, graph.get_real_node_id(running)):
+            return None, None
+        return drawn, graph.get_node(drawn)["class_type"]
+    except (ImportError, AttributeError):
+        return None, None
+
+
 def _server() -> PromptServer | None:
     # There is none where nodes are used without a server.
     return getattr(PromptServer, "instance", None)

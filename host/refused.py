@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..pipelines.errors import Refusal
 from .choosing import NodeRefused
 from .graph import Node
-from .progress import announce
+from .progress import announce, copied_from
 
 
 class LaterRefused(Refusal):
@@ -30,10 +30,11 @@ class LaterRefused(Refusal):
 def announce_refusal(refusal: Refusal) -> None:
     """Tell the page what is refused, just before ComfyUI says that the node that runs has failed."""
     later = isinstance(refusal, LaterRefused)
+    node, kind = (refusal.shown.id, refusal.shown.kind) if later else copied_from()
     announce(
         "refused",
-        node=refusal.shown.id if later else None,
-        kind=refusal.shown.kind if later else None,
+        node=node,
+        kind=kind,
         stage=refusal.stage,
         field=refusal.field,
         message=refusal.sentence if later else str(refusal),

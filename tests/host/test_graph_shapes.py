@@ -279,3 +279,13 @@ def test_a_loop_over_prompts_is_one_film_and_goes_on_where_another_prompt_is_add
     assert longer.ok, longer.why()
     assert [event["stage"] for event in longer.of("longtake.stored_hit")] == [1, 2, 3]
     assert [event["stage"] for event in longer.of("longtake.stage_done")] == [4]
+
+
+def test_a_refusal_of_a_round_is_of_the_stage_that_is_drawn(server: Server) -> None:
+    graph = {**Shape({}).base, "each": stage(frames=6), **each_prompt("each"), "keep": keep("film")}
+    result = server.run(graph)
+    [refused] = result.of("longtake.refused")
+    assert (refused["node"], refused["kind"]) == ("each", "LongtakeChainStage")
+    assert refused["message"] == BAD_FRAMES.format(1)
+    assert result.error is not None
+    assert result.error["node_id"] == "film"

@@ -123,7 +123,7 @@ class LoopResult(Pass):
 
 
 class LoopIteration:
-    """What ComfyUI has since 0.38: the value of a loop as one iteration sees it; a list, as many as were carried."""
+    """What ComfyUI newer than 0.30 has: a loop as one round sees it; what is carried is a list, of as many as there are."""
 
     RETURN_TYPES = ("INT", "BOOLEAN", "BOOLEAN", Any("*"), Any("*"))
     OUTPUT_IS_LIST = (False, False, False, False, True)
