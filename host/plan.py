@@ -41,7 +41,8 @@ def plan_of(prompt: Mapping[str, Any], node_id: str | None = None) -> dict[str, 
     try:
         for node in graph.sources_first(board.id):
             if node is not board and node.kind not in CHOOSING:
-                raise _refused(node, "cannot be used here; a plan takes " + ", ".join(CHOOSING) + ".")
+                said = "cannot be used here; a plan takes " + ", ".join(CHOOSING) + "."
+                raise _refused(node, said, _leading_to(node, board, graph))
         graph = _as_queued(graph, board)
         board = graph.nodes[board.id]
         choices = Choices(graph, {})
@@ -68,6 +69,11 @@ def _board(graph: Graph, node_id: str | None) -> Node:
         which = "" if node_id is None else f" with the id {node_id[:40]!r}"
         raise Refusal(f"{len(boards)} Render Storyboard nodes{which} are given; one is needed.", field="prompt")
     return boards[0]
+
+
+def _leading_to(node: Node, board: Node, graph: Graph) -> str | None:
+    """The input of a storyboard that a node stands behind."""
+    return next((name for name, (source, _) in board.links.items() if node in graph.sources_first(source)), None)
 
 
 def _written(node: Node, without: str) -> dict[str, Any]:

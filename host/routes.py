@@ -9,6 +9,7 @@ import logging
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, TypeVar
 
 from aiohttp import web
@@ -16,6 +17,7 @@ from server import PromptServer
 
 from ..pipelines.errors import Refusal
 from ..pipelines.files.reading import Damaged, Unreadable
+from ..pipelines.film.preview import preview_at_hand
 from ..pipelines.storyboard.text import parse, to_json
 from ..pipelines.takes import chains, housekeeping, store
 from ..pipelines.takes.take import KEY, Take
@@ -25,7 +27,7 @@ log = logging.getLogger(__name__)
 
 MAX_BODY = 2**20
 MAX_DIGITS = 9
-Answer = Callable[[web.Request], Awaitable[web.Response]]
+Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 T = TypeVar("T")
 
 # Threads of the pack's own: ComfyUI serves its page and its files on asyncio's, which long work would use up.
@@ -71,7 +73,7 @@ def _guarded(answer: Answer) -> Answer:
     A page of another origin can send a POST without being asked first, but not one of type application/json.
     """
 
-    async def route(request: web.Request) -> web.Response:
+    async def route(request: web.Request) -> web.StreamResponse:
         try:
             if request.method == "POST" and request.content_type != "application/json":
                 raise WrongType(f"Content-Type is {request.content_type}; application/json is needed.")
@@ -206,6 +208,24 @@ async def get_thumbnail(request: web.Request) -> web.Response:
     return web.Response(body=await _in_thread(picture), content_type="image/png")
 
 
+async def get_clip(request: web.Request) -> web.StreamResponse:
+    """What the film shows of a take, to be played, as far as that needs no model."""
+
+    def made() -> Path:
+        take = _take(request)
+        first = _number(request, "first", 0)
+        stop = _number(request, "stop", take.facts()["frames"])
+        path = preview_at_hand(take, first, stop)
+        if path is None:
+            raise NotThere(
+                "its frames are not decoded, which takes its model: they are once the film has been encoded, until "
+                "ComfyUI starts again"
+            )
+        return path
+
+    return web.FileResponse(await _in_thread(made), headers={"Content-Type": "video/mp4"})
+
+
 async def plan(request: web.Request) -> web.Response:
     body = await _body(request, {"prompt": dict, "node": str})
     if "prompt" not in body:
@@ -263,6 +283,7 @@ ROUTES: tuple[tuple[str, str, Answer], ...] = (
     ("POST", "/longtake/takes/{key}", note_take),
     ("DELETE", "/longtake/takes/{key}", delete_take),
     ("GET", "/longtake/takes/{key}/thumbnail", get_thumbnail),
+    ("GET", "/longtake/takes/{key}/clip", get_clip),
     ("POST", "/longtake/plan", plan),
     ("POST", "/longtake/storyboard", read_storyboard),
     ("POST", "/longtake/verify", verify),

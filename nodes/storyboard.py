@@ -127,7 +127,7 @@ class RenderStoryboard(io.ComfyNode):
         ready = check_stages(stages_of(board, planned, InputFiles(), start_image, sampling), models)
         answer = planned.as_json() | ({"loras": loras} if loras else {})
         if validate_only:
-            answer |= forecast(store.here(), ready)
+            answer |= forecast(store.here(), ready, chosen)
         text = json.dumps(answer, indent=2, ensure_ascii=False)
         if validate_only:
             say(cls.hidden.unique_id, text)

@@ -14,12 +14,24 @@ if TYPE_CHECKING:
     import torch
 
     from ..media.footage import FootageFrames
+    from ..takes.take import Take
     from .chain import Chain, Link
 
 
-def sound_offset(link: Link) -> Fraction:
+def sound_offset(take: Take) -> Fraction:
     """Seconds from frame 0 of a take to its first latent of sound."""
-    return Fraction(link.rendered.facts().get("sound_offset", 0))
+    return Fraction(take.facts().get("sound_offset", 0))
+
+
+def kept_sound(take: Take) -> tuple[np.ndarray, int] | None:
+    """The sound of a take as `decoded_sound` gives it, where it has been decoded; None where it is not kept."""
+    kept = read_sound(take)
+    return None if kept is None else _from_frame_0(take, *kept)
+
+
+def _from_frame_0(take: Take, sound: np.ndarray, rate: int) -> tuple[np.ndarray, int]:
+    shift = round(sound_offset(take) * rate)
+    return (np.pad(sound, ((0, 0), (shift, 0))) if shift > 0 else sound[:, -shift:]), rate
 
 
 def decoded_sound(link: Link) -> tuple[np.ndarray, int] | None:
@@ -28,17 +40,15 @@ def decoded_sound(link: Link) -> tuple[np.ndarray, int] | None:
     It is decoded once, when it is first asked for, and kept beside its take.
     """
     take = link.rendered
-    kept = read_sound(take)
-    if kept is None:
-        audio = take.audio()
-        if audio is None or (sound_model := link.model.family.sound) is None:
-            return None
-        samples, rate = sound_model.decode(link.model, audio)
-        write_sound(take, samples, rate)
-        kept = samples.detach().cpu().float().numpy(), rate
-    sound, rate = kept
-    shift = round(sound_offset(link) * rate)
-    return (np.pad(sound, ((0, 0), (shift, 0))) if shift > 0 else sound[:, -shift:]), rate
+    kept = kept_sound(take)
+    if kept is not None:
+        return kept
+    audio = take.audio()
+    if audio is None or (sound_model := link.model.family.sound) is None:
+        return None
+    samples, rate = sound_model.decode(link.model, audio)
+    write_sound(take, samples, rate)
+    return _from_frame_0(take, samples.detach().cpu().float().numpy(), rate)
 
 
 def decoded(link: Link, chain: Chain | None = None) -> np.ndarray | FootageFrames:

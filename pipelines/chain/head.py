@@ -40,7 +40,7 @@ class Head:
         tensors = self.link.rendered.tensors()
         slots = model.family.grid.slots(self.overlap)
         latent = tensors["latent"][:, :, 1:slots] if _same_weights(self.vae, model.vae) else None
-        return Ending(frames, latent, tensors.get("audio"), sound_offset(self.link))
+        return Ending(frames, latent, tensors.get("audio"), sound_offset(self.link.rendered))
 
 
 def head_of(link: Link, overlap: int) -> Head:

@@ -59,7 +59,7 @@ def _sound_tail(link: Link, overlap: int) -> tuple[torch.Tensor | None, Fraction
     audio = link.rendered.audio()
     if audio is None:
         return None, Fraction(0)
-    place = ((link.clip.frames - overlap) / link.model.fps - sound_offset(link)) * rate
+    place = ((link.clip.frames - overlap) / link.model.fps - sound_offset(link.rendered)) * rate
     first = max(0, round(place))
     return audio[:, :, first:], (first - place) / rate
 

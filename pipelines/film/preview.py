@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..chain.chain import Chain
+from ..chain.decode import kept_sound
+from ..errors import Refusal
 from ..media.codecs import Form
 from ..media.encode import encode
-from ..media.frames import Excerpt, FrameSource
-from ..media.sound import SoundExcerpt
+from ..media.frames import Excerpt, FrameSource, bounds
+from ..media.sound import SoundExcerpt, Waveform
+from ..takes.decoded import read_frames
 from ..timeline.clips import Join
 from .soundtrack import soundtrack
 from .stitch import Film
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 
     from ..chain.chain import Link
     from ..media.footage import FootageFrames
+    from ..takes.take import Take
 
 WIDTH = 480  # pixels; nodes on the canvas are narrower
 FORM = Form(quality=23, preset="ultrafast")
@@ -42,6 +46,45 @@ def write_preview(chain: Chain, decoded: Callable[[Link], np.ndarray | FootageFr
     whole = soundtrack(alone)
     heard = whole and SoundExcerpt(whole, whole.sample(shown.first), whole.sample(shown.stop))
     encode(small, path, FORM, audio=heard, lasting=False)
+
+
+def preview_at_hand(take: Take, first: int, stop: int) -> Path | None:
+    """A playable copy of frames [first, stop) of a take, made of what has been decoded of it; None where that is not
+    kept and its model would be needed.
+
+    Raises:
+        Refusal: the take has no such frames.
+    """
+    facts = take.facts()
+    if not 0 <= first < stop <= facts["frames"]:
+        raise Refusal(f"frames {first} to {stop} are asked for; the take has {facts['frames']}.", field="stop")
+    path = take.preview_path(first, stop)
+    if path.exists():
+        return path
+    frames, sound = read_frames(take), kept_sound(take)
+    if frames is None or (sound is None and take.audio() is not None):
+        return None
+    rate = Fraction(facts["fps"])
+    heard = None
+    if sound is not None:
+        samples, sample_rate = sound
+        ends = (round(Fraction(frame) / rate * sample_rate) for frame in (first, stop))
+        heard = SoundExcerpt(Waveform({"waveform": samples[None], "sample_rate": sample_rate}), *ends)
+    encode(Shrunk(Excerpt(Decoded(frames, rate), first, stop), WIDTH), path, FORM, audio=heard, lasting=False)
+    return path
+
+
+class Decoded:
+    """Frames that were decoded, `[T, H, W, 3]` uint16, as a stream."""
+
+    def __init__(self, decoded: np.ndarray, frame_rate: Fraction):
+        self.decoded = decoded
+        self.frame_rate = frame_rate
+        self.frame_count, self.height, self.width, _ = decoded.shape
+
+    def frames(self, start: int = 0, stop: int | None = None) -> Iterator[np.ndarray]:
+        for index in range(*bounds(start, stop, self.frame_count)):
+            yield self.decoded[index]
 
 
 class Shrunk:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ LEARNED_FROM = 500  # takes, the newest
 Takes = list[dict[str, Any]]
 
 
-def forecast(store: Store, ready: Sequence[Ready]) -> dict[str, Any]:
+def forecast(store: Store, ready: Sequence[Ready], chosen: Collection[int] | None = None) -> dict[str, Any]:
     """For each stage whether it is stored, and what the others take, as JSON values. Nothing is loaded.
 
     A stored stage says the `number` of its take; one that is not, `older`: the newest take of the same stage with other
@@ -25,9 +25,15 @@ def forecast(store: Store, ready: Sequence[Ready]) -> dict[str, Any]:
 
     Times and sizes are those of the newest stored takes of the same variant, scaled by pixels, frames and steps; null
     where there is none to learn from.
+
+    Args:
+        chosen: numbers of the stages to render; one of the others that is not stored is `left`. None renders all.
     """
     past = [record for _, record in store.newest(0, LEARNED_FROM)[1]]
     stages = [_stage(store, planned, past) for planned in look_up(store, ready)]
+    for stage in stages:
+        if stage["status"] == "new" and chosen is not None and stage["stage"] not in chosen:
+            stage["status"] = "left"
     new = [stage for stage in stages if stage["status"] == "new"]
     return {
         "takes": stages,
@@ -42,6 +48,7 @@ def _stage(store: Store, planned: Planned, past: Takes) -> dict[str, Any]:
     volume = ready.clip.frames * ready.width * ready.height
     alike = [record for record in past if record["facts"].get("variant") == ready.model.variant.name]
     stored = {"stage": ready.number, "status": "new" if take is None else "stored", "take": None}
+    stored["place"] = planned.identity.place
     numbers = numbered(store, planned.identity.place)
     if take is not None:
         number = next((number for number, other in numbers.items() if other.key == take.key), None)

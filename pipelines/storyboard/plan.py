@@ -70,6 +70,7 @@ class Plan:
                     "adds_frames": clip.asked_end - ends[index],
                     "adds_seconds": float((clip.asked_end - ends[index]) / self.fps),
                     "starts_at_frame": start + span.first,
+                    "shows": [span.first, span.stop],
                     "starts_at_seconds": float((start + span.first) / self.fps),
                     "written": stage.written,
                     **stated(entry, "carry_over"),

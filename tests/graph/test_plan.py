@@ -171,7 +171,10 @@ def test_a_refusal_names_the_node_and_the_field(plan_of: Callable[[Graph], Any])
 
 
 def test_a_plan_runs_nothing_that_loads(plan_of: Callable[[Graph], Any]) -> None:
-    assert "cannot be used here" in refusal_of(plan_of, node5={"model": ["1", 0]}).message
+    refusal = refusal_of(plan_of, node5={"model": ["1", 0]})
+    assert "cannot be used here" in refusal.message
+    assert refusal.field == "model", "so that a page can tell it from a storyboard that is refused"
+    assert refusal_of(plan_of, node5={"sampling": ["1", 0]}).field == "sampling"
 
 
 def test_a_number_without_a_fraction_is_the_same_as_one_with_it(plan_of: Callable[[Graph], Any]) -> None:

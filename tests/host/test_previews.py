@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.host import graphs, stock_ltx2
 from tests.host.film import look_into
 from tests.host.prompt import Result
-from tests.host.server import Server
+from tests.host.server import NO_PROXY, Server
 
 
 def preview(server: Server, result: Result, stage: str) -> Path | None:
@@ -28,13 +28,19 @@ def test_each_stage_can_be_played_on_its_node(server: Server) -> None:
     }
     result = server.run(graph)
     assert result.ok, result.why()
-    for stage, frames in (("first", 25), ("second", 25 - 9)):  # its overlap is shown by the stage before
+    takes = [data["take"] for data in result.of("longtake.stage_done")]
+    for stage, take, frames in (("first", takes[0], 25), ("second", takes[1], 25 - 9)):  # less its overlap
         path = preview(server, result, stage)
         assert path is not None
         clip = look_into(path)
         assert (clip.frames, clip.width, clip.height) == (frames, stock_ltx2.WIDTH, stock_ltx2.HEIGHT)
         exact = clip.seconds * clip.audio_rate
         assert exact <= clip.samples < exact + 3 * 1024  # AAC holds whole packets
+        path.unlink()
+        # The same over HTTP, made of what is decoded.
+        with NO_PROXY.open(f"{server.url}/longtake/takes/{take}/clip?first={25 - frames}&stop=25") as answer:
+            path.write_bytes(answer.read())
+        assert look_into(path) == clip
 
 
 def test_a_stored_stage_is_shown_where_its_frames_are_at_hand_and_loads_nothing_for_it(server: Server) -> None:

@@ -21,6 +21,7 @@ from longtake.pipelines.takes.store import Store
 from PIL import Image
 
 from tests.host import graphs
+from tests.host.film import look_into
 from tests.host.place import Place
 from tests.host.server import NO_PROXY, Server
 
@@ -108,6 +109,37 @@ def test_a_take_has_a_thumbnail(server: Server, photos: dict[str, str]) -> None:
     status, data = ask(server, "GET", f"/longtake/takes/{key}/thumbnail")
     assert status == 200
     assert Image.open(io.BytesIO(data)).size == (168, 112)
+
+
+def test_what_the_film_shows_of_a_take_is_played_once_its_frames_are_decoded(
+    server: Server, photos: dict[str, str], tmp_path: Path
+) -> None:
+    graph = prompt(
+        photos["chelsea"], title="played", stages=[{"prompt": "a played hill"}, {"prompt": "a played valley"}]
+    )
+    assert server.run(graph).ok
+    _, plan = ask(server, "POST", "/longtake/plan", {"prompt": graph})
+    first, second = (take["take"] for take in plan["takes"])
+    assert ask(server, "GET", f"/longtake/takes/{first}/clip")[0] == 200, "the second goes on from its frames"
+    assert [stage["shows"] for stage in plan["stages"]] == [[0, 5], [1, 5]]
+    path = f"/longtake/takes/{second}/clip?first=1&stop=5"
+    status, answer = ask(server, "GET", path)
+    assert (status, "its frames are not decoded" in answer["error"]) == (404, True)
+    assert server.run({**graph, **graphs.delivered("board", "test/played")}).ok
+    status, data = ask(server, "GET", path)
+    assert status == 200
+    clip = tmp_path / "clip.mp4"
+    clip.write_bytes(data)
+    assert look_into(clip).frames == 4
+    status, answer = ask(server, "GET", f"/longtake/takes/{second}/clip?first=1&stop=6")
+    assert (status, answer["field"]) == (400, "stop")
+
+
+def test_a_plan_counts_the_stages_that_are_to_be_rendered(server: Server, photos: dict[str, str]) -> None:
+    graph = prompt(photos["chelsea"], stages=[{"prompt": "counted"}, {"prompt": "left out"}])
+    graph["board"]["inputs"]["stages"] = "1"
+    _, plan = ask(server, "POST", "/longtake/plan", {"prompt": graph})
+    assert ([take["status"] for take in plan["takes"]], plan["stages_to_render"]) == (["new", "left"], 1)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ const WORDS = {
   cut: 'cut: begins anew',
   fade: 'fade: blends over from the stage before'
 }
-const SIGNS = { stored: 'check-circle', new: 'circle', older: 'history', rendering: 'spinner', failed: 'exclamation-triangle', unknown: 'question-circle' }
+const SIGNS = { stored: 'check-circle', new: 'circle', left: 'minus-circle', older: 'history', rendering: 'spinner', failed: 'exclamation-triangle', unknown: 'question-circle' }
 
 export class Card {
   /**
@@ -26,9 +26,10 @@ export class Card {
     this.picture = element('img', { className: 'lt-picture', alt: '', loading: 'lazy', draggable: false, onerror: () => (this.picture.hidden = true) })
     this.play = button('play', 'play', () => does('play'))
     this.play.classList.add('lt-play')
+    this.clip = element('video', { className: 'lt-clip', hidden: true, controls: true, playsInline: true, onended: () => does('ended'), onerror: () => does('unplayable') })
     this.start = slot('start', does)
     this.end = slot('end', does)
-    this.view = element('div', { className: 'lt-view' }, this.picture, this.play, this.start.root, this.end.root)
+    this.view = element('div', { className: 'lt-view' }, this.picture, this.start.root, this.end.root, this.play, this.clip)
 
     this.prompt = element('textarea', {
       className: 'lt-prompt', placeholder: 'what is to be seen', spellcheck: false,
@@ -39,10 +40,11 @@ export class Card {
     this.again = button('another seed', 'sync', () => does('reroll'))
     this.loras = element('span', { className: 'lt-loras' })
     this.lock = button('lock', 'lock-open', () => does('lock'))
+    this.takes = button('takes', 'images', () => does('takes'))
     const tools = element(
       'div', { className: 'lt-tools' },
       button('insert a stage before', 'plus', () => does('insert')), button('duplicate', 'copy', () => does('duplicate')),
-      button('split in two', 'arrows-h', () => does('split')), this.lock, button('delete', 'trash', () => does('delete'))
+      button('split in two', 'arrows-h', () => does('split')), this.takes, this.lock, button('delete', 'trash', () => does('delete'))
     )
     const numbers = element('div', { className: 'lt-row' }, element('label', { className: 'lt-label' }, 'seed', this.seed), this.again, this.loras)
     this.sign = element('i', { 'aria-hidden': 'true' })
@@ -65,7 +67,8 @@ export class Card {
     say(this.number, String(number))
     name(this.root, `stage ${number} of ${of}, ${status.text || 'status not known'}`)
     this.root.dataset.kind = status.kind
-    this.root.style.setProperty('--seconds', String(status.seconds ?? shown.fallback))
+    this.root.setAttribute('aria-posinset', String(number))
+    this.root.setAttribute('aria-setsize', String(of))
     this.pill.hidden = at === 0
     this.pill.dataset.transition = shown.transition
     say(this.pill, shown.transition)
@@ -84,15 +87,32 @@ export class Card {
     this.loras.title = this.loras.textContent && `LoRAs: ${this.loras.textContent}`
     show(this.picture, shown.addresses.take)
     this.picture.dataset.kind = status.kind
-    this.play.hidden = !shown.addresses.take || status.kind === 'older'
+    this.play.hidden = !shown.addresses.clip
+    if (this.clip.dataset.take !== (status.take ?? '')) this.stop()
+    this.clip.dataset.take = status.take ?? ''
     this.start.update(stage.start_image, shown.addresses.start)
     this.end.update(stage.end_image, shown.addresses.end)
     this.sign.className = `pi pi-${SIGNS[status.kind]}${status.kind === 'rendering' ? ' pi-spin' : ''}`
     say(this.status, status.text)
     this.status.title = status.text
     this.#locking(stage, status)
-    for (const field of this.editable) field.disabled = shown.isFixed || (field === this.lock && this.lock.disabled)
+    this.takes.disabled = status.place === null
+    for (const field of this.editable) field.disabled = shown.isFixed || ([this.lock, this.takes].includes(field) && field.disabled)
     this.tools.hidden = shown.isFixed
+  }
+
+  /** Play a clip in place of the picture. */
+  run(address) {
+    this.clip.hidden = false
+    this.clip.src = address
+    this.clip.play().catch(() => {}) // a page may play no sound before it was clicked; there are controls
+  }
+
+  stop() {
+    if (this.clip.hidden) return
+    this.clip.hidden = true
+    this.clip.removeAttribute('src')
+    this.clip.load()
   }
 
   #locking(stage, status) {

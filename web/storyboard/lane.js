@@ -1,10 +1,19 @@
-// The cards of a storyboard beside one another, as wide as their stages are long, and what is done with a mouse over
-// several of them: moving a stage, dropping an image on one.
+// The cards of a storyboard beside one another, as wide as their stages are long, those in sight drawn; and what is done
+// with a mouse over several of them: moving a stage, dropping an image on one.
 
 import { Card } from './card.js'
 import { button, element } from './elements.js'
 
-const EDGE = 60 // pixels from either end of the lane where it moves along under what is dragged
+// Pixels.
+const EDGE = 60 // from either end of the lane where it moves along under what is dragged
+const GAP = 8
+const BEYOND = 500 // on either side of what is seen, that is drawn too
+const UNSEEN = 1600 // that are drawn before the page has laid the lane out
+const SECOND = 44
+const NARROWEST = 214
+const WIDEST = 560
+
+const width = (seconds) => Math.round(Math.max(NARROWEST, Math.min(seconds * SECOND, WIDEST)))
 
 export class Lane {
   /**
@@ -12,47 +21,106 @@ export class Lane {
    */
   constructor(act) {
     this.act = act
-    this.cards = []
+    this.views = []
+    this.lefts = [] // where each card begins, and behind them where the last one ends
+    this.shown = new Map() // cards by number of their stage: those in sight
+    this.spare = []
     this.isFixed = false
     this.mark = element('div', { className: 'lt-mark', hidden: true, 'aria-hidden': 'true' })
-    this.add = button('add a stage at the end', 'plus', () => act('add', this.cards.length))
+    this.add = button('add a stage at the end', 'plus', () => act('add', this.views.length))
     this.add.classList.add('lt-add')
-    this.root = element('div', { className: 'lt-lane', role: 'list', 'aria-label': 'stages' }, this.add, this.mark)
+    this.track = element('div', { className: 'lt-track', role: 'list', 'aria-label': 'stages' })
+    this.root = element('div', { className: 'lt-lane' }, this.track, this.add, this.mark)
     this.root.dataset.captureWheel = 'true'
+    this.root.addEventListener('scroll', () => this.#draw(), { passive: true })
     this.root.addEventListener('pointerdown', (event) => this.#grab(event))
     this.root.addEventListener('dragover', (event) => this.#over(event))
     this.root.addEventListener('dragleave', () => this.#target(null))
     this.root.addEventListener('drop', (event) => this.#drop(event))
+    new ResizeObserver(() => this.#draw()).observe(this.root)
   }
 
   /**
    * @param views for each stage what `Card.update` takes behind its number and their count: `[stage, status, shown]`.
    */
   update(views, isFixed) {
+    this.views = views
     this.isFixed = isFixed
-    while (this.cards.length > views.length) this.cards.pop().root.remove()
-    while (this.cards.length < views.length) {
-      const card = new Card(this.act)
-      this.cards.push(card)
-      this.root.insertBefore(card.root, this.add)
-    }
-    views.forEach(([stage, status, shown], index) => {
-      this.cards[index].update(stage, index, views.length, status, { ...shown, isFixed })
-    })
+    this.lefts = [0]
+    for (const [, status, { fallback }] of views) this.lefts.push(this.lefts.at(-1) + width(status.seconds ?? fallback) + GAP)
+    const end = this.lefts.at(-1)
+    this.track.style.width = `${end}px`
+    this.add.style.left = `${end}px`
     this.add.hidden = isFixed
+    for (const [index, card] of this.shown) if (index >= views.length) this.#put(index, card)
+    for (const [index, card] of this.shown) this.#update(index, card)
+    this.#draw()
+  }
+
+  card(index) {
+    return this.shown.get(index)
+  }
+
+  each(act) {
+    this.shown.forEach(act)
+  }
+
+  /** Bring a card into sight. */
+  show(index) {
+    const [left, right] = [this.lefts[index], this.lefts[index + 1]]
+    const { scrollLeft, clientWidth } = this.root
+    if (left < scrollLeft) this.root.scrollLeft = left
+    else if (right > scrollLeft + clientWidth) this.root.scrollLeft = Math.min(left, right - clientWidth)
+    this.#draw()
   }
 
   /** Show a card and give it the keyboard. */
   go(index, inPrompt = false) {
-    const card = this.cards[Math.max(0, Math.min(index, this.cards.length - 1))]
+    const at = Math.max(0, Math.min(index, this.views.length - 1))
+    this.show(at)
+    const card = this.card(at)
     if (!card) return
     ;(inPrompt ? card.prompt : card.root).focus({ preventScroll: true })
     if (inPrompt) card.prompt.select()
-    card.root.scrollIntoView({ block: 'nearest', inline: 'nearest' })
+  }
+
+  // Two hundred cards are never in sight together, and those that are not cost time with every key.
+  #draw() {
+    const from = this.root.scrollLeft - BEYOND
+    const to = this.root.scrollLeft + (this.root.clientWidth || UNSEEN) + BEYOND
+    const inSight = (index) => this.lefts[index + 1] > from && this.lefts[index] < to
+    for (const [index, card] of this.shown) {
+      if (!inSight(index) && !card.root.contains(document.activeElement)) this.#put(index, card)
+    }
+    for (let index = 0; index < this.views.length; index++) {
+      if (inSight(index) && !this.shown.has(index)) this.#take(index)
+    }
+  }
+
+  #take(index) {
+    const card = this.spare.pop() ?? new Card(this.act)
+    const after = Math.min(...[...this.shown.keys()].filter((other) => other > index))
+    this.shown.set(index, card)
+    this.#update(index, card)
+    this.track.insertBefore(card.root, this.shown.get(after)?.root ?? null)
+  }
+
+  #put(index, card) {
+    card.stop()
+    card.root.remove()
+    this.shown.delete(index)
+    this.spare.push(card)
+  }
+
+  #update(index, card) {
+    const [stage, status, shown] = this.views[index]
+    card.update(stage, index, this.views.length, status, { ...shown, isFixed: this.isFixed })
+    card.root.style.left = `${this.lefts[index]}px`
+    card.root.style.width = `${this.lefts[index + 1] - this.lefts[index] - GAP}px`
   }
 
   #cardOf(target) {
-    return this.cards.find((card) => card.root.contains(target))
+    return [...this.shown.values()].find((card) => card.root.contains(target))
   }
 
   #grab(event) {
@@ -88,11 +156,10 @@ export class Lane {
 
   /** Before which stage something at a place of the screen would be put. */
   #placeAt(x) {
-    const at = this.cards.findIndex((card) => {
-      const { left, width } = card.root.getBoundingClientRect()
-      return x < left + width / 2
-    })
-    return at < 0 ? this.cards.length : at
+    const { left, width: seen } = this.root.getBoundingClientRect()
+    const at = ((x - left) / seen) * this.root.offsetWidth + this.root.scrollLeft
+    const place = this.views.findIndex((_, index) => at < (this.lefts[index] + this.lefts[index + 1]) / 2)
+    return place < 0 ? this.views.length : place
   }
 
   #scroll(x) {
@@ -103,9 +170,7 @@ export class Lane {
 
   #showMark(to, from) {
     this.mark.hidden = to === from || to === from + 1
-    const before = this.cards[to]?.root
-    const last = this.cards.at(-1).root
-    this.mark.style.left = `${before ? before.offsetLeft - 5 : last.offsetLeft + last.offsetWidth + 3}px`
+    this.mark.style.left = `${this.lefts[to] - GAP / 2}px`
   }
 
   #over(event) {
@@ -117,7 +182,7 @@ export class Lane {
   }
 
   #target(card, field) {
-    for (const other of this.cards) {
+    for (const other of this.shown.values()) {
       if (other === card) other.root.dataset.drop = field
       else delete other.root.dataset.drop
     }

@@ -34,7 +34,10 @@ class Face {
       address,
       notify: (detail) => app.extensionManager?.toast?.add({ severity: 'warn', summary: 'Longtake', detail, life: 8000 }),
       wheel: (event) => toCanvas(event),
-      play: (key, card) => play(key, card)
+      why,
+      confirm: (message) => app.extensionManager.dialog.confirm({ title: 'Longtake', message, type: 'delete' }),
+      ask,
+      replan: () => this.ask(0)
     })
     widget.hidden = widget.options.hidden = true
     const heard = widget.callback
@@ -61,7 +64,8 @@ class Face {
     const run = runs.get(this.id)
     this.panel.isText = Boolean(this.node.properties?.[AS_TEXT])
     if (run?.active) this.panel.run = run
-    this.panel.open(text)
+    const linked = this.node.inputs?.find((input) => input.widget?.name === WIDGET)?.link
+    this.panel.open(text, (linked ?? null) !== null)
     const plan = plans.get(`${this.id} ${text}`)
     if (plan) this.panel.told(plan, null)
     this.ask()
@@ -104,11 +108,11 @@ class Face {
 
   async #plan() {
     const text = String(this.widget.value ?? '')
-    const read = this.panel.isFixed ? await post('/longtake/storyboard', { text }) : null
+    const read = this.panel.isFixed ? await ask('POST', '/longtake/storyboard', { text }) : null
     if (read && !read.ok) return this.panel.told(null, read.answer, '')
     const prompt = await upstream(this.node)
     if (!prompt) return this.panel.told(null, null, read?.answer.storyboard)
-    const { ok, answer } = await post('/longtake/plan', prompt)
+    const { ok, answer } = await ask('POST', '/longtake/plan', prompt)
     if (text !== this.widget.value) return this.ask()
     this.panel.told(ok ? answer : null, ok ? null : answer, read?.answer.storyboard)
     if (!ok) return
@@ -144,10 +148,9 @@ function nodeOf(id) {
   return node
 }
 
-async function post(path, body) {
-  const response = await api.fetchApi(path, {
-    method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body)
-  })
+async function ask(method, path, body) {
+  const sent = method === 'POST' ? { headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) } : {}
+  const response = await api.fetchApi(path, { method, ...sent })
   return { ok: response.ok, answer: await response.json() }
 }
 
@@ -162,12 +165,17 @@ async function upload(file) {
 
 function address(kind, name) {
   if (kind === 'take') return api.apiURL(`/longtake/takes/${name}/thumbnail`)
+  if (kind === 'clip') return api.apiURL(`/longtake/takes/${name.take}/clip?first=${name.first}&stop=${name.stop}`)
   const parts = name.replaceAll('\\', '/').split('/')
   const asked = new URLSearchParams({ filename: parts.pop(), subfolder: parts.join('/'), type: 'input' })
   return api.apiURL(`/view?${asked}`)
 }
 
-function play() {}
+/** The sentence in which the server refuses an address. */
+async function why(address) {
+  const response = await fetch(address)
+  return response.ok ? 'the browser does not play it' : (await response.json()).error
+}
 
 /** Let ComfyUI's own history note what has been done, so that its undo takes it back. */
 function settle() {
@@ -233,6 +241,11 @@ app.registerExtension({
     if (!widget || !node.addDOMWidget) return
     const face = new Face(node, widget)
     faces.add(face)
+    const connected = node.onConnectionsChange
+    node.onConnectionsChange = function (...given) {
+      face.read()
+      return connected?.apply(this, given)
+    }
     const removed = node.onRemoved
     node.onRemoved = function (...given) {
       faces.delete(face)

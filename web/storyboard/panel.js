@@ -1,16 +1,24 @@
 // The face of one storyboard: its head line, the film as a strip, its cards, its text.
 
 import * as storyboard from './document.js'
-import { element, fill, say } from './elements.js'
+import { button, element, fill, say } from './elements.js'
 import { Lane } from './lane.js'
 import { carried, cost, IDLE, length, progress, share, statuses } from './status.js'
+import { Takes } from './takes.js'
 
+const FOREIGN = 'This text is read as the stages below. To edit them as cards it has to be a JSON storyboard.'
+const LINKED = 'The storyboard comes over a link; what is shown here is not used.'
+// Where there is no plan because of what is connected; the storyboard may be right, and may render.
+const UNKNOWN = {
+  model: 'what is stored is known with a model of Load Wan 2.2, Load LTX-2 or Load Diffusers Folder',
+  sampling: 'what is stored is known with settings of Wan Sampling or LTX-2 Sampling'
+}
 const USUAL_SECONDS = 5 // of a card whose length nobody has said yet
 
 export class Panel {
   /**
-   * @param ways `{write(text), settle(), show(isText), upload(file), address(kind, name), play(key, card), notify(words),
-   *   wheel(event)}`: how the panel reaches the widget, the undo history and the server.
+   * @param ways `{write(text), settle(), show(isText), upload(file), address(kind, name), why(address),
+   *   notify(words), confirm(words), ask(method, path, body), replan(), wheel(event)}`: how the panel reaches the widget, the undo history and the server.
    */
   constructor(ways) {
     this.ways = ways
@@ -20,6 +28,7 @@ export class Panel {
     this.plan = null
     this.planned = [] // the stages that the plan is of
     this.problem = null
+    this.hint = '' // why there is no plan, where nothing is wrong
     this.run = IDLE
     this.isText = false
     this.canDraw = true
@@ -35,11 +44,12 @@ export class Panel {
       this.cost)
     this.bar = element('div', { className: 'lt-bar', hidden: true }, element('div'))
     this.strip = element('div', { className: 'lt-strip', 'aria-hidden': 'true' })
-    const scale = element('div', { className: 'lt-scale' }, this.strip, this.film)
+    this.whole = button('play the film so far', 'play', () => this.#playOn(0))
+    const scale = element('div', { className: 'lt-scale' }, this.whole, this.strip, this.film)
     this.problemLine = element('div', { className: 'lt-problem', role: 'alert', hidden: true })
     this.turn = element('button', { type: 'button', className: 'lt-turn', onclick: () => this.#turn() }, 'turn into a storyboard')
     this.foreign = element('div', { className: 'lt-foreign', hidden: true },
-      element('span', {}, 'This text is read as the stages below. To edit them as cards it has to be a JSON storyboard.'), this.turn)
+      element('span'), this.turn)
     this.prefix = element('input', {
       type: 'text', className: 'lt-prefix', placeholder: 'words before every prompt: style, light, who is seen', spellcheck: false,
       'aria-label': 'words before every prompt',
@@ -47,13 +57,15 @@ export class Panel {
       onchange: () => this.ways.settle()
     })
     this.lane = new Lane((name, index, ...more) => this.#act(name, index, ...more))
+    const shared = { ...ways, closed: (index) => this.lane.go(index), changed: () => ways.replan() }
+    this.takes = new Takes(shared, (index, number) => this.#act('take', index, number))
     this.editor = element('textarea', {
       className: 'lt-text', spellcheck: false, 'aria-label': 'storyboard as text',
       oninput: () => this.#edit(this.editor.value), onchange: () => this.ways.settle()
     })
     this.editor.dataset.captureWheel = 'true'
     this.root = element('div', { className: 'longtake-storyboard' },
-      head, this.bar, scale, this.problemLine, this.foreign, this.prefix, this.lane.root, this.editor)
+      head, this.bar, scale, this.problemLine, this.foreign, this.prefix, this.lane.root, this.editor, this.takes.root)
     // Keys that are pressed here are meant for the cards; ComfyUI would delete the node, or add another.
     this.root.addEventListener('keydown', (event) => {
       if (!isForComfyUI(event)) event.stopPropagation()
@@ -61,13 +73,18 @@ export class Panel {
     this.root.addEventListener('wheel', (event) => this.#wheel(event), { passive: false })
   }
 
-  /** Show a text that is in the widget now. */
-  open(text) {
+  /**
+   * Show a text that is in the widget now.
+   *
+   * @param isLinked whether another comes over a link in its place.
+   */
+  open(text, isLinked = false) {
     if (text !== this.text) this.read = null
     this.text = text
     const own = storyboard.read(text)
     this.board = own ?? storyboard.read(this.read ?? '')
-    this.isFixed = !own
+    this.isLinked = isLinked
+    this.isFixed = !own || isLinked
     this.draw()
   }
 
@@ -81,6 +98,10 @@ export class Panel {
 
   /** What the server says of the document: a plan or a refusal; and how it reads a text that is no JSON storyboard. */
   told(plan, problem, read) {
+    const isOpen = problem && !problem.stage && (this.isLinked || UNKNOWN[problem.field])
+    this.hint = isOpen ? (UNKNOWN[problem.field] ?? '') : ''
+    if (isOpen) problem = null
+    if (isOpen) this.plan = null
     this.problem = problem
     this.read = read ?? this.read
     if (this.isFixed) this.board = storyboard.read(this.read ?? '')
@@ -99,15 +120,18 @@ export class Panel {
     this.modes.forEach((mode, index) => mode.setAttribute('aria-pressed', String(Boolean(index) === isText)))
     this.modes[0].disabled = !this.board
     say(this.film, this.problem ? '' : length(this.plan))
-    say(this.cost, progress(this.run, this.plan) || (this.problem ? '' : cost(this.plan)))
+    say(this.cost, progress(this.run, this.plan) || (this.problem ? '' : cost(this.plan) || this.hint))
     this.bar.hidden = !this.run.active
     this.bar.firstChild.style.width = `${100 * share(this.run)}%`
     const onCard = this.problem?.stage && !isText
     this.problemLine.hidden = !this.problem || onCard
     say(this.problemLine, this.problem?.error ?? '')
-    this.foreign.hidden = !this.isFixed || !this.board
+    this.foreign.hidden = !this.isFixed || !(this.board || this.isLinked)
+    say(this.foreign.firstChild, this.isLinked ? LINKED : FOREIGN)
+    this.turn.hidden = this.isLinked
+    this.editor.disabled = this.isLinked
     this.editor.hidden = !isText
-    for (const part of [this.strip, this.prefix, this.lane.root]) part.hidden = isText
+    for (const part of [this.whole, this.strip, this.prefix, this.lane.root]) part.hidden = isText
     this.prefix.hidden ||= this.isFixed
     fill(this.editor, this.text)
     if (!isText) this.#drawCards()
@@ -117,6 +141,7 @@ export class Panel {
     const { board } = this
     fill(this.prefix, board.defaults.prompt_prefix ?? '')
     const all = this.#statuses()
+    this.whole.disabled = !all.some(clipOf)
     this.lane.update(board.stages.map((stage, index) => [stage, all[index], this.#shown(stage, index, all[index])]), this.isFixed)
     this.#drawStrip(all)
   }
@@ -135,6 +160,7 @@ export class Panel {
       fallback: Number(stage.seconds ?? defaults.seconds) || USUAL_SECONDS,
       addresses: {
         take: status.take && this.ways.address('take', status.take),
+        clip: clipOf(status) && this.ways.address('clip', clipOf(status)),
         start: image(stage.start_image ?? (index ? undefined : defaults.start_image)),
         end: image(stage.end_image)
       }
@@ -145,9 +171,10 @@ export class Panel {
   #drawStrip(all) {
     const parts = all.map((status, index) => {
       const part = this.strip.children[index] ?? element('button', { type: 'button', tabIndex: -1, onclick: () => this.lane.go(index) })
-      part.dataset.kind = status.kind
-      part.style.flexGrow = String(status.seconds ?? USUAL_SECONDS)
-      part.title = `${index + 1}: ${status.text}`
+      const looks = [status.kind, String(status.seconds ?? USUAL_SECONDS), `${index + 1}: ${status.text}`]
+      if (part.looks?.join() === looks.join()) return part
+      part.looks = looks
+      ;[part.dataset.kind, part.style.flexGrow, part.title] = looks
       return part
     })
     if (this.strip.children.length !== parts.length) this.strip.replaceChildren(...parts)
@@ -156,7 +183,7 @@ export class Panel {
   #edit(text) {
     if (text === this.text) return
     this.ways.write(text)
-    this.open(text)
+    this.open(text, this.isLinked)
   }
 
   // An act on a card: the text is changed, and the keyboard follows the stage.
@@ -164,7 +191,10 @@ export class Panel {
     if (name === 'prompt') return this.#edit(storyboard.withField(this.text, index, 'prompt', more[0]))
     if (name === 'settle') return this.ways.settle()
     if (name === 'go') return this.lane.go(index + more[0])
-    if (name === 'play') return this.ways.play(this.#statusOf(index).take, this.lane.cards[index])
+    if (name === 'play') return this.#play(index)
+    if (name === 'takes') return this.#openTakes(index)
+    if (name === 'ended') return this.isFilm && this.#playOn(index + 1)
+    if (name === 'unplayable') return this.#unplayable(index)
     if (name === 'image' && more[1]) return this.#place(index, ...more)
     const act = ACTS[name]
     const { text, focus, inPrompt } = act(this.text, index, more, { status: this.#statusOf(index), board: this.board })
@@ -179,6 +209,37 @@ export class Panel {
 
   #statusOf(index) {
     return this.#statuses()[index]
+  }
+
+  #play(index) {
+    this.lane.each((card) => card.stop())
+    this.isFilm = false
+    this.lane.show(index)
+    this.lane.card(index)?.run(this.ways.address('clip', clipOf(this.#statusOf(index))))
+  }
+
+  #openTakes(index) {
+    const { place, stages } = this.#statusOf(index)
+    const [first, stop] = stages[0].shows
+    this.takes.open({ index, place, number: this.board.stages[index].take, first, stop })
+  }
+
+  /** Play the film from a stage on, as far as it is there. */
+  #playOn(from) {
+    const next = this.#statuses().findIndex((status, index) => index >= from && clipOf(status))
+    this.lane.each((card) => card.stop())
+    if (next < 0) return
+    this.#play(next)
+    this.isFilm = true
+  }
+
+  async #unplayable(index) {
+    const card = this.lane.card(index)
+    const address = card?.clip.getAttribute('src')
+    if (!address) return
+    card.stop()
+    this.ways.notify(`stage ${index + 1} cannot be played: ${await this.ways.why(address)}`)
+    if (this.isFilm) this.#playOn(index + 1)
   }
 
   async #place(index, field, file) {
@@ -226,6 +287,7 @@ const ACTS = {
   lock: (text, index, _, { status, board }) => ({
     text: storyboard.withField(text, index, 'take', 'take' in board.stages[index] ? undefined : (status.number ?? undefined))
   }),
+  take: (text, index, [number]) => ({ text: storyboard.withField(text, index, 'take', number) }),
   add: (text, index, _, { board }) => ({ text: storyboard.withStage(text, index, likeBefore(board, index)), focus: index, inPrompt: true }),
   insert: (text, index, _, { board }) => ({ text: storyboard.withStage(text, index, likeBefore(board, index)), focus: index, inPrompt: true }),
   duplicate: (text, index) => ({ text: storyboard.duplicated(text, index), focus: index + 1 }),
@@ -254,6 +316,12 @@ function plainDigits(digits) {
 function randomSeed() {
   const [high, low] = crypto.getRandomValues(new Uint32Array(2))
   return String((BigInt(high >>> 11) << 32n) | BigInt(low))
+}
+
+/** What can be played of a stage: a take that is stored, and the frames of it that the film shows. */
+function clipOf({ kind, take, stages }) {
+  const isThere = take && stages.length === 1 && kind !== 'older'
+  return isThere ? { take, first: stages[0].shows[0], stop: stages[0].shows[1] } : null
 }
 
 function sum(stages, name) {

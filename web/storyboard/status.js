@@ -26,10 +26,13 @@ export function cost(plan) {
   if (!plan.takes) return plan.notes.at(-1)
   const all = plan.takes.length
   const some = plan.stages_to_render
+  const left = plan.takes.filter((take) => take.status === 'left').length
+  if (!some && left) return `renders nothing, ${left} of ${all} stages are left out`
   if (!some) return all === 1 ? 'the stage is stored, nothing to render' : `all ${all} stages are stored, nothing to render`
   const time = plan.rendering_seconds === null ? 'time not known yet' : `about ${lasting(plan.rendering_seconds)}`
   const disk = plan.disk_bytes === null ? 'size not known yet' : room(plan.disk_bytes)
-  return `renders ${some} of ${all} stage${all === 1 ? '' : 's'}, ${time}, ${disk}`
+  const without = left ? `, ${left} left out` : ''
+  return `renders ${some} of ${all} stage${all === 1 ? '' : 's'}, ${time}, ${disk}${without}`
 }
 
 /** A run of which nothing has been heard. */
@@ -93,9 +96,10 @@ export function share(run) {
 }
 
 /**
- * What each stage of a document is like: `{kind, text, stages, take, number, seconds}`.
+ * What each stage of a document is like: `{kind, text, stages, take, number, place, seconds}`.
  *
- * `kind` is one of unknown, stored, new, older, rendering and failed; `stages` are those of the plan that it becomes.
+ * `take` is the key of the take to look at, `number` its number among those of its stage, `place` what they share;
+ * `kind` is one of unknown, stored, new, left, older, rendering and failed; `stages` are those of the plan that it becomes.
  *
  * @param count of stages in the document.
  */
@@ -111,7 +115,8 @@ export function statuses(count, plan, run) {
       stages,
       seconds,
       take: shown?.status === 'stored' ? shown.take : (shown?.older ?? null),
-      number: takes.length === 1 ? (takes[0].number ?? null) : null
+      number: takes.length === 1 ? (takes[0].number ?? null) : null,
+      place: takes.length === 1 ? (takes[0].place ?? null) : null
     }
   })
 }
@@ -137,7 +142,7 @@ export function carried(stages, planned, known, problem) {
   })
 }
 
-const NOTHING = { stages: [], take: null, seconds: null }
+const NOTHING = { stages: [], take: null, seconds: null, place: null }
 
 function said(numbers, takes, run) {
   if (run.failed && numbers.includes(run.failed.stage)) return { kind: 'failed', text: run.failed.message }
@@ -149,6 +154,7 @@ function said(numbers, takes, run) {
   if (!takes.length) return { kind: 'unknown', text: '' }
   const open = takes.filter((take) => take.status !== 'stored')
   if (!open.length) return { kind: 'stored', text: takes[0].number ? `stored, take ${takes[0].number}` : 'stored' }
+  if (open.every((take) => take.status === 'left')) return { kind: 'left', text: 'left out: not among the stages to render' }
   if (open.length < takes.length) return { kind: 'new', text: `${open.length} of its ${takes.length} stages will be rendered` }
   if (takes.some((take) => take.older)) return { kind: 'older', text: 'its take is older than its words' }
   return { kind: 'new', text: 'will be rendered' }
