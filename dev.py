@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Longtake's workbench: a real ComfyUI, the tests, and a demo, from nothing but Python 3.10 and pip.
 
-    python dev.py demo        render a film of twelve stages on the demo model and print the path of the mp4
+    python dev.py demo        render a film of twelve stages on the demo model; say how its seams hold and where it is
     python dev.py test        format, lint, types, layers and every test; what follows is passed to pytest
     python dev.py serve       a ComfyUI with this pack and the demo models, until Ctrl-C
     python dev.py host        set up only

@@ -57,7 +57,7 @@ def write(model: Model, folder: Path = FOLDER) -> None:
 
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    save_file(dict(model.matrices), folder.with_name(ENCODER.name))
+    save_file({name: m.contiguous() for name, m in model.matrices.items()}, folder.with_name(ENCODER.name))
     names = _diffusers_names(WanTransformer3DModel, TRANSFORMER, (WAN_TRANSFORMER,))
     for part, expert in zip(EXPERTS, model.experts, strict=True):
         _component(folder / part, TRANSFORMER, _renamed(expert.state_dict(), names), WEIGHTS)

@@ -32,8 +32,13 @@ if TYPE_CHECKING:
     from ..pipelines.model.bundle import VideoModel
 
 STAGE, LORA = "LongtakeChainStage", "LongtakeApplyLora"
-# What hands on the clips of its chain as they are.
-SAME_CLIPS = ("LongtakeBridgeStage", "LongtakeKeepChain")
+# What hands on the clips of a chain as they are: the input it comes into and the number of the output it leaves by.
+# ComfyUI's Start Loop puts a LoopIteration between two copies of what lies in the loop.
+SAME_CLIPS = {
+    "LongtakeBridgeStage": ("chain", 0),
+    "LongtakeKeepChain": ("chain", 0),
+    "LoopIteration": ("current_iteration_value", 4),
+}
 
 # Inputs that are written as several, "length.seconds" and the like.
 GROUPS = ("length", "size", "transition", "transition.overlap", "transition.carry_over", "take")
@@ -134,17 +139,19 @@ class _Later:
 
     def _next(self, node_id: str) -> list[Node]:
         """The stages whose chain comes from a node, straight or through what leaves it as it is."""
-        stages, through, passed = [], [node_id], {node_id}
+        stages: list[Node] = []
+        through, passed = [(node_id, 0)], {node_id}
         while through:
-            source = through.pop()
-            for node in self._graph.consumers(source):
-                if node.id not in self._executed or node.links.get("chain", ("",))[0] != source:
+            chain = through.pop()
+            for node in self._graph.consumers(chain[0]):
+                taken_by, output = SAME_CLIPS.get(node.kind, ("chain", 0))
+                if node.id not in self._executed or node.links.get(taken_by) != chain:
                     continue
                 if node.kind == STAGE:
                     stages.append(node)
                 elif node.kind in SAME_CLIPS and node.id not in passed:
                     passed.add(node.id)
-                    through.append(node.id)
+                    through.append((node.id, output))
         return stages
 
     def _know(self, node: Node, model: VideoModel) -> None:

@@ -218,7 +218,13 @@ class Run:
         if not isinstance(prompt, Mapping):
             return cls(Graph({}), None)
         added = getattr(dynprompt, "ephemeral_prompt", None)
-        graph = Graph(prompt, added if isinstance(added, Mapping) else None, _outputs_of_this_run())
+        # Since ComfyUI 0.38: nodes as they are now, where a loop has cut its end from the body that it has copied.
+        replaced = getattr(dynprompt, "node_overrides", None)
+        graph = Graph(
+            _replaced(prompt, replaced),
+            _replaced(added, replaced) if isinstance(added, Mapping) else None,
+            _outputs_of_this_run(),
+        )
         return cls(graph, hidden.unique_id, _KEPT.setdefault(dynprompt, {}), dynprompt)
 
     @property
@@ -226,11 +232,17 @@ class Run:
         return self.graph.get(self.node_id)
 
     def shown(self, node: Node) -> Node:
-        """The node on the canvas that stands for a node: itself, or the one that was expanded into it."""
+        """The node on the canvas that stands for a node: itself, or the one that was expanded or copied into it."""
         try:
-            return self.graph.get(self.dynprompt.get_real_node_id(node.id)) or node
+            return self.graph.get(self.dynprompt.get_display_node_id(node.id)) or node
         except AttributeError:
             return node
+
+
+def _replaced(nodes: Mapping[str, Any], replacements: Any) -> Mapping[str, Any]:
+    if not isinstance(replacements, Mapping):
+        return nodes
+    return {id: replacements.get(id, written) for id, written in nodes.items()}
 
 
 _KEPT: WeakKeyDictionary[Any, dict[str, Any]] = WeakKeyDictionary()

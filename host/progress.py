@@ -26,7 +26,7 @@ def say(node_id: str | None, text: str) -> None:
     """Show a line of text on a node."""
     server = _server()
     if node_id is not None and server is not None:
-        server.send_progress_text(text, node_id, server.client_id)
+        server.send_progress_text(text, _shown(node_id), server.client_id)
 
 
 def say_on_running(text: str) -> None:
@@ -49,7 +49,7 @@ def watch_encoding(frames: int) -> Callable[[int, int], None]:
         if now - said < OFTEN and done < total:
             return
         said = now
-        announce("encoding", node=_running()[1], frame=done, frames=total)
+        announce("encoding", node=_shown(_running()[1]), frame=done, frames=total)
         if done < total:
             say_on_running(f"Encoding, frame {done} of {total}{pace.left(done, total)}")
 
@@ -58,7 +58,7 @@ def watch_encoding(frames: int) -> Callable[[int, int], None]:
 
 def announce_decoding(stage: int, stages: int, frames: int) -> None:
     """Tell who listens that a stage of `frames` frames is being decoded by the node that runs."""
-    announce("decoding", node=_running()[1], stage=stage, stages=stages, frames=frames)
+    announce("decoding", node=_shown(_running()[1]), stage=stage, stages=stages, frames=frames)
 
 
 class Pace:
@@ -94,6 +94,16 @@ def _running() -> tuple[str | None, str | None]:
 
     context = get_executing_context()
     return (None, None) if context is None else (context.prompt_id, context.node_id)
+
+
+def _shown(node_id: str | None) -> str | None:
+    """The node on the canvas that stands for a node; the page knows no other."""
+    try:
+        from comfy_execution.progress import get_progress_state
+
+        return get_progress_state().dynprompt.get_display_node_id(node_id)
+    except (ImportError, AttributeError):
+        return node_id
 
 
 def _server() -> PromptServer | None:
@@ -179,7 +189,7 @@ class NodeProgress:
 
     def _announce(self, event: str, **data: Any) -> None:
         stages = max(self._stages, self._stage)
-        where = {"node": self._node_id, "stage": self._stage, "stages": stages}
+        where = {"node": _shown(self._node_id), "stage": self._stage, "stages": stages}
         announce(event, **where, frames=self._frames.get(self._stage), **data)
 
     def _show(self, text: str) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import folder_paths
 from comfy.cli_args import args
@@ -20,17 +21,21 @@ from ..pipelines.files.whole import CountedName
 from ..pipelines.film.colour import Match
 from ..pipelines.film.soundtrack import soundtrack
 from ..pipelines.film.stitch import Film
-from ..pipelines.media.codecs import H264, Form
+from ..pipelines.media.codecs import CODECS, H264, PNG_ZIP, WEBP, Form, VideoCodec, on_this_computer
 from ..pipelines.media.encode import encode
 from ..pipelines.media.frames import FrameSource, Images, as_images
 from ..pipelines.media.sound import Sound, Waveform
+from ..pipelines.media.sound_codecs import SOUND_CODECS
 from ..pipelines.media.video import LazyVideo, frames_and_sound
+from ..pipelines.media.video_file import SoundTrack, VideoFile
 from ..pipelines.takes import store
 from ..pipelines.takes.derived import Derived
-from .types import FILM, Chain
+from .types import AUTOMATIC, FILM, Chain
 
 if TYPE_CHECKING:
     import torch
+
+USUAL = "mp4"  # H.264 with the node's own crf and preset
 
 # Bytes of a file name that every file system takes, less the counter, the suffix and a part file's mark.
 MAX_NAME = 200
@@ -114,9 +119,26 @@ class EncodeVideo(io.ComfyNode):
             node_id="LongtakeEncodeVideo",
             display_name="Encode Video",
             category=FILM,
-            description="Saves a video, or images with audio, as H.264 in mp4 with the workflow in it. It encodes "
-            "frame by frame, so that memory does not grow with length, and the file appears only when it is whole.",
-            search_aliases=["save video", "export video", "video combine", "mp4", "h264"],
+            description="Saves a video, or images with audio, with the workflow in it: as H.264 in mp4, or in any of "
+            "many other forms. It encodes frame by frame, so that memory does not grow with length, and the file "
+            "appears only when it is whole. Of a film that was saved before, only what has changed is encoded.",
+            search_aliases=[
+                "save video",
+                "export video",
+                "video combine",
+                "mp4",
+                "h264",
+                "h265",
+                "hevc",
+                "av1",
+                "webm",
+                "prores",
+                "gif",
+                "webp",
+                "apng",
+                "png sequence",
+                "nvenc",
+            ],
             inputs=[
                 io.Video.Input(
                     "video",
@@ -150,15 +172,16 @@ class EncodeVideo(io.ComfyNode):
                     min=0.0,
                     max=51.0,
                     step=1.0,
-                    tooltip="Quality: lower is better and larger. 18 is hard to tell from the original, 23 is about "
-                    "half the size; 0 keeps every code value and plays in few players.",
+                    tooltip="Quality of H.264: lower is better and larger. 18 is hard to tell from the original, 23 is "
+                    "about half the size; 0 keeps every code value and plays in few players.",
                 ),
                 io.Combo.Input(
                     "preset",
                     options=list(H264.presets),
                     default=H264.preset,
-                    tooltip="Slower presets make smaller files of the same quality.",
+                    tooltip="Of H.264: slower presets make smaller files of the same quality.",
                 ),
+                _format_input(),
             ],
             outputs=[
                 io.Video.Output(display_name="video", tooltip="The saved file."),
@@ -183,25 +206,120 @@ class EncodeVideo(io.ComfyNode):
         video: Input.Video | None = None,
         images: torch.Tensor | None = None,
         audio: Input.Audio | None = None,
+        format: Mapping[str, Any] | None = None,
     ) -> io.NodeOutput:
         source, sound = _what_to_save(video, images, fps)
+        form = _form(format or {"format": USUAL}, crf, preset)
         if problem := _prefix_problem(filename_prefix):
             raise Refusal(problem, field="filename_prefix")
         folder, filename, counter, subfolder, _ = folder_paths.get_save_image_path(
             filename_prefix, folder_paths.get_output_directory(), source.width, source.height
         )
-        film = CountedName(Path(folder), f"{filename}_", "_.mp4", counter)
+        film = CountedName(Path(folder), f"{filename}_", f"_.{form.container}", counter)
         encode(
             source,
             film,
-            Form(quality=crf, preset=preset),
+            form,
             audio=Waveform(audio) if audio is not None else sound,
             metadata=_workflow(cls.hidden),
             progress=watch_encoding(source.frame_count),
         )
         say(cls.hidden.unique_id, f"{source.frame_count} frames, {float(source.frame_count / source.frame_rate):.2f} s")
         shown = ui.PreviewVideo([ui.SavedResult(film.name, subfolder, io.FolderType.output)])
-        return io.NodeOutput(InputImpl.VideoFromFile(str(film.path)), str(film.path), ui=shown)
+        return io.NodeOutput(
+            _saved(str(film.path), form, source, sound), str(film.path), ui=None if form.codec is PNG_ZIP else shown
+        )
+
+
+def _saved(path: str, form: Form, source: FrameSource, sound: Sound | None) -> Input.Video:
+    """The saved film as a video."""
+    if form.container in ("mp4", "mov"):
+        return InputImpl.VideoFromFile(path)
+    if form.codec in (WEBP, PNG_ZIP):  # FFmpeg reads neither
+        return LazyVideo(source, sound, watch_encoding)
+    # ComfyUI counts one frame in files that do not say how many they have.
+    return LazyVideo(VideoFile(path), SoundTrack.of(path), watch_encoding)
+
+
+def _format_input() -> io.DynamicCombo.Input:
+    options = [
+        io.DynamicCombo.Option(codec.title, _fields(codec))
+        for codec in CODECS.values()
+        # What needs a graphics card is offered once a frame has gone through it.
+        if not codec.hardware or codec in on_this_computer()
+    ]
+    return io.DynamicCombo.Input(
+        "format",
+        options=[io.DynamicCombo.Option(USUAL, []), *options],
+        optional=True,
+        tooltip="What the film is saved as. mp4 plays everywhere, with the crf and preset above; the others have "
+        "settings of their own. GIF, APNG, WebP and PNG files hold no sound.",
+    )
+
+
+def _fields(codec: VideoCodec) -> list[io.Input]:
+    """What can be chosen of a codec."""
+    fields: list[io.Input] = []
+    if len(codec.containers) > 1:
+        fields.append(io.Combo.Input("container", options=list(codec.containers), tooltip="What the file is called."))
+    if codec.quality is not None:
+        best, worst = codec.quality.best, codec.quality.worst
+        fields.append(
+            io.Float.Input(
+                "quality",
+                default=codec.quality.usual,
+                min=min(best, worst),
+                max=max(best, worst),
+                step=1.0,
+                tooltip=f"From {best:g}, the best and largest, to {worst:g}.",
+            )
+        )
+    if codec.presets:
+        fields.append(
+            io.Combo.Input(
+                "preset",
+                options=list(codec.presets),
+                default=codec.preset,
+                tooltip="Slower ones make smaller files of the same quality."
+                if codec.quality is not None
+                else "How much is kept.",
+            )
+        )
+    if len(codec.pixels) > 1:
+        fields.append(
+            io.Combo.Input(
+                "bits",
+                options=[str(bits) for bits in codec.pixels],
+                tooltip="Of each channel. More keep gradients smooth; fewer players show them.",
+            )
+        )
+    sounds = [name for name, sound in SOUND_CODECS.items() if {*sound.containers} & {*codec.containers}]
+    if sounds:
+        fields.append(
+            io.Combo.Input("sound", options=[AUTOMATIC, *sounds], tooltip="Automatic: what is usual in the container.")
+        )
+    return fields
+
+
+def _form(chosen: Mapping[str, Any], crf: float, preset: str) -> Form:
+    """The form that the node's inputs ask for."""
+    title = chosen["format"]
+    if title == USUAL:
+        return Form(quality=crf, preset=preset)
+    codec = next((codec for codec in CODECS.values() if codec.title == title), None)
+    if codec is None:
+        raise Refusal(
+            f"{title!r} is given; one of {', '.join(c.title for c in CODECS.values())} is needed", field="format"
+        )
+    sound = chosen.get("sound", AUTOMATIC)
+    return Form(
+        codec,
+        chosen.get("container", codec.containers[0]),
+        chosen.get("quality"),
+        chosen.get("preset", ""),
+        int(chosen.get("bits", 0)),
+        None if sound == AUTOMATIC else SOUND_CODECS[sound],
+    )
 
 
 def _prefix_problem(prefix: str) -> str:
@@ -230,7 +348,7 @@ def _match_input() -> io.Boolean.Input:
         default=True,
         optional=True,
         tooltip="Takes back the drift of colour and contrast over smooth seams. Both clips of a seam show the frames "
-        "of the overlap, so what differs there is drift. Off: clips are shown as they were rendered.",
+        "of the overlap; what differs there, and after it too, is drift. Off: clips are shown as they were rendered.",
     )
 
 

@@ -46,9 +46,11 @@ class SeamReport(io.ComfyNode):
             bar.update_absolute(done, frames)
 
         report = measure(chain, decoding(chain), soundtrack(chain), watch)
-        say(cls.hidden.unique_id, str(report))
         picture = torch.from_numpy(plot(report).astype(np.float32) / 255)[None]
-        return io.NodeOutput(str(report), picture, ui=ui.PreviewImage(picture, cls=cls))
+        say(cls.hidden.unique_id, str(report))
+        # What was said is gone after a reload; an output comes again.
+        shown = {**ui.PreviewImage(picture, cls=cls).as_dict(), "text": [str(report)]}
+        return io.NodeOutput(str(report), picture, ui=shown)
 
 
 NODES = [SeamReport]

@@ -2,11 +2,14 @@
 
 Every pass through a VAE and every rendering shifts colour and contrast a little, and a chain adds that up. The frames
 of an overlap are the same moments in both clips, so their means and spreads say by how much, whatever is in the
-picture. A clip is brought back to the one before it, and with that to the clip that the run of smooth seams began with.
+picture. But a model shows the frames it was given a little differently from those it makes itself, and that is over
+with the overlap: only as much is taken back as the frames after it still differ by. A clip is brought back to the one
+before it, and with that to the clip that the run of smooth seams began with.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -29,11 +32,12 @@ GRID = 4  # every fourth pixel of every fourth row tells the mean of a frame to 
 FLAT = 8 / 255
 # Corrections that differ by less, in values 0..1, are one: half a code value of the 8 bits that are shown.
 SAME = 0.5 / 255
-MEASURE = 1  # raised by hand whenever the same clips would be measured otherwise than before
+MEASURE = 2  # raised by hand whenever the same clips would be measured otherwise than before
 # Drift is small. Frames that differ by more than this are no longer the same moment: a model that did not keep to its
 # overlap, which no correction of colour mends.
 MOST_CONTRAST = 1.25
 MOST_STEP = 0.1
+BESIDE = 4  # frames on either side of a seam that say what of a difference lasts: a slot of Wan
 
 
 @dataclass(frozen=True)
@@ -116,13 +120,30 @@ class Replay:
     Attributes:
         step: mean of them again minus as shown, 0..1, for each channel.
         contrast: their spread again in parts of that shown.
+        mean: of them again.
         noise: mean square of what differs once means and spreads are equal, 0..1.
     """
 
     step: Rgb
     contrast: Rgb
+    mean: Rgb
     noise: float
-    correction: Colour
+
+    @property
+    def correction(self) -> Colour:
+        """What takes back all that differs."""
+        return self.lasting(self.step, self.contrast)
+
+    def lasting(self, step: Rgb, contrast: Rgb) -> Colour:
+        """What takes back as much of the difference as there is of another one.
+
+        Args:
+            step, contrast: that other difference; where it goes the other way, nothing is taken back.
+        """
+        steps = [_part(whole, other) for whole, other in zip(self.step, step, strict=True)]
+        logs = [_part(math.log(whole), math.log(other)) for whole, other in zip(self.contrast, contrast, strict=True)]
+        gain = np.exp(-np.array(logs))
+        return Colour(_rgb(gain), _rgb(np.array(self.mean) * (1 - gain) - np.array(steps)))
 
     @property
     def same(self) -> bool:
@@ -138,9 +159,39 @@ def compare(shown: np.ndarray, again: np.ndarray) -> Replay:
     means, spreads = zip(*((one.mean((0, 1, 2)), one.std((0, 1, 2))) for one in (first, second)), strict=True)
     flat = np.minimum(*spreads) < FLAT
     gain = np.where(flat, 1.0, spreads[0] / np.maximum(spreads[1], FLAT))
-    offset = means[0] - gain * means[1]
-    rest = second * gain + offset - first
-    return Replay(_rgb(means[1] - means[0]), _rgb(1 / gain), float((rest**2).mean()), Colour(_rgb(gain), _rgb(offset)))
+    rest = (second - means[1]) * gain - (first - means[0])
+    return Replay(_rgb(means[1] - means[0]), _rgb(1 / gain), _rgb(means[1]), float((rest**2).mean()))
+
+
+def step_between(before: np.ndarray, after: np.ndarray) -> tuple[Rgb, Rgb]:
+    """How mean and spread of each channel step from one run of frames `[N, H, W, 3]` uint16 to the next.
+
+    What goes on changing at the same pace on both sides, as light and motion do, is no step.
+
+    Returns:
+        the step, 0..1, and the spread after it in parts of that before.
+    """
+    (means, spreads), (means_after, spreads_after) = (_by_frame(frames) for frames in (before, after))
+    step = _step(means, means_after)
+    return _rgb(step), _rgb(np.exp(_step(np.log(spreads), np.log(spreads_after))))
+
+
+def _by_frame(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and spread of each channel of each frame `[N, 3]`; no spread is below what says anything of contrast."""
+    values = np.asarray(frames[:, ::GRID, ::GRID], np.float64) / 65535
+    return values.mean((1, 2)), np.maximum(values.std((1, 2)), FLAT)
+
+
+def _step(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Of values `[N, 3]` of frames that follow each other."""
+    paces = [(values[-1] - values[0]) / (len(values) - 1) for values in (before, after) if len(values) > 1]
+    apart = (len(before) + len(after)) / 2  # frames between the middles of both runs
+    return after.mean(0) - before.mean(0) - apart * (np.mean(paces, axis=0) if paces else 0)
+
+
+def _part(whole: float, other: float) -> float:
+    """As much of a difference as there is of another one: from none to all of it."""
+    return min(max(other, min(whole, 0.0)), max(whole, 0.0))
 
 
 def _rgb(values: np.ndarray) -> Rgb:
@@ -166,6 +217,7 @@ class Match:
         self._heads: dict[int, Colour] = {}
         self._drifts: dict[int, Colour] = {}
         self._replays: dict[int, Replay] = {}
+        self._steps: dict[int, tuple[Rgb, Rgb]] = {}
 
     def of(self, index: int) -> Grade:
         """The corrections of a clip, counted from 0."""
@@ -193,6 +245,8 @@ class Match:
             skipped = 1 if join.overlap > 1 else 0
             shown, again = before[-(join.overlap - skipped) :], after[skipped : join.overlap]
             self._replays[index] = compare(np.asarray(shown), np.asarray(again))
+            fresh = after[join.overlap : join.overlap + BESIDE]
+            self._steps[index] = step_between(np.asarray(before[-BESIDE:]), np.asarray(fresh))
         return self._replays[index]
 
     def _continues(self, index: int) -> bool:
@@ -221,13 +275,17 @@ class Match:
             found = self._remembered(lambda: self._pair(index))
             if found is None:
                 replay = self.replay(index)
-                found = replay.correction if replay is not None and replay.same else UNCHANGED
+                found = self._correction(index, replay) if replay is not None and replay.same else UNCHANGED
                 self._remember(lambda: self._pair(index), found)
             self._drifts[index] = found
         return self._drifts[index]
 
+    def _correction(self, index: int, replay: Replay) -> Colour:
+        """What takes back of a difference over the overlap as much as the frames after it still have."""
+        return replay.lasting(*self._steps[index])
+
     def _pair(self, index: int) -> list[Any]:
-        """What a clip and the one before it show of their overlap."""
+        """What a clip and the one before it show on both sides of their seam."""
         links = self.chain.links[index - 1 : index + 1]
         return ["drift", MEASURE, links[1].clip.join.overlap, *map(seen_of, links)]
 

@@ -17,12 +17,14 @@ class AppliedLora:
     Args:
         expert: the diffusion model that is patched.
         passes: of two, that it is for; the parts it is on tell the same, so it has no say in what identifies it.
+        order: which of its bundle's LoRAs it is, counted from 0 in the order they were put on.
     """
 
     file: LoraFile
     expert: Noise
     strength: float
     passes: Passes = Passes.BOTH
+    order: int = 0
 
     @property
     def content(self) -> str:

@@ -1,4 +1,4 @@
-"""A stream of frames to a video file.
+"""A stream of frames to a file: a video, an animated picture, or pictures.
 
 A few frames are in memory at a time, beside the encoder's own lookahead. No torch here: its thread pool spins against
 the encoder's threads, which alone makes ComfyUI's own saving take 1.6 to 2 times as long.
@@ -12,28 +12,32 @@ import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ..errors import Refusal
 from ..files.whole import CountedName, whole_file
-from . import swscale
 from .ahead import ahead
-from .codecs import Form
-from .frames import FrameSource, to_uint8
+from .codecs import GIF, PNG_ZIP, Form, works
+from .frames import FrameSource
+from .gif import Paletted
+from .pixels import ToPixels, to_pixels
+from .png_zip import write_png_zip
 from .segments import Packets, Segments, Settings, delivered
 from .sound import Sound, Waveform
+from .sound_track import SoundTrack, check_sound, rate_of
 
 if TYPE_CHECKING:
     import av
 
-# ISO/IEC 14496-3 table 1.18, the rates an AAC file can name
-AAC_RATES = (7350, 8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000)
-AAC_LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1"}
-AAC_FRAME = 1024  # samples
+USUAL = Form()
+
+# FFmpeg's names of containers that are called otherwise by their files
+MUXERS = {"mkv": "matroska"}
+# moov first: players start at once, and ComfyUI's page finds the workflow within the 64 MiB it reads
+MP4_FLAGS, FASTSTART = "use_metadata_tags", "+faststart"
+LOOPS = {"webp": {"loop": "0"}, "apng": {"plays": "0"}, "gif": {"loop": "0"}}  # for ever
+FASTEST = {"gif": 50, "webp": 1000}  # frames a second whose times a container can tell apart
 
 # ISO/IEC 23091-2 code points: 1 is BT.709 for primaries, transfer and matrix alike; FFmpeg's range 1 is limited
 BT709 = 1
@@ -42,8 +46,6 @@ LIMITED = 1
 # no frame before it looks ahead
 KEY_FRAME = 1
 LOOKS_BACK = 2
-
-USUAL = Form()
 
 
 def encode(
@@ -56,7 +58,7 @@ def encode(
     progress: Callable[[int, int], None] | None = None,
     lasting: bool = True,
 ) -> int:
-    """Encode a film (BT.709, limited range) and return the number of frames written.
+    """Encode a film and return the number of frames written.
 
     A film that comes in segments has those encoded alone that are not kept yet.
 
@@ -64,119 +66,72 @@ def encode(
     removed again when anything stops the encoding. A buffer is cut back to where it was.
 
     Args:
-        source: the frames; both sides of the picture must be even.
+        source: the frames. YUV is written in BT.709, limited range.
         path: file to write, a name that counts up to the first that is free, or a BytesIO to write to.
-        audio: ComfyUI's AUDIO or a Sound, written as AAC at its own sample rate. It ends with the picture: to the
-            sample, it is cut, or padded with silence, to round(frames / fps * sample rate).
+        audio: ComfyUI's AUDIO or a Sound. It ends with the picture: to the sample, it is cut, or padded with silence,
+            to round(frames / fps * sample rate). A container that holds no sound is written without.
         metadata: tags of the container; values are written as JSON, as ComfyUI does (`prompt`, `workflow`).
         progress: called with (frames done, frames in all) as they are; raising cancels the encoding.
         lasting: whether the file is flushed to the disk, see `whole_file`.
 
     Raises:
-        Refusal: no frames, odd sides, or audio that AAC cannot hold.
+        Refusal: no frames, sides or a rate that the form cannot have, sound that its codec cannot hold, or an encoder
+            that does not work on this computer.
     """
-    _check_picture(source)
+    check_picture(source, form)
     sound = Waveform(audio) if isinstance(audio, dict) else audio
-    if sound is not None:
-        _check_sound(sound)
+    if form.sound_codec is None:
+        sound = None
+    elif sound is not None:
+        check_sound(form.sound_codec, sound)
     tags = {key: json.dumps(value) for key, value in (metadata or {}).items()}
 
-    def write(target: str | io.BytesIO, movflags: str) -> int:
+    def write(target: str | io.BytesIO, flags: str) -> int:
         import av
 
-        options = {"movflags": movflags, "movie_timescale": str(_timescale(source, sound))}
-        with av.open(target, "w", format="mp4", options=options) as container:
+        if form.codec is PNG_ZIP:
+            return write_png_zip(source, target, form.pixels, tags, progress)
+        options = dict(LOOPS.get(form.container, {}))
+        if form.container in ("mp4", "mov"):
+            options |= {"movflags": flags, "movie_timescale": str(_timescale(source, form, sound))}
+        muxer = MUXERS.get(form.container, form.container)
+        with av.open(target, "w", format=muxer, options=options) as container:
             container.metadata.update(tags)
             return _write(container, source, form, sound, progress)
 
     if not isinstance(path, io.BytesIO):
         with whole_file(path if isinstance(path, CountedName) else Path(path), lasting) as unfinished:
-            # moov first: players start at once, and ComfyUI's page finds the workflow within the 64 MiB it reads
-            return write(os.fspath(unfinished), "use_metadata_tags+faststart")
+            return write(os.fspath(unfinished), MP4_FLAGS + FASTSTART)
     with _whole_buffer(path) as buffer:
-        return write(buffer, "use_metadata_tags")  # faststart reopens its output by name
+        return write(buffer, MP4_FLAGS)  # faststart reopens its output by name
 
 
-class Yuv420:
-    """RGB frames to 8-bit 4:2:0 in BT.709, limited range, through one buffer."""
-
-    def __init__(self, width: int, height: int):
-        from av.video.reformatter import ColorRange, Colorspace
-
-        self._convert = swscale.Converter(
-            "yuv420p",
-            # without the last two chroma is off by up to a code value; they cost nothing
-            swscale.AREA | swscale.ACCURATE | swscale.FULL_CHROMA_IN,
-            dst_colorspace=Colorspace.ITU709,
-            src_color_range=ColorRange.JPEG,
-            dst_color_range=ColorRange.MPEG,
+def check_picture(source: FrameSource, form: Form) -> None:
+    """Raise `Refusal` for frames that a form cannot hold."""
+    codec = form.codec
+    if source.frame_count < 1:
+        raise Refusal("the film has no frames; at least 1 is needed")
+    across, down = codec.multiples
+    if source.width % across or source.height % down:
+        raise Refusal(
+            f"the film is {source.width}x{source.height}; {codec.title} needs even sides, so crop or scale it to "
+            f"{source.width - source.width % across}x{source.height - source.height % down}"
         )
-        # swscale's vector code may read a little past the last pixel
-        self._rgb = np.empty(height * width * 3 + 64, np.uint8)[: height * width * 3].reshape(height, width, 3)
-
-    def __call__(self, frame: np.ndarray) -> av.VideoFrame:
-        """Convert one frame `[H, W, 3]` uint16 to an av.VideoFrame; the result is independent of the next call."""
-        import av
-
-        np.copyto(self._rgb, to_uint8(frame))
-        return self._convert(av.VideoFrame.from_numpy_buffer(self._rgb, format="rgb24"))
-
-
-class _AacTrack:
-    """The sound of a film, written a little at a time so that it lies beside its picture in the file."""
-
-    def __init__(self, container: av.container.OutputContainer, sound: Sound, frame_rate: Fraction):
-        self._container = container
-        self._rate = sound.sample_rate
-        self._layout = AAC_LAYOUTS[sound.channels]
-        self._stream = container.add_stream("aac", rate=sound.sample_rate, layout=self._layout)
-        # 96 kbit/s a channel, less where AAC's 6 bits a sample would be passed
-        self._stream.bit_rate = min(96_000, 3 * sound.sample_rate) * sound.channels
-        self._samples_a_frame = sound.sample_rate / frame_rate
-        self._blocks = sound.blocks()
-        self._waiting = np.empty((sound.channels, 0), np.float32)
-        self._written = 0
-
-    def reach(self, frame: int) -> None:
-        """Write the whole AAC frames that end at or before film frame `frame`."""
-        end = round(frame * self._samples_a_frame)
-        while self._written + AAC_FRAME <= end:
-            self._encode(self._take(AAC_FRAME))
-
-    def finish(self, frame: int) -> None:
-        """Write up to film frame `frame`, to the sample."""
-        self.reach(frame)
-        rest = round(frame * self._samples_a_frame) - self._written
-        if rest:
-            self._encode(self._take(rest))
-        self._container.mux(self._stream.encode(None))
-
-    def _take(self, count: int) -> np.ndarray:
-        while self._waiting.shape[1] < count:
-            block = next(self._blocks, None)
-            if block is None:
-                block = np.zeros((self._waiting.shape[0], count), np.float32)
-            elif not np.isfinite(block).all():
-                raise Refusal("it holds samples that are not finite numbers (NaN or infinity)", field="audio")
-            self._waiting = np.concatenate((self._waiting, block), axis=1)
-        taken, self._waiting = np.split(self._waiting, [count], axis=1)
-        return np.ascontiguousarray(taken)
-
-    def _encode(self, samples: np.ndarray) -> None:
-        import av
-
-        frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout=self._layout)
-        frame.sample_rate = self._rate
-        frame.time_base = Fraction(1, self._rate)
-        frame.pts = self._written
-        self._written += samples.shape[1]
-        self._container.mux(self._stream.encode(frame))
+    fastest = FASTEST.get(form.container)
+    if fastest is not None and source.frame_rate > fastest:
+        raise Refusal(
+            f"{float(source.frame_rate):g} frames a second are given; {codec.title} shows {fastest} at most",
+            field="fps",
+        )
+    if not works(codec):
+        raise Refusal(f"{codec.title} does not work on this computer ({codec.encoder}); choose another", field="format")
 
 
-def _timescale(source: FrameSource, sound: Sound | None) -> int:
+def _timescale(source: FrameSource, form: Form, sound: Sound | None) -> int:
     """Ticks a second in which the container states how long its tracks last, so that whole frames and samples fit."""
     # the muxer's own 1000 rounds the length of the sound to the millisecond
-    ticks = math.lcm(source.frame_rate.numerator, sound.sample_rate if sound else 1000)
+    rate = 1000 if sound is None or form.sound_codec is None else rate_of(form.sound_codec, sound)
+    ticks = math.lcm(source.frame_rate.numerator, rate)
     return ticks if ticks < 2**31 else 90_000
 
 
@@ -190,7 +145,9 @@ def _write(
     stream = container.add_stream(form.codec.encoder, rate=source.frame_rate)
     encoder: Any = stream.codec_context
     _set_up(encoder, source, form)
-    track = _AacTrack(container, sound, source.frame_rate) if sound else None
+    track = None
+    if sound is not None and form.sound_codec is not None:
+        track = SoundTrack(container, form.sound_codec, sound, source.frame_rate)
     container.start_encoding()
     reached = 0
     for packets, done in _packets(encoder, source, form):
@@ -221,9 +178,8 @@ def _packets(encoder: av.VideoCodecContext, source: FrameSource, form: Form) -> 
         start: int, stop: int | None, keys: frozenset[int] = frozenset(), lasts: frozenset[int] = frozenset()
     ) -> Packets:
         codec = unused.pop() if unused else _encoder(source, form)
-        to_yuv = Yuv420(source.width, source.height)
         done = start
-        for picture in ahead(map(to_yuv, source.frames(start, stop))):
+        for picture in ahead(map(_converter(source, form), source.frames(start, stop))):
             picture.pts = done
             picture.time_base = 1 / source.frame_rate
             if done in keys:
@@ -240,6 +196,10 @@ def _packets(encoder: av.VideoCodecContext, source: FrameSource, form: Form) -> 
     asked = [form.codec.encoder, form.options, form.pixels, source.width, source.height, source.frame_rate]
     versions = [av.__version__, list(av.library_versions["libavcodec"])]
     return delivered(segments, Settings([asked, versions], encoder.extradata or b"", source.frame_rate), encode)
+
+
+def _converter(source: FrameSource, form: Form) -> ToPixels:
+    return Paletted(source) if form.codec is GIF else to_pixels(form.pixels, source.width, source.height)
 
 
 def _encoder(source: FrameSource, form: Form) -> av.VideoCodecContext:
@@ -262,8 +222,11 @@ def _set_up(codec: av.VideoCodecContext, source: FrameSource, form: Form) -> Non
     codec.options = form.options
     # PyAV asks for slice threads; frame threads make smaller files of the same quality
     codec.thread_type = "AUTO"
-    codec.colorspace = codec.color_primaries = codec.color_trc = BT709
-    codec.color_range = LIMITED
+    if form.codec.tag and form.container in ("mp4", "mov"):
+        codec.codec_tag = form.codec.tag
+    if form.pixels.startswith(("yuv", "nv")):
+        codec.colorspace = codec.color_primaries = codec.color_trc = BT709
+        codec.color_range = LIMITED
 
 
 @contextmanager
@@ -275,21 +238,3 @@ def _whole_buffer(buffer: io.BytesIO) -> Iterator[io.BytesIO]:
         buffer.seek(start)
         buffer.truncate()
         raise
-
-
-def _check_picture(source: FrameSource) -> None:
-    if source.frame_count < 1:
-        raise Refusal("the film has no frames; at least 1 is needed")
-    if source.width % 2 or source.height % 2:
-        raise Refusal(
-            f"the film is {source.width}x{source.height}; H.264 in 4:2:0 needs even sides, so crop or scale it to "
-            f"{source.width - source.width % 2}x{source.height - source.height % 2}"
-        )
-
-
-def _check_sound(sound: Sound) -> None:
-    if sound.sample_rate not in AAC_RATES:
-        rates = ", ".join(map(str, AAC_RATES))
-        raise Refusal(f"it has {sound.sample_rate} samples a second; AAC takes {rates}", field="audio")
-    if sound.channels not in AAC_LAYOUTS:
-        raise Refusal(f"it has {sound.channels} channels; 1, 2 or 6 (5.1) can be written", field="audio")

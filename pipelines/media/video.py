@@ -8,20 +8,24 @@ import uuid
 from collections.abc import Callable
 from fractions import Fraction
 from math import ceil
+from typing import Any
 
 import folder_paths
 import torch
 from comfy_api.latest import Input, InputImpl, Types
 
 from ..errors import Refusal
-from .codecs import Form
+from .codecs import AV1, FFV1, H264, H265, PRORES, VP9, Form
 from .encode import encode
 from .frames import Excerpt, FrameSource, Images, as_images
+from .geometry import Cropped, Resized
 from .sound import Sound, SoundExcerpt, Waveform
 from .video_file import SoundTrack, VideoFile
 
 Watch = Callable[[int], Callable[[int, int], None]]
-SUFFIXES = ("", ".mp4", ".m4v")
+# What a container holds where no codec is named, and what ComfyUI and people call the codecs.
+USUAL_CODECS = {"mp4": H264, "mkv": H264, "mov": H264, "webm": AV1}
+NAMES = {"h264": H264, "h265": H265, "hevc": H265, "av1": AV1, "vp9": VP9, "prores": PRORES, "ffv1": FFV1}
 
 
 class LazyVideo(Input.Video):
@@ -50,29 +54,33 @@ class LazyVideo(Input.Video):
     def save_to(
         self,
         path: str | io.BytesIO,
-        format: Types.VideoContainer = Types.VideoContainer.AUTO,
-        codec: Types.VideoCodec = Types.VideoCodec.AUTO,
+        format: Types.VideoContainer | str = "auto",
+        codec: Types.VideoCodec | str = "auto",
         metadata: dict | None = None,
         bit_depth: int | None = None,
         crf: float | None = None,
+        color_space: str | None = None,
+        preset: str | None = None,
+        **unknown: Any,
     ) -> None:
-        """Encode to mp4 with H.264 and AAC, frame by frame.
+        """Encode to a file or a buffer, frame by frame.
+
+        Args:
+            format: auto is what the name of the file ends in, or mp4.
+            codec: auto is what plays everywhere in the container.
+            preset: of H.264, and nothing to others, as for ComfyUI's own videos.
+            unknown: what later versions of ComfyUI may ask for; it goes without.
 
         Raises:
-            Refusal: another container, codec or bit depth, or a file name that does not end in mp4.
+            Refusal: a container, codec, bit depth or colour space that there is not.
         """
-        if format not in (Types.VideoContainer.AUTO, Types.VideoContainer.MP4):
-            raise Refusal(f"{format} is given; a Longtake film is saved as mp4", field="format")
-        if codec not in (Types.VideoCodec.AUTO, Types.VideoCodec.H264):
-            raise Refusal(f"{codec} is given; a Longtake film is saved with h264", field="codec")
-        if bit_depth not in (None, 8):
-            raise Refusal(f"{bit_depth} is given; a Longtake film is saved with 8 bits", field="bit_depth")
-        if isinstance(path, (str, os.PathLike)) and os.path.splitext(path)[1].lower() not in SUFFIXES:
-            raise Refusal(f"{os.path.basename(path)} is no name for an mp4 file", field="filename_prefix")
+        if color_space not in (None, "auto", "sRGB"):
+            raise Refusal(f"{color_space} is given; the pixels of a Longtake film are sRGB", field="color_space")
+        form = _form(path, _text(format), _text(codec), bit_depth, crf, preset)
         encode(
             self.source,
             path,
-            Form(quality=crf),
+            form,
             audio=self.sound,
             metadata=metadata,
             progress=None if self.watch is None else self.watch(self.source.frame_count),
@@ -102,6 +110,38 @@ class LazyVideo(Input.Video):
         stop = min(stop, count)
         return LazyVideo(Excerpt(self.source, first, stop), _excerpt(self.sound, first, stop, rate), self.watch)
 
+    def as_cropped(self, x: int = 0, y: int = 0, width: int = 0, height: int = 0) -> LazyVideo:
+        """The part of the picture in a rectangle, brought into it and to even numbers, as ComfyUI's own videos do.
+
+        An empty rectangle, and one that holds all of it, leave the video as it is.
+        """
+        x, y = (min(max(int(at), 0), side - 1) // 2 * 2 for at, side in zip((x, y), self.get_dimensions(), strict=True))
+        width, height = min(int(width), self.source.width - x), min(int(height), self.source.height - y)
+        if width <= 0 or height <= 0 or (width, height) == self.get_dimensions():
+            return self
+        width, height = width // 2 * 2, height // 2 * 2
+        if not (width and height):
+            return self
+        return LazyVideo(Cropped(self.source, x, y, width, height), self.sound, self.watch)
+
+    def as_resized(
+        self,
+        width: int,
+        height: int,
+        upscale_method: str,
+        crop: str = "disabled",
+        post_crop: tuple[int, int, int, int] | None = None,
+    ) -> LazyVideo:
+        """The picture at another size, as ComfyUI's nodes scale images.
+
+        Args:
+            post_crop: x, y, width and height of what is kept of that.
+        """
+        source: FrameSource = Resized(self.source, int(width), int(height), upscale_method, crop)
+        if post_crop is not None:
+            source = Cropped(source, *(int(value) for value in post_crop))
+        return LazyVideo(source, self.sound, self.watch)
+
     def get_stream_source(self) -> str:
         """A file in ComfyUI's temp folder, encoded when it is first asked for: a film is no thing to hold in memory."""
         if self._encoded is None or not os.path.exists(self._encoded):
@@ -114,6 +154,15 @@ class LazyVideo(Input.Video):
 
     def get_dimensions(self) -> tuple[int, int]:
         return self.source.width, self.source.height
+
+    def get_bit_depth(self) -> int:
+        return 8  # as it is saved where nothing else is asked; its frames have 16
+
+    def get_color_space(self) -> str:
+        return "sRGB"
+
+    def has_pending_frame_edits(self) -> bool:
+        return False  # what it streams is what it shows
 
     def get_frame_count(self) -> int:
         return self.source.frame_count
@@ -132,12 +181,36 @@ def frames_and_sound(video: Input.Video) -> tuple[FrameSource, Sound | None]:
     """Read any VIDEO as a stream of frames and its sound."""
     if isinstance(video, LazyVideo):
         return video.source, video.sound
-    if isinstance(video, InputImpl.VideoFromComponents):
+    # A video of a newer ComfyUI may be cropped or resized, which the file behind it is not.
+    edited = getattr(video, "has_pending_frame_edits", None)
+    if isinstance(video, InputImpl.VideoFromComponents) or (edited is not None and edited()):
         components = video.get_components()
         images = Images(components.images, Fraction(components.frame_rate))
         return images, Waveform(components.audio) if components.audio else None
     file, window = video.get_stream_source(), video.get_active_trim_window()
     return VideoFile(file, *window), SoundTrack.of(file, *window)
+
+
+def _text(choice: Any) -> str:
+    """What an enum of ComfyUI, of whatever version, or a text says."""
+    return str(getattr(choice, "value", choice) or "auto").lower()
+
+
+def _form(path: Any, container: str, codec: str, bits: int | None, crf: float | None, preset: str | None) -> Form:
+    """The form that ComfyUI asks for."""
+    suffix = os.path.splitext(path)[1].lower().lstrip(".") if isinstance(path, (str, os.PathLike)) else ""
+    named = {"m4v": "mp4"}.get(suffix, suffix)
+    if container == "auto":
+        container = named or "mp4"
+    usual = USUAL_CODECS.get(container)
+    if usual is None:
+        raise Refusal(f"{container} is given; a film is saved as {', '.join(USUAL_CODECS)}", field="format")
+    if named in USUAL_CODECS and named != container:
+        raise Refusal(f"{os.path.basename(path)} is no name for an {container} file", field="filename_prefix")
+    chosen = usual if codec == "auto" else NAMES.get(codec)
+    if chosen is None:
+        raise Refusal(f"{codec} is given; a film is saved with {', '.join(NAMES)}", field="codec")
+    return Form(chosen, container, crf, preset or "" if chosen is H264 else "", bits or 0)
 
 
 def _decimal(seconds: float) -> Fraction:

@@ -8,7 +8,6 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..lora.applied import AppliedLora
-from ..lora.choice import Passes
 from ..lora.traits import LoraTraits
 from ..timeline.clips import Carry, Grid
 from ..weights.pairs import Noise
@@ -56,10 +55,10 @@ class VideoModel:
 
     @property
     def loras(self) -> tuple[AppliedLora, ...]:
-        """What the diffusion models are patched with, one model after the other, each in order."""
-        patched = (*self.loras_of(Noise.HIGH), *self.loras_of(Noise.LOW))
-        second = () if self.second_pass is None else _loras(self.second_pass)
-        return (*patched, *(lora for lora in second if lora.passes is Passes.SECOND))
+        """What the diffusion models are patched with, in the order it was put on."""
+        parts = (part for part in (self.high, self.low, self.second_pass) if part is not None)
+        # One for both passes is on two parts.
+        return tuple(sorted({lora for part in parts for lora in _loras(part)}, key=lambda lora: lora.order))
 
     def loras_of(self, expert: Noise) -> tuple[AppliedLora, ...]:
         """What one expert is patched with, in order; for all passes or for the first."""

@@ -94,7 +94,7 @@ def patched(
     report = coverage(file, matched, traits, model.family.title, place, strength, len(skeleton.modules))
     if strength == 0:
         return model, report
-    applied = AppliedLora(file, expert, strength, passes)
+    applied = AppliedLora(file, expert, strength, passes, order=len(model.loras))
     if passes is not Passes.SECOND and any(not weight.startswith(PREFIX) for weight in matched.weights):
         text = model.text_encoder.patched(applied, lambda clip: patch_text(clip, file, matched, strength))
         model = replace(model, text_encoder=text)

@@ -109,7 +109,13 @@ def stage_identity(ready: Ready, model: VideoModel, before: Before | None) -> Id
 def model_ingredients(model: VideoModel) -> dict[str, Any]:
     """Every field of a bundle that says what it renders; the tables of its family are not the model."""
     parts = {field.name: getattr(model, field.name) for field in fields(model) if field.compare}
-    return {**parts, "family": model.family.name, "variant": model.variant.name, "published": model.variant.sampling}
+    return {
+        **parts,
+        "loras": model.loras,
+        "family": model.family.name,
+        "variant": model.variant.name,
+        "published": model.variant.sampling,
+    }
 
 
 def _read(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""ComfyUI's own canvas in a headless Chromium: for making workflow files and pictures, never for `dev.py test`."""
+"""ComfyUI's own canvas in a headless Chromium: for tests, and for making workflow files and pictures."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import shutil
 from collections.abc import Iterator
 from typing import Any
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
-from tests.host.server import Server
+from tests.host.server import PACK_FOLDER, Server
 
 FLAGS = (
     "--no-sandbox",
@@ -46,12 +46,12 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-def chromium() -> str:
-    """Path of the Chromium of this machine; raises SystemExit with how to get one."""
-    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
-    if path := next(filter(None, map(shutil.which, names)), None):
-        return path
-    raise SystemExit("no Chromium was found; install one, on Debian: apt-get install chromium")
+def find_chromium() -> str | None:
+    """Path of the Chromium of this machine, where it has one."""
+    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+
+
+NO_CHROMIUM = "no Chromium was found; install one, on Debian: apt-get install chromium"
 
 
 class Canvas:
@@ -59,18 +59,20 @@ class Canvas:
 
     Attributes:
         page: the browser's page, ready to use.
-        mistakes: errors that the page threw, and extensions that did not load.
+        mistakes: errors that the page threw, what our scripts said in the console, and extensions that did not load.
     """
 
     def __init__(self, page: Page, server: Server):
         self.page, self.server = page, server
         self.mistakes: list[str] = []
         page.on("pageerror", lambda error: self.mistakes.append(str(error)))
-        page.on("console", lambda line: self._listen(line.text))
+        page.on("console", self._listen)
 
-    def _listen(self, line: str) -> None:
-        if "Error loading extension" in line:
-            self.mistakes.append(line)
+    def _listen(self, line: ConsoleMessage) -> None:
+        # ComfyUI says much there in every session; of errors, only ours count.
+        ours = line.type == "error" and PACK_FOLDER in line.text + line.location.get("url", "")
+        if ours or "Error loading extension" in line.text:
+            self.mistakes.append(line.text)
 
     def open(self, path: str = "/") -> None:
         self.page.goto(self.server.url + path, wait_until="domcontentloaded")
@@ -102,8 +104,28 @@ class Canvas:
 
 
 @contextlib.contextmanager
-def canvas(
-    server: Server, *, nodes_2: bool = False, size: tuple[int, int] = (1600, 1000), scale: float = 1
+def running_chromium() -> Iterator[Browser]:
+    """A headless Chromium; raises SystemExit with how to get one where there is none."""
+    path = find_chromium()
+    if path is None:
+        raise SystemExit(NO_CHROMIUM)
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=path, headless=True, args=list(FLAGS))
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+@contextlib.contextmanager
+def opened(
+    browser: Browser,
+    server: Server,
+    *,
+    nodes_2: bool = False,
+    size: tuple[int, int] = (1600, 1000),
+    scale: float = 1,
+    **settings: Any,
 ) -> Iterator[Canvas]:
     """Open the canvas of `server` in a fresh profile; nothing outside the server can be reached.
 
@@ -111,18 +133,25 @@ def canvas(
         nodes_2: with the newer renderer, Nodes 2.0, in place of the classic canvas.
         size: of the window, in pixels before `scale`.
         scale: device pixels for each of those.
+        settings: of ComfyUI, further ones; "Comfy." is left out of their names.
     """
-    server.post("/settings", {**SETTINGS, "Comfy.VueNodes.Enabled": nodes_2})
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=chromium(), headless=True, args=list(FLAGS))
-        try:
-            page = browser.new_page(
-                viewport={"width": size[0], "height": size[1]}, device_scale_factor=scale, service_workers="block"
-            )
-            inside = (server.url, "data:", "blob:")
-            page.route("**/*", lambda r: r.continue_() if r.request.url.startswith(inside) else r.abort())
-            opened = Canvas(page, server)
-            opened.open()
-            yield opened
-        finally:
-            browser.close()
+    further = {f"Comfy.{name}": value for name, value in settings.items()}
+    server.post("/settings", {**SETTINGS, "Comfy.Locale": "en", "Comfy.VueNodes.Enabled": nodes_2, **further})
+    page = browser.new_page(
+        viewport={"width": size[0], "height": size[1]}, device_scale_factor=scale, service_workers="block"
+    )
+    try:
+        inside = (server.url, "data:", "blob:")
+        page.route("**/*", lambda r: r.continue_() if r.request.url.startswith(inside) else r.abort())
+        canvas = Canvas(page, server)
+        canvas.open()
+        yield canvas
+    finally:
+        page.close()
+
+
+@contextlib.contextmanager
+def canvas(server: Server, **how: Any) -> Iterator[Canvas]:
+    """The canvas of `server`, as `opened`, in a Chromium of its own."""
+    with running_chromium() as browser, opened(browser, server, **how) as page:
+        yield page

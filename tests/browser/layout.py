@@ -88,7 +88,10 @@ def consumers(prompt: Prompt) -> dict[str, set[str]]:
                 after[value[0]].add(name)
     shared = [name for name, node in prompt.items() if node["class_type"] in SHARED]
     together = set[str]().union(*(after[name] for name in shared))
-    return after | {name: together for name in shared}
+    # Every model to the left of every stage: else their frames cross where one joins late.
+    stages = {name for name, node in prompt.items() if part_of(node) == "Stages"}
+    models = [name for name, node in prompt.items() if part_of(node) == "Models"]
+    return after | {name: after[name] | stages for name in models} | {name: together | stages for name in shared}
 
 
 def columns(prompt: Prompt) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Write workflows/*.json, the files a canvas loads, from workflows/api/*.json: python dev.py workflows
+"""Write workflows/*.json, the files a canvas loads, from workflows/api/*.json: python dev.py workflows [NAME ...]
 
 ComfyUI's own canvas makes them, so that what it writes is what it reads. Before a file is written it is loaded again,
 and the prompt that the canvas would queue must equal the API file.
@@ -7,6 +7,7 @@ and the prompt that the canvas would queue must equal the API file.
 from __future__ import annotations
 
 import json
+import sys
 import uuid
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,8 @@ from tests.browser.browser import Canvas, canvas
 from tests.browser.layout import frames, positions
 from tests.host.place import ROOT, Place
 from tests.host.server import Server
-from tests.host.workflows import api_names, api_prompt, put_inputs
+from tests.host.workflows import api_names, api_prompt, canvas_file, note_of, put_inputs
 from tests.tiny.models import tiny_models
-
-FOLDER = ROOT / "workflows"
 
 # Wide enough for the names of the files.
 WIDTHS = {
@@ -68,6 +67,9 @@ SERIALIZE = """() => {
   return graph;
 }"""
 
+# A node grows by its image once that has come.
+PICTURED = "() => app.rootGraph.nodes.every((node) => node.type !== 'LoadImage' || node.imgs?.length)"
+
 PLAYERS = ("video-preview", "audioUI")
 
 QUEUED = "async () => (await app.graphToPrompt()).output"
@@ -95,18 +97,32 @@ def without_titles(prompt: dict[str, Any]) -> dict[str, Any]:
     return {name: {k: v for k, v in node.items() if k != "_meta"} for name, node in prompt.items()}
 
 
+ADD_NOTE = """(text) => {
+  const note = LiteGraph.createNode('MarkdownNote');
+  app.rootGraph.add(note);
+  note.widgets[0].value = text;
+}"""
+NOTE_SIZE, NOTE_GAP = (440, 620), 100
+
+
 def make(open_canvas: Canvas, name: str) -> dict[str, Any]:
     """The canvas file of API workflow `name`."""
     prompt = api_prompt(name)
     # A node shows what the node of its number showed before, so that it would be measured wrongly.
     open_canvas.open()
     open_canvas.ask(OPEN, prompt)
+    open_canvas.page.wait_for_function(PICTURED)
     open_canvas.settle()
     size = sizes(prompt, open_canvas.ask(MEASURE))
     place = positions(prompt, size)
+    open_canvas.ask(ADD_NOTE, note_of(name))
     graph = open_canvas.ask(SERIALIZE)
     for node in graph["nodes"]:
         key = str(node["id"])
+        if key not in prompt:
+            left, top = (min(spot[axis] for spot in place.values()) for axis in (0, 1))
+            node["size"], node["pos"] = list(NOTE_SIZE), [left - NOTE_GAP - NOTE_SIZE[0], top]
+            continue
         node["size"], node["pos"] = list(size[key]), list(place[key])
         if models := models_of(prompt[key]["inputs"]):
             node["properties"]["models"] = models
@@ -116,7 +132,7 @@ def make(open_canvas: Canvas, name: str) -> dict[str, Any]:
 
 def tidy(graph: dict[str, Any], name: str) -> dict[str, Any]:
     """The file as it is kept: its id for life, links counted from 1, and no trace of the window it was made in."""
-    path = FOLDER / f"{name}.json"
+    path = canvas_file(name)
     known = json.loads(path.read_text(encoding="utf-8"))["id"] if path.is_file() else str(uuid.uuid4())
     number = {link[0]: count for count, link in enumerate(graph["links"], start=1)}
     for link in graph["links"]:
@@ -146,13 +162,15 @@ def write(open_canvas: Canvas, name: str) -> Path:
     graph = make(open_canvas, name)
     open_canvas.open()
     open_canvas.load(graph, name)
+    open_canvas.page.wait_for_function(PICTURED)
+    open_canvas.settle()
     queued = without_players(without_titles(open_canvas.ask(QUEUED)))
     wanted = without_titles(api_prompt(name))
     if queued != wanted:
         raise ValueError(f"{name}: the canvas would queue\n{json.dumps(queued, indent=1, ensure_ascii=False)}")
     if lines := differences(graph, open_canvas.ask(SERIALIZE)) + open_canvas.complaints():
         raise ValueError("\n".join([f"{name}: once loaded it is another", *lines]))
-    path = FOLDER / f"{name}.json"
+    path = canvas_file(name)
     path.write_text(json.dumps(graph, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return path
 
@@ -162,7 +180,7 @@ def main() -> None:
     server = Server(place, ROOT / "build" / "browser", tiny_models(place))
     put_inputs(server.input)
     with server, canvas(server) as open_canvas:
-        for name in api_names():
+        for name in sys.argv[1:] or api_names():
             print(f"wrote {write(open_canvas, name).relative_to(ROOT)}", flush=True)
         if open_canvas.mistakes:
             raise SystemExit("\n".join(open_canvas.mistakes))

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from longtake.demo_model import clips, decoder, folder, measure, train, transformer, vae, world
+from longtake.demo_model.workshop import Workshop
 from safetensors.torch import load_file
 
 PLAN = train.Plan("short", 4, 0.5, 0.0, 1.0, 3.0, None, 1)
@@ -89,3 +90,19 @@ def test_an_untrained_decoder_gives_the_mean_colour_of_its_blocks(matrices: vae.
     pixels = world.draw(3, torch.Generator().manual_seed(2)).pixels(9)
     with torch.no_grad():
         assert measure.psnr(decoder.decode(fresh, vae.encode(matrices, pixels)), pixels).min() > 15
+
+
+def test_a_decoder_trained_alone_is_trained_for_the_encoder_that_is_there(comfyui: object, tmp_path: Path) -> None:
+    before = folder.ENCODER.read_bytes()
+    Workshop(tmp_path).decoder(steps=1)
+    assert folder.ENCODER.read_bytes() == before
+    trained = torch.load(tmp_path / "decoder.pt", weights_only=True)["vae"]
+    encoder = {name: weight for name, weight in folder.read().vae.state_dict().items() if name.startswith("encoder.")}
+    assert encoder and all(torch.equal(trained[name], weight) for name, weight in encoder.items())
+
+
+def test_a_new_encoder_is_not_put_beside_a_decoder_of_another(comfyui: object, tmp_path: Path) -> None:
+    for name in ("encoder", "high", "low"):
+        (tmp_path / f"{name}.pt").touch()
+    with pytest.raises(SystemExit, match="its decoder must be trained"):
+        Workshop(tmp_path).folder()

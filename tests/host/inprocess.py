@@ -29,6 +29,8 @@ def enter_comfyui(comfyui: Path, **options: Any) -> None:
     for name, value in {"cpu": True, **options}.items():
         setattr(args, name, value)
     importlib.import_module("comfy.model_management")
+    # Early, as its main.py has it: `nodes` of ComfyUI 0.24 puts a folder with another `utils` first on the path.
+    importlib.import_module("utils")
     if args.cpu:
         importlib.import_module("torch").set_num_threads(1)
 

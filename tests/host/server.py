@@ -19,6 +19,8 @@ from .place import ROOT, Place
 from .prompt import Prompt, Result, follow
 
 PACK_FOLDER = "comfyui-longtake"
+# What a server loads and serves of the pack; a link to the whole repository would lead into its own folder below it.
+PACK_PARTS = ("__init__.py", "pyproject.toml", "nodes", "host", "pipelines", "web", "locales", "workflows")
 TEST_PACKS = {
     "longtake-tiny-shim": ROOT / "tests" / "tiny" / "shim",
     "longtake-test-nodes": ROOT / "tests" / "host" / "pack",
@@ -80,7 +82,12 @@ class Server:
         """
         for folder in (self.input, self.output, self.temp, self.user):
             folder.mkdir(parents=True, exist_ok=True)
-        link(ROOT, self.folder / "custom_nodes" / PACK_FOLDER)
+        pack = self.folder / "custom_nodes" / PACK_FOLDER
+        if pack.is_symlink():
+            pack.unlink()
+        for part in PACK_PARTS:
+            if (ROOT / part).exists():
+                link(ROOT / part, pack / part)
         link(self.models, self.folder / "models")
         for name, folder in TEST_PACKS.items():
             if self.shim or name != "longtake-tiny-shim":
@@ -221,11 +228,14 @@ def free_port() -> int:
 def link(target: Path, place: Path) -> None:
     """Make `place` lead to `target`; where the system allows no links, copy it."""
     place.parent.mkdir(parents=True, exist_ok=True)
-    if place.is_symlink():
-        place.unlink()
-    elif place.exists():
+    if place.is_dir() and not place.is_symlink():
         shutil.rmtree(place)
+    else:
+        place.unlink(missing_ok=True)
     try:
-        os.symlink(target, place, target_is_directory=True)
+        os.symlink(target, place, target_is_directory=target.is_dir())
     except OSError:
-        shutil.copytree(target, place, ignore=shutil.ignore_patterns(".git", "build", "__pycache__", ".*_cache"))
+        if target.is_dir():
+            shutil.copytree(target, place, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(target, place)

@@ -12,6 +12,7 @@ from tests.host.prompt import Result
 from tests.host.server import Server
 from tests.host.stock import Graph, node
 
+PROMPTS = "a fox\na hare\nan owl"
 BAD_FRAMES = "stage {}, frames: 6 frames are given, and the model takes 4n+1; use 5 or 9"
 
 
@@ -35,6 +36,11 @@ def switch(on: Any, on_true: str, on_false: str) -> dict[str, Any]:
 
 def relinked(made: dict[str, Any], **links: str) -> dict[str, Any]:
     return {**made, "inputs": {**made["inputs"], **{name: [to, 0] for name, to in links.items()}}}
+
+
+def each_prompt(body: str) -> dict[str, Any]:
+    """A loop over three prompts around one stage."""
+    return {"film": node("LongtakeTestForEach", body=body, prompts=PROMPTS)}
 
 
 @dataclass(frozen=True)
@@ -124,6 +130,12 @@ SHAPES = {
             "film": node("LongtakeTestLoop", model=["model", 0], sampling=["sampling", 0], frames="5,9,5"),
             "keep": keep("film"),
         }
+    ),
+    "one stage in a loop over prompts": Shape({"each": stage(), **each_prompt("each"), "keep": keep("film")}, of=3),
+    "a slip in what a loop repeats that its first round does not make": Shape(
+        {"each": stage(transition="smooth"), **each_prompt("each"), "keep": keep("film")},
+        "each",
+        "stage 2, transition: t2v-14b cannot continue",
     ),
     "ids as subgraphs give them": Shape(
         {"4:1": stage(), "4:7:2": stage("4:1"), "9:3": bad("4:7:2"), "keep": keep("9:3")}, "9:3", BAD_FRAMES.format(3)
@@ -246,3 +258,24 @@ def test_what_a_run_executes_is_checked_before_it_renders_and_nothing_else_is(se
     message = result.error["exception_message"].strip()
     assert f"node {shape.refused} (" in message or result.error["node_id"] == shape.refused
     assert message.startswith(shape.says)
+
+
+def test_a_loop_over_prompts_is_one_film_and_goes_on_where_another_prompt_is_added(server: Server) -> None:
+    graph = {
+        "model": graphs.load("ti2v"),
+        "sampling": graphs.sampling(steps=2, expert_split="single model"),
+        "each": stage(seed=4242, transition="smooth", frames=9),
+        **each_prompt("each"),
+    }
+    first = server.run({**graph, "keep": keep("film")})
+    assert first.ok, first.why()
+    rendered = [(event["node"], event["stage"], event["stages"]) for event in first.of("longtake.stage_done")]
+    assert rendered == [("each", number, 3) for number in (1, 2, 3)]
+    # On the node that a person sees, not on its copies.
+    assert {data["node"] for data in first.of("progress_text") if data["text"].startswith("Stage")} == {"each"}
+
+    graph["film"]["inputs"]["prompts"] += "\na wolf"
+    longer = server.run({**graph, "keep": keep("film")})
+    assert longer.ok, longer.why()
+    assert [event["stage"] for event in longer.of("longtake.stored_hit")] == [1, 2, 3]
+    assert [event["stage"] for event in longer.of("longtake.stage_done")] == [4]

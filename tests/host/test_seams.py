@@ -42,13 +42,14 @@ def frames_of(server: Server, graph: Graph, match_colour: bool) -> np.ndarray:
     return np.stack([np.asarray(Image.open(file)) for file in server.files(result)]).astype(float)
 
 
-def test_a_report_has_a_line_and_a_panel_for_each_seam(server: Server, chain: Graph) -> None:
+def test_a_report_has_a_verdict_for_each_seam_and_a_plot(server: Server, chain: Graph) -> None:
     result: Result = server.run({**chain, **REPORT})
     assert result.ok, result.why()
-    [report] = [text for text in result.texts if "Stage 1 to 2" in text]
-    kept, cut = report.splitlines()
-    assert re.match(r"Stage 1 to 2, frame 17: overlap kept at -?\d+ dB; colour R [+-]", kept)
-    assert cut == "Stage 2 to 3, frame 29: cut."
+    [report] = result.outputs["seams"]["text"]
+    summary, smooth, cut = report.splitlines()
+    assert re.match(r"(The seam is good|Seam 1 is (visible|broken): .*)\.$", summary)
+    assert re.match(r"Seam 1, 0:00\.7: (good|visible, .*|broken, .*)$", smooth)
+    assert cut == "Seam 2, 0:01.2: cut, as asked for"
     assert [image["type"] for image in result.outputs["seams"]["images"]] == ["temp"]
 
 

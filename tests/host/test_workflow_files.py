@@ -6,22 +6,23 @@ import copy
 import json
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
 from tests.host.place import ROOT
 from tests.host.server import PACK_FOLDER, Server
-from tests.host.workflow_check import problems, widgets
-from tests.host.workflows import api_names, api_prompt
+from tests.host.workflow_check import NOTE, problems, widgets
+from tests.host.workflows import api_names, api_prompt, canvas_file, note_of, title_of
 
 FOLDER = ROOT / "workflows"
 FOLDERS = ("checkpoints", "diffusion_models", "latent_upscale_models", "loras", "text_encoders", "vae")
-NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
+NAMES = api_names()
 Graph = dict[str, Any]
 
 
 def graph_of(name: str) -> Graph:
-    return json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    return json.loads(canvas_file(name).read_text(encoding="utf-8"))
 
 
 def node_of(graph: Graph, kind: str) -> dict[str, Any]:
@@ -33,8 +34,21 @@ def object_info(server: Server) -> dict[str, Any]:
     return server.object_info()
 
 
-def test_every_api_workflow_has_its_canvas_file() -> None:
-    assert api_names() == NAMES
+def nodes_of(name: str) -> list[dict[str, Any]]:
+    """The nodes of a canvas file but for its note."""
+    return [node for node in graph_of(name)["nodes"] if node["type"] != NOTE]
+
+
+def test_every_api_workflow_has_its_canvas_file_under_its_title() -> None:
+    assert sorted(path.stem for path in FOLDER.glob("*.json")) == sorted(map(title_of, NAMES))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_canvas_file_says_on_one_note_what_it_needs(name: str) -> None:
+    (note,) = (node for node in graph_of(name)["nodes"] if node["type"] == NOTE)
+    assert note["widgets_values"] == [note_of(name)]
+    for told in ("**Files**", "**Change first.**", "**Memory.**", "**How long.**"):
+        assert told in note_of(name)
 
 
 def test_no_two_workflows_share_an_id() -> None:
@@ -48,7 +62,7 @@ def test_a_canvas_file_fits_the_nodes_of_the_server(object_info: dict[str, Any],
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_canvas_file_has_the_nodes_and_titles_of_its_api_workflow(name: str) -> None:
-    nodes = {str(node["id"]): node for node in graph_of(name)["nodes"]}
+    nodes = {str(node["id"]): node for node in nodes_of(name)}
     prompt = api_prompt(name)
 
     assert {key: node["type"] for key, node in nodes.items()} == {k: n["class_type"] for k, n in prompt.items()}
@@ -59,9 +73,8 @@ def test_a_canvas_file_has_the_nodes_and_titles_of_its_api_workflow(name: str) -
 @pytest.mark.parametrize("name", NAMES)
 def test_a_canvas_file_holds_the_values_of_its_api_workflow(object_info: dict[str, Any], name: str) -> None:
     """What the canvas would queue is compared where the files are made; here, that neither was changed since."""
-    graph = graph_of(name)
-    origin = {link[0]: [str(link[1]), link[2]] for link in graph["links"]}
-    for node in graph["nodes"]:
+    origin = {link[0]: [str(link[1]), link[2]] for link in graph_of(name)["links"]}
+    for node in nodes_of(name):
         values = node.get("widgets_values", [])
         names = [entry.name for entry in widgets(object_info[node["type"]]["input"], values)[0]]
         held = dict(zip(names, values, strict=True))
@@ -72,7 +85,7 @@ def test_a_canvas_file_holds_the_values_of_its_api_workflow(object_info: dict[st
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_model_file_is_offered_for_download(name: str) -> None:
-    for node in graph_of(name)["nodes"]:
+    for node in nodes_of(name):
         values = node.get("widgets_values", [])
         named = [value for value in values if isinstance(value, str) and value.endswith(".safetensors")]
         offered = node["properties"].get("models", [])
@@ -84,9 +97,10 @@ def test_every_model_file_is_offered_for_download(name: str) -> None:
 
 
 def test_the_server_offers_the_workflows_as_templates(server: Server) -> None:
-    assert sorted(server.get("/workflow_templates")[PACK_FOLDER]) == NAMES
+    assert sorted(server.get("/workflow_templates")[PACK_FOLDER]) == sorted(map(title_of, NAMES))
     for name in NAMES:
-        assert server.get(f"/api/workflow_templates/{PACK_FOLDER}/{name}.json") == graph_of(name)
+        address = quote(f"/api/workflow_templates/{PACK_FOLDER}/{title_of(name)}.json")
+        assert server.get(address) == graph_of(name)
 
 
 def shuffle_values(graph: Graph) -> None:
@@ -167,4 +181,4 @@ def test_every_workflow_has_a_picture_for_the_list_of_templates() -> None:
     from PIL import Image
 
     pictures = {path.stem: Image.open(path).size for path in FOLDER.glob("*.jpg")}
-    assert pictures == dict.fromkeys(api_names(), (640, 400))
+    assert pictures == dict.fromkeys(map(title_of, NAMES), (640, 400))

@@ -85,6 +85,7 @@ def test_there_is_a_workflow_for_each_way_to_begin() -> None:
         "ltx2_storyboard",
         "ltx2_two_pass_film",
         "wan22_5b_long_film",
+        "wan22_first_last_8_steps",
         "wan22_first_last_bridge",
         "wan22_i2v_long_film",
         "wan22_storyboard",

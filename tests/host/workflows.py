@@ -12,6 +12,7 @@ from tests.host.place import ROOT
 from tests.tiny.photos import put_photos
 
 API = ROOT / "workflows" / "api"
+NOTES = ROOT / "workflows" / "notes"
 INPUTS = ROOT / "workflows" / "inputs"
 # Every size a Wan 2.2 variant takes is a multiple of this.
 SIZE_STEP = 32
@@ -20,6 +21,21 @@ SIZE_STEP = 32
 def api_names() -> list[str]:
     """Names of the shipped API workflows."""
     return sorted(path.stem for path in API.glob("*.json"))
+
+
+def note_of(name: str) -> str:
+    """What the canvas file of an API workflow says on its note, Markdown; its first line is the title of the file."""
+    return (NOTES / f"{name}.md").read_text(encoding="utf-8")
+
+
+def title_of(name: str) -> str:
+    """Name of the canvas file of an API workflow: all that ComfyUI's list of templates shows of a pack's."""
+    return note_of(name).partition("\n")[0].removeprefix("# ")
+
+
+def canvas_file(name: str) -> Path:
+    """The file that the canvas loads of an API workflow."""
+    return ROOT / "workflows" / f"{title_of(name)}.json"
 
 
 def api_prompt(name: str) -> dict[str, dict[str, Any]]:

@@ -100,6 +100,47 @@ def test_the_film_is_shown_on_the_node(encode, comfyui):
     assert (comfyui / "output" / "shown" / "film_00001_.mp4").is_file()
 
 
+@pytest.mark.parametrize(
+    ("format", "suffix"),
+    [
+        ({"format": "mp4"}, "mp4"),
+        (
+            {"format": "H.264", "container": "mkv", "quality": 20.0, "preset": "fast", "bits": "10", "sound": "flac"},
+            "mkv",
+        ),
+        ({"format": "AV1", "container": "webm", "quality": 30.0, "preset": "fast", "sound": "automatic"}, "webm"),
+        ({"format": "ProRes", "container": "mov", "preset": "proxy", "sound": "pcm"}, "mov"),
+        ({"format": "GIF"}, "gif"),
+        ({"format": "animated WebP", "quality": 80.0}, "webp"),
+        ({"format": "APNG", "bits": "8"}, "apng"),
+        ({"format": "PNG files in a ZIP", "bits": "16"}, "zip"),
+    ],
+)
+def test_a_film_is_saved_in_the_format_asked_for_and_handed_on(encode, format, suffix):
+    audio = {"waveform": torch.zeros(1, 2, 48000), "sample_rate": 48000}
+    video, path = encode(images=gray_images([10, 200, 90] * 4), audio=audio, format=format).args
+
+    assert path.endswith(f"_00001_.{suffix}") or path.endswith(f".{suffix}")
+    assert video.get_frame_count() == 12
+    assert video.get_dimensions() == (64, 32)
+
+
+def test_every_format_offered_is_one_that_works(comfyui):
+    from longtake.nodes.encode import EncodeVideo
+    from longtake.pipelines.media.codecs import CODECS, works
+
+    [format] = [each for each in EncodeVideo.define_schema().inputs if each.id == "format"]
+    titles = [option.key for option in format.options]
+    assert titles[0] == "mp4"
+    assert {codec.title for codec in CODECS.values() if not codec.hardware} <= set(titles)
+    assert all(works(codec) for codec in CODECS.values() if codec.title in titles)
+
+
+def test_a_format_that_there_is_not_is_refused(encode):
+    with pytest.raises(Refusal, match=r"format: 'Betamax' is given; one of H\.264"):
+        encode(images=gray_images([1]), format={"format": "Betamax"})
+
+
 def test_each_film_gets_a_name_of_its_own(encode):
     paths = [encode(images=gray_images([1]), filename_prefix="numbered/film").args[1] for _ in range(3)]
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from comfy_execution.graph_utils import GraphBuilder
 
+import nodes
+
 
 class Film:
     """Expands into a chain of stages, as a node does that holds a workflow of its own."""
@@ -36,6 +38,48 @@ class Loop(Film):
         if others:
             last = graph.node("LongtakeTestLoop", model=model, sampling=sampling, frames=others, chain=last).out(0)
         return {"result": (last,), "expand": graph.finalize()}
+
+
+class ForEach:
+    """Copies a stage of the graph for each line of a list, laid out as ComfyUI's Start Loop lays it out.
+
+    Each copy takes its prompt and what the copy before it hands on from a LoopIteration; an output node needs them all.
+    """
+
+    RETURN_TYPES = ("LONGTAKE_CHAIN",)
+    FUNCTION = "expand"
+    CATEGORY = "test"
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {
+            "required": {"body": ("STRING", {}), "prompts": ("STRING", {})},
+            "hidden": {"dynprompt": "DYNPROMPT"},
+        }
+
+    @classmethod
+    def IS_CHANGED(cls, **_):
+        return float("nan")  # what it copies is none of its inputs
+
+    def expand(self, body, prompts, dynprompt):
+        graph, carried, lines = GraphBuilder(), None, prompts.splitlines()
+        original = dynprompt.get_node(body)
+        for position, prompt in enumerate(lines):
+            iteration = graph.node(
+                "LoopIteration",
+                iteration_index=position,
+                is_first=position == 0,
+                is_last=position == len(lines) - 1,
+                list_item=prompt,
+                current_iteration_value=carried,
+                reuse_cache=False,
+            )
+            links = {"prompt": iteration.out(3), "chain": iteration.out(4)}
+            copy = graph.node(original["class_type"], **{**original["inputs"], **links})
+            copy.set_override_display_id(body)
+            carried = copy.out(0)
+        graph.node("LongtakeTestLoopResult", value=carried)
+        return {"result": (carried,), "expand": graph.finalize()}
 
 
 def stage(graph, model, sampling, frames, seed, chain):
@@ -72,4 +116,42 @@ class Pass:
         return (value,)
 
 
-NODE_CLASS_MAPPINGS = {"LongtakeTestFilm": Film, "LongtakeTestLoop": Loop, "LongtakeTestPass": Pass}
+class LoopResult(Pass):
+    """What needs all that a loop makes."""
+
+    OUTPUT_NODE = True
+
+
+class LoopIteration:
+    """What ComfyUI has since 0.38: the value of a loop as one iteration sees it; a list, as many as were carried."""
+
+    RETURN_TYPES = ("INT", "BOOLEAN", "BOOLEAN", Any("*"), Any("*"))
+    OUTPUT_IS_LIST = (False, False, False, False, True)
+    INPUT_IS_LIST = True
+    FUNCTION = "hand_on"
+    CATEGORY = "test"
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        flags = {name: ("BOOLEAN", {}) for name in ("is_first", "is_last", "reuse_cache")}
+        values = {name: (Any("*"), {}) for name in ("list_item", "current_iteration_value")}
+        return {"required": {"iteration_index": ("INT", {}), **flags}, "optional": values}
+
+    @classmethod
+    def IS_CHANGED(cls, reuse_cache, **_):
+        return None if reuse_cache[0] else float("nan")
+
+    def hand_on(self, iteration_index, is_first, is_last, reuse_cache, list_item, current_iteration_value):
+        return iteration_index[0], is_first[0], is_last[0], list_item[0], current_iteration_value
+
+
+NODE_CLASS_MAPPINGS = {
+    "LongtakeTestFilm": Film,
+    "LongtakeTestForEach": ForEach,
+    "LongtakeTestLoop": Loop,
+    "LongtakeTestLoopResult": LoopResult,
+    "LongtakeTestPass": Pass,
+}
+# ComfyUI's own where it has one: a pack that names it too is passed over.
+if "LoopIteration" not in nodes.NODE_CLASS_MAPPINGS:
+    NODE_CLASS_MAPPINGS["LoopIteration"] = LoopIteration

@@ -1,10 +1,13 @@
+import inspect
 import io
 import os
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
+import torch
 from longtake.pipelines.errors import Refusal
 from longtake.pipelines.media.codecs import Form
 from longtake.pipelines.media.encode import encode
@@ -82,7 +85,15 @@ def test_it_can_be_saved_into_a_buffer(video):
 
 @pytest.mark.parametrize(
     ("settings", "said"),
-    [({"format": "webm"}, "format: webm"), ({"codec": "av1"}, "codec: av1"), ({"bit_depth": 10}, "bit_depth: 10")],
+    [
+        ({"format": "avi"}, "format: avi is given; a film is saved as mp4, mkv"),
+        ({"codec": "mpeg2"}, "codec: mpeg2 is given; a film is saved with h264"),
+        ({"codec": "vp9", "format": "mov"}, "filename_prefix: film.mp4 is no name for an mov file"),
+        ({"bit_depth": 12}, "bit_depth: 12 is given; H.264 keeps 8 or 10 bits"),
+        ({"color_space": "HDR PQ"}, "color_space: HDR PQ is given"),
+        ({"preset": "placebo"}, "preset: 'placebo'"),
+        ({"crf": 99.0}, "crf: 99"),
+    ],
 )
 def test_what_cannot_be_written_is_refused(video, tmp_path, settings, said):
     with pytest.raises(Refusal, match=said):
@@ -91,7 +102,117 @@ def test_what_cannot_be_written_is_refused(video, tmp_path, settings, said):
 
 def test_a_name_of_another_format_is_refused(video, tmp_path):
     with pytest.raises(Refusal, match=r"film\.webm is no name for an mp4"):
-        video.save_to(str(tmp_path / "film.webm"))
+        video.save_to(str(tmp_path / "film.webm"), format="mp4")
+    with pytest.raises(Refusal, match="format: txt is given"):
+        video.save_to(str(tmp_path / "film.txt"))
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "codec", "pixels"),
+    [
+        ("film.mp4", {}, "h264", "yuv420p"),
+        ("film.m4v", {}, "h264", "yuv420p"),
+        ("film.mkv", {}, "h264", "yuv420p"),
+        ("film.webm", {}, "av1", "yuv420p"),
+        ("film.mp4", {"format": "mp4", "codec": "av1", "crf": 40.0, "preset": "ultrafast"}, "av1", "yuv420p"),
+        ("film.webm", {"format": "webm", "codec": "vp9"}, "vp9", "yuv420p"),
+        ("film.mp4", {"codec": "hevc", "bit_depth": 10}, "hevc", "yuv420p10le"),
+        ("film.mp4", {"bit_depth": 10, "preset": "veryfast", "color_space": "sRGB"}, "h264", "yuv420p10le"),
+        ("film", {"format": "mkv", "color_space": None, "quality_of_next_year": 7}, "h264", "yuv420p"),
+    ],
+)
+def test_it_is_saved_as_any_comfyui_asks(video, tmp_path, name, asked, codec, pixels):
+    video.save_to(str(tmp_path / name), metadata={"prompt": {}}, **asked)
+
+    with av.open(str(tmp_path / name)) as container:
+        stream = container.streams.video[0]
+        assert stream.codec_context.name.replace("libdav1d", "av1") == codec
+        assert stream.codec_context.pix_fmt == pixels
+        assert stream.average_rate == 16
+    film = VideoFile(tmp_path / name)
+    assert near(levels(film), LEVELS)
+
+
+# Parameters of ComfyUI's VideoInput by method, in order, as of Comfy-Org/ComfyUI at df63641786f4 (2026).
+NEWEST = {
+    "get_components": [],
+    "save_to": ["path", "format", "codec", "metadata", "bit_depth", "crf", "color_space", "preset"],
+    "get_color_space": [],
+    "as_trimmed": ["start_time", "duration", "strict_duration"],
+    "as_cropped": ["x", "y", "width", "height"],
+    "as_resized": ["width", "height", "upscale_method", "crop", "post_crop"],
+    "get_stream_source": [],
+    "has_pending_frame_edits": [],
+    "get_active_trim_window": [],
+    "get_dimensions": [],
+    "get_bit_depth": [],
+    "get_duration": [],
+    "get_frame_count": [],
+    "get_frame_rate": [],
+    "get_container_format": [],
+}
+
+
+@pytest.mark.parametrize("name", NEWEST)
+def test_it_has_what_the_newest_comfyui_calls(video, name):
+    signature = inspect.signature(getattr(video, name))
+    signature.bind(*NEWEST[name])
+    signature.bind(**dict.fromkeys(NEWEST[name]))
+    assert [parameter for parameter in signature.parameters if parameter != "unknown"] == NEWEST[name]
+
+
+def test_a_cropped_video_is_a_part_of_each_frame_and_reads_none(comfyui):
+    from longtake.pipelines.media.video import LazyVideo
+
+    class Columns(Watched):
+        def frames(self, start=0, stop=None):
+            for frame in super().frames(start, stop):
+                yield frame + np.arange(64, dtype=np.uint16)[None, :, None]
+
+    video = LazyVideo(Columns(LEVELS))
+    cropped = video.as_cropped(7, 3, 21, 11)
+
+    assert video.source.read == 0
+    assert cropped.get_dimensions() == (20, 10)  # even numbers, from (6, 2) on
+    [frame] = cropped.source.frames(1, 2)
+    assert frame[0, 0, 0] == LEVELS[1] * 257 + 6
+    assert cropped.as_trimmed(0.5, 1.0).get_dimensions() == (20, 10)
+    assert video.as_cropped(0, 0, 64, 32) is video.as_cropped() is video
+    assert video.as_cropped(60, 0, 500, 500).get_dimensions() == (4, 32)
+
+
+@pytest.mark.parametrize("method", ["nearest-exact", "bilinear", "area", "lanczos"])
+def test_a_resized_video_is_scaled_as_comfyui_scales_images(comfyui, method):
+    from comfy.utils import common_upscale
+    from longtake.pipelines.media.frames import Images
+    from longtake.pipelines.media.video import LazyVideo
+
+    images = torch.rand(3, 32, 64, 3, generator=torch.manual_seed(1))
+    video = LazyVideo(Images(images, Fraction(16))).as_resized(40, 40, method, "center", (4, 2, 30, 20))
+
+    expected = common_upscale(images.movedim(-1, 1), 40, 40, method, "center").movedim(1, -1)[:, 2:22, 4:34]
+    assert video.get_dimensions() == (30, 20)
+    assert (video.get_components().images - expected.clamp(0, 1)).abs().max() < 0.005
+
+
+def test_a_video_with_edits_that_its_file_has_not_is_read_with_them(video, comfyui, tmp_path):
+    from comfy_api.latest import InputImpl, Types
+    from longtake.pipelines.media.video import frames_and_sound
+
+    class Edited(InputImpl.VideoFromFile):
+        """As ComfyUI's own videos are from 0.36 on, once they are cropped."""
+
+        def has_pending_frame_edits(self):
+            return True
+
+        def get_components(self):
+            whole = super().get_components()
+            return Types.VideoComponents(images=whole.images[:, :16], audio=whole.audio, frame_rate=whole.frame_rate)
+
+    video.save_to(str(tmp_path / "film.mp4"))
+    source, sound = frames_and_sound(Edited(str(tmp_path / "film.mp4")))
+    assert (source.width, source.height) == (64, 16)
+    assert sound is not None
 
 
 def test_a_stream_source_is_one_file_in_the_temp_folder(video, comfyui):

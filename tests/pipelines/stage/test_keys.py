@@ -332,3 +332,48 @@ def test_where_the_files_of_a_part_lie_does_not_change_the_key(tmp_path: Path) -
     here, there = ("a", "b"), ("x", "y")
     first, second = (digest(Source(tuple(str(tmp_path / name) for name in names))) for names in (here, there))
     assert first == second
+
+
+# Of stages that people have stored: what is written here never changes while `STAGE_FORMAT` does not.
+RECORDED = {
+    "no LoRA": "49503d07d97f9f1d753b815ee1eea0e9b23c0990fbaffbb854708edc5c8ca132",
+    "two pairs, put on one after the other": "ba02cc64d809948b57a64f9b9155ed1275d0eb5f3a1c408d0e02ce6b974dfa79",
+    "the same LoRAs, one expert after the other": "23d6d8b6b454f9acf1b79a5748e69202800f17baaf108774ccfd0986868ac341",
+}
+
+
+def put_on(model: Any, *loras: tuple[Path, str]) -> Any:
+    """The bundle with LoRA files on its experts, in this order."""
+    from longtake.pipelines.lora.applied import AppliedLora
+    from longtake.pipelines.lora.file import LoraFile
+    from longtake.pipelines.weights.pairs import Noise
+
+    for path, expert in loras:
+        file = LoraFile(path.name, str(path), {}, {}, (path.stat().st_size, path.stat().st_mtime_ns))
+        applied = AppliedLora(file, Noise(expert), 0.5, order=len(model.loras))
+        part = getattr(model, expert).patched(applied, lambda base: base)
+        model = replace(model, **{expert: part})
+    return model
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_takes_that_are_stored_are_found_under_the_keys_they_were_stored_under(tmp_path: Path, name: str) -> None:
+    from longtake.pipelines.families.wan22 import WAN22
+    from longtake.pipelines.identity import Source
+    from longtake.pipelines.model.bundle import VideoModel
+    from longtake.pipelines.model.part import Part
+
+    high, low, text, vae = (Part(name, lambda: None, Source(upstream=name)) for name in ("high", "low", "text", "vae"))
+    variant = next(variant for variant in WAN22.variants if variant.name == "i2v-14b")
+    model = VideoModel(WAN22, variant, high, low, text, vae)
+    one, two = tmp_path / "one.safetensors", tmp_path / "two.safetensors"
+    one.write_bytes(b"one")
+    two.write_bytes(b"two")
+    orders = {
+        "no LoRA": (),
+        "two pairs, put on one after the other": ((one, "high"), (one, "low"), (two, "high"), (two, "low")),
+        "the same LoRAs, one expert after the other": ((one, "high"), (two, "high"), (one, "low"), (two, "low")),
+    }
+    model = put_on(model, *orders[name])
+    assert [(lora.file.name, lora.expert.value) for lora in model.loras] == [(p.name, e) for p, e in orders[name]]
+    assert key_of(model, stage(start_image=torch.full((1, 64, 96, 3), 0.5))) == RECORDED[name]

@@ -1,0 +1,72 @@
+"""Every template opened as the person opens it, and some of them run small."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.browser.person import Person, template
+from tests.browser.workflows import without_players, without_titles
+from tests.host.workflows import api_names, api_prompt, title_of
+
+# Nodes as they are drawn, and the groups they must lie in or clear of: [left, top, right, bottom] in canvas units.
+DRAWN = """() => {
+  const boxes = app.graph.nodes.map((node) => {
+    const drawn = document.querySelector(`[data-node-id="${node.id}"]`)?.getBoundingClientRect();
+    const [left, top] = node.pos;
+    const height = drawn ? drawn.height / app.canvas.ds.scale - 30 : node.size[1];
+    return [node.id, left, top - 30, left + node.size[0], top + height];
+  });
+  const groups = app.graph.groups.map(
+    ({ title, pos, size }) => [title, pos[0], pos[1], pos[0] + size[0], pos[1] + size[1]]);
+  return { boxes, groups };
+}"""
+
+
+def crossing(boxes: list[list[Any]]) -> list[tuple[Any, Any]]:
+    return [
+        (one[0], other[0])
+        for count, one in enumerate(boxes)
+        for other in boxes[count + 1 :]
+        if one[1] < other[3] and other[1] < one[3] and one[2] < other[4] and other[2] < one[4]
+    ]
+
+
+@pytest.mark.parametrize("name", api_names())
+def test_a_template_opens_whole_and_queues_what_its_api_file_says(person: Person, name: str) -> None:
+    person.load(template(name), name)
+
+    assert without_players(person.queued()) == without_titles(api_prompt(name))
+    assert person.canvas.complaints() == []
+    drawn = person.ask(DRAWN)
+    assert crossing(drawn["boxes"]) == []
+    assert crossing(drawn["groups"]) == []
+
+
+def test_a_template_is_found_in_the_list_and_opened_by_a_click(person: Person) -> None:
+    name = "wan22_i2v_long_film"
+    person.page.locator(".templates-tab-button").click()
+    person.page.get_by_placeholder("Search").first.fill(title_of(name))
+    person.page.locator(f'[data-testid="template-workflow-{title_of(name)}"]').click()
+
+    person.page.wait_for_function("() => app.graph.nodes.some((node) => node.type === 'LongtakeChainStage')")
+    assert without_players(person.queued()) == without_titles(api_prompt(name))
+
+
+RUN = {
+    "classic": ("wan22_storyboard", "ltx2_film_with_sound"),
+    "nodes_2": ("wan22_t2v_then_i2v", "wan22_first_last_bridge"),
+}
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_template_renders_a_film_that_plays(person: Person, which: int) -> None:
+    name = RUN["nodes_2" if person.nodes_2 else "classic"][which]
+    person.load(template(name), name)
+    person.shrink()
+
+    ended = person.run()
+
+    assert ended.kind == "execution_success", ended
+    assert person.play(person.node("LongtakeEncodeVideo")) > 0.9
