@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..errors import Refusal
 from ..media.frames import from_float
 from ..takes.decoded import read_frames, read_sound, write_frames, write_sound
 
@@ -72,12 +73,21 @@ def decoded(link: Link, chain: Chain | None = None) -> np.ndarray | FootageFrame
         frames = link.model.family.decode(link.model, take.latent())
     if len(frames) != link.clip.frames:
         raise RuntimeError(f"the VAE decoded {len(frames)} frames where {link.clip.frames} were rendered")
+    stage = None if chain is None else chain.links.index(link) + 1
     film = [] if chain is None else [one.take for one in chain.links if one.take is not None]
-    write_frames(take, tuple(frames.shape), lambda array: _quantise(frames, array), film)
+    write_frames(take, tuple(frames.shape), lambda array: _quantise(frames, array, stage), film)
     return np.load(take.frames_path, mmap_mode="r")
 
 
-def _quantise(frames: torch.Tensor, array: np.ndarray) -> None:
+def _quantise(frames: torch.Tensor, array: np.ndarray, stage: int | None) -> None:
     # Frame by frame: a second copy of a whole clip is what must not be held.
     for index in range(len(frames)):
-        array[index] = from_float(frames[index].float().cpu().numpy())
+        frame = frames[index].float().cpu().numpy()
+        if not np.isfinite(frame).all():
+            raise Refusal(
+                f"frame {index} of its clip, counted from 0, is decoded to values that are not finite numbers (NaN or "
+                "infinity): its rendering or the VAE went wrong. Render it with another seed or sampling, or run the "
+                "VAE at full precision (--fp32-vae).",
+                stage=stage,
+            )
+        array[index] = from_float(frame)

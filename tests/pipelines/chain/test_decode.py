@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from longtake.pipelines.chain.chain import Chain, Link
+from longtake.pipelines.errors import Refusal
 from longtake.pipelines.timeline.clips import Clip, Join, Transition
 
 STAGES, FRAMES, OVERLAP = 12, 9, 5
@@ -123,6 +124,22 @@ def test_clips_of_another_film_make_room_first(film: Any) -> None:
     assert film(STAGES) == STAGES
     assert film(STAGES, other) == STAGES
     assert film(STAGES, other) == 0
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_pixels_that_are_no_numbers_are_refused_with_their_stage_and_frame(film: Any, value: float) -> None:
+    @dataclass
+    class Wrong(Decodes):
+        def decode(self, model: Any, number: int) -> torch.Tensor:
+            frames = super().decode(model, number)
+            frames[2, 0, 1, 0] = value
+            return frames
+
+    links = list(film.chain.links)
+    links[1] = replace(links[1], model=Wrong())
+    with pytest.raises(Refusal, match=r"stage 2: frame 2 of its clip.*not finite numbers"):
+        film(STAGES, replace(film.chain, links=tuple(links)))
+    assert not links[1].rendered.frames_path.exists()
 
 
 def test_frames_that_were_cut_short_are_decoded_again(film: Any) -> None:
