@@ -51,15 +51,16 @@ def nvenc(name: str) -> str:
 def nvenc_seconds(clip: np.ndarray, path: Path, name: str) -> float:
     """Seconds that an NVENC encoder takes for a clip `[T, H, W, 3]` uint16, converted as Longtake converts."""
     import av
+    from longtake.pipelines.media.frames import to_uint8
     from longtake.pipelines.media.pixels import to_pixels
 
     started = time.perf_counter()
     with av.open(str(path), "w") as container:
         stream = container.add_stream(name, rate=FPS, options={"preset": "p5", "rc": "vbr", "cq": "18"})
         stream.width, stream.height, stream.pix_fmt = clip.shape[2], clip.shape[1], "yuv420p"
-        convert = to_pixels("yuv420p", stream.width, stream.height)
+        convert = to_pixels("yuv420p")
         for index, picture in enumerate(clip):
-            frame = convert(picture)
+            frame = convert(to_uint8(picture))
             frame.pts, frame.time_base = index, 1 / FPS
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))

@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from ..chain.chain import Chain, Link
 from ..errors import Refusal
 from ..identity import Unidentified, digest
-from ..media.frames import bounds, frames_digest, from_float
+from ..media.frames import bounds, buffer_8, frames_digest, from_float, rows_of, to_uint8
 from ..media.segments import Run, Segments, Shelf
 from ..timeline.clips import Transition
 from .colour import Grade, Match, seen_of
@@ -21,9 +21,12 @@ from .colour import Grade, Match, seen_of
 if TYPE_CHECKING:
     from ..media.footage import FootageFrames
 
+_Clips: TypeAlias = "dict[int, np.ndarray | FootageFrames]"
+
 # Frames of a run that is kept: fewer are kept with what follows them, more in parts.
 SHORTEST = 16
 LONGEST = 240
+LIGHT = 2**20 - 1  # linear light of white in a fade
 MADE = 1  # raised by hand whenever the same clips would be shown otherwise than before
 
 
@@ -65,8 +68,18 @@ class Film:
         return frames_digest(self)
 
     def frames(self, start: int = 0, stop: int | None = None) -> Iterator[np.ndarray]:
+        for scene, clips, grades, frame in self._read(start, stop):
+            yield scene.read(clips, grades, frame)
+
+    def frames_8(self, start: int = 0, stop: int | None = None) -> Iterator[np.ndarray]:
+        """The same in 8 bits, `[H, W, 3]` uint8: corrected and rounded in one."""
+        buffer = buffer_8(self.height, self.width)
+        for scene, clips, grades, frame in self._read(start, stop):
+            yield scene.read_8(clips, grades, frame, buffer)
+
+    def _read(self, start: int, stop: int | None) -> Iterator[tuple[_Scene, _Clips, dict[int, Grade], int]]:
         start, stop = bounds(start, stop, self.frame_count)
-        clips: dict[int, np.ndarray | FootageFrames] = {}
+        clips: _Clips = {}
         for scene in _scenes(self.chain):
             first, last = max(start, scene.start), min(stop, scene.stop)
             if first >= last:
@@ -74,7 +87,7 @@ class Film:
             clips = {index: clips[index] if index in clips else self._open(index) for index in scene.clips}
             grades = {index: self._grade(index) for index in scene.clips}
             for frame in range(first, last):
-                yield scene.read(clips, grades, frame)
+                yield scene, clips, grades, frame
 
     @property
     def segments(self) -> Segments | None:
@@ -134,23 +147,26 @@ def blend(outgoing: np.ndarray, incoming: np.ndarray, weight: float) -> np.ndarr
 
     Pixels are taken as sRGB (IEC 61966-2-1) on the way in and out; a weight of 0 or 1 gives back its frame exactly.
     """
-    linear = _linear_light()
-    weight = np.float32(weight)
-    mixed = linear[outgoing]
-    mixed *= 1 - weight
-    mixed += weight * linear[incoming]
-    low = mixed * np.float32(12.92)
-    curve = np.power(mixed, np.float32(1 / 2.4))
-    curve *= np.float32(1.055)
-    curve -= np.float32(0.055)
-    return from_float(np.where(mixed <= np.float32(0.0031308), low, curve))
+    if weight in (0, 1):
+        return incoming if weight else outgoing
+    linear, coded = _linear_light()
+    share = np.rint((1 - weight) * linear).astype(np.int32), np.rint(weight * linear).astype(np.int32)
+    mixed = np.empty_like(outgoing)
+    for rows in rows_of(outgoing):
+        light = share[0][outgoing[rows]]
+        light += share[1][incoming[rows]]
+        mixed[rows] = coded[light]
+    return mixed
 
 
 @cache
-def _linear_light() -> np.ndarray:
-    """sRGB 0..65535 to linear light 0..1: all 65536 answers, float32."""
+def _linear_light() -> tuple[np.ndarray, np.ndarray]:
+    """sRGB 0..65535 to linear light 0..LIGHT, and back: all answers. A step of light is less than one of sRGB."""
     value = np.arange(65536) / 65535
-    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4).astype(np.float32)
+    light = np.arange(LIGHT + 2) / LIGHT  # two roundings can come to one more
+    linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+    coded = np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
+    return LIGHT * linear, from_float(coded)
 
 
 @dataclass(frozen=True)
@@ -170,9 +186,13 @@ class _Scene:
     fade_start: int = 0
     fade_frames: int = 0
 
-    def read(
-        self, clips: Mapping[int, np.ndarray | FootageFrames], grades: Mapping[int, Grade], frame: int
-    ) -> np.ndarray:
+    def read_8(self, clips: _Clips, grades: Mapping[int, Grade], frame: int, out: np.ndarray) -> np.ndarray:
+        if len(self.clips) > 1:
+            return to_uint8(self.read(clips, grades, frame), out)
+        [index], [offset] = self.clips, self.offsets
+        return grades[index].at(frame - offset).apply_8(np.asarray(clips[index][frame - offset]), out)
+
+    def read(self, clips: _Clips, grades: Mapping[int, Grade], frame: int) -> np.ndarray:
         shown = [
             grades[index].at(frame - offset).apply(np.asarray(clips[index][frame - offset]))
             for index, offset in zip(self.clips, self.offsets, strict=True)

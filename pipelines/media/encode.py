@@ -21,7 +21,7 @@ from .ahead import ahead
 from .codecs import GIF, PNG_ZIP, Form, works
 from .frames import FrameSource
 from .gif import Paletted
-from .pixels import ToPixels, to_pixels
+from .pixels import ToPixels, pictures, to_pixels
 from .png_zip import write_png_zip
 from .segments import Packets, Segments, Settings, delivered
 from .sound import Sound, Waveform
@@ -179,7 +179,7 @@ def _packets(encoder: av.VideoCodecContext, source: FrameSource, form: Form) -> 
     ) -> Packets:
         codec = unused.pop() if unused else _encoder(source, form)
         done = start
-        for picture in ahead(map(_converter(source, form), source.frames(start, stop))):
+        for picture in ahead(pictures(source, _converter(source, form), start, stop)):
             picture.pts = done
             picture.time_base = 1 / source.frame_rate
             if done in keys:
@@ -199,7 +199,7 @@ def _packets(encoder: av.VideoCodecContext, source: FrameSource, form: Form) -> 
 
 
 def _converter(source: FrameSource, form: Form) -> ToPixels:
-    return Paletted(source) if form.codec is GIF else to_pixels(form.pixels, source.width, source.height)
+    return Paletted(source) if form.codec is GIF else to_pixels(form.pixels)
 
 
 def _encoder(source: FrameSource, form: Form) -> av.VideoCodecContext:

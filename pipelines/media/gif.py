@@ -18,7 +18,9 @@ SIDE = 128  # pixels of a frame looked at, at most
 
 
 class Paletted:
-    """Frames `[H, W, 3]` uint16 to the one palette that suits all of a film."""
+    """Frames `[H, W, 3]` uint8 to the one palette that suits all of a film."""
+
+    dtype = np.uint8
 
     def __init__(self, source: FrameSource):
         self._palette = _palette(source)
@@ -32,7 +34,7 @@ class Paletted:
         import av
         from PIL import Image
 
-        picture = Image.fromarray(to_uint8(frame))
+        picture = Image.fromarray(frame)
         indices = np.asarray(picture.quantize(palette=self._palette, dither=Image.Dither.FLOYDSTEINBERG))
         return av.VideoFrame.from_ndarray((indices, self._colours), format="pal8")  # type: ignore[arg-type]
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from . import swscale
-from .frames import to_uint8
+from .frames import FrameSource, in_8_bits, to_uint8
 
 if TYPE_CHECKING:
     import av
@@ -17,35 +18,42 @@ PRECISE = swscale.AREA | swscale.ACCURATE | swscale.FULL_CHROMA_IN
 
 
 class ToPixels(Protocol):
-    """Converts frames `[H, W, 3]` uint16; each picture is independent of the next call."""
+    """Converts frames `[H, W, 3]`; each picture is independent of the next call.
+
+    Attributes:
+        dtype: of the frames it takes: uint8 or uint16.
+    """
+
+    dtype: Any
 
     def __call__(self, frame: np.ndarray) -> av.VideoFrame: ...
 
 
-def to_pixels(format: str, width: int, height: int) -> ToPixels:
+def to_pixels(format: str) -> ToPixels:
     """What converts frames to one of FFmpeg's pixel formats: RGB, or YUV in BT.709 and limited range."""
     if format in ("rgb24", "rgb48be", "bgr0", "bgra", "gbrp16le"):
         return _Rgb(format)
-    return _Yuv10(format) if "10" in format else Yuv8(format, width, height)
+    return _Yuv10(format) if "10" in format else _Yuv8(format)
 
 
-class Yuv8:
-    """RGB frames to 8 bits in BT.709, limited range, through one buffer."""
+class _Yuv8:
+    """RGB frames to 8 bits in BT.709, limited range."""
 
-    def __init__(self, format: str, width: int, height: int):
+    dtype = np.uint8
+
+    def __init__(self, format: str):
         self._convert = swscale.Converter(format, PRECISE, **_bt709())
-        # swscale's vector code may read a little past the last pixel
-        self._rgb = np.empty(height * width * 3 + 64, np.uint8)[: height * width * 3].reshape(height, width, 3)
 
     def __call__(self, frame: np.ndarray) -> av.VideoFrame:
         import av
 
-        np.copyto(self._rgb, to_uint8(frame))
-        return self._convert(av.VideoFrame.from_numpy_buffer(self._rgb, format="rgb24"))
+        return self._convert(av.VideoFrame.from_numpy_buffer(frame, format="rgb24"))
 
 
 class _Yuv10:
     """RGB frames to 10 bits of their 16, in BT.709, limited range."""
+
+    dtype = np.uint16
 
     def __init__(self, format: str):
         self._convert = swscale.Converter(format, PRECISE, **_bt709())
@@ -62,15 +70,20 @@ class _Rgb:
     """RGB frames to RGB of 8 or 16 bits, in whatever order an encoder wants it."""
 
     def __init__(self, format: str):
-        self._deep = "16" in format or "48" in format
+        self.dtype = np.uint16 if "16" in format or "48" in format else np.uint8
         self._convert = swscale.Converter(format, PRECISE)
 
     def __call__(self, frame: np.ndarray) -> av.VideoFrame:
         import av
 
-        if self._deep:
-            return self._convert(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb48le"))
-        return self._convert(av.VideoFrame.from_ndarray(to_uint8(frame), format="rgb24"))
+        format = "rgb48le" if self.dtype is np.uint16 else "rgb24"
+        return self._convert(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format=format))
+
+
+def pictures(source: FrameSource, convert: ToPixels, start: int = 0, stop: int | None = None) -> Iterator[Any]:
+    """Frames [start, stop) as an encoder takes them."""
+    shallow = convert.dtype is np.uint8
+    return map(convert, in_8_bits(source, start, stop) if shallow else source.frames(start, stop))
 
 
 def _bt709() -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from .ahead import ahead
 from .frames import FrameSource
-from .pixels import to_pixels
+from .pixels import pictures, to_pixels
 
 
 def write_png_zip(
@@ -24,11 +24,10 @@ def write_png_zip(
     """Write frame_00001.png and so on, and film.json with the frame rate and the metadata; return how many frames."""
     import av
 
-    convert = to_pixels(pixels, source.width, source.height)
     done = 0
     # The pictures are compressed already.
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
-        for picture in ahead(map(convert, source.frames())):
+        for picture in ahead(pictures(source, to_pixels(pixels))):
             encoder: Any = av.VideoCodecContext.create("png", "w")
             encoder.width, encoder.height, encoder.pix_fmt = source.width, source.height, pixels
             encoder.time_base, picture.pts = Fraction(1, 1), 0

@@ -71,7 +71,7 @@ class Canvas:
     def _listen(self, line: ConsoleMessage) -> None:
         # ComfyUI says much there in every session; of errors, only ours count.
         ours = line.type == "error" and PACK_FOLDER in line.text + line.location.get("url", "")
-        if ours or "Error loading extension" in line.text:
+        if ours or "Error loading extension" in line.text or "vite:preloadError" in line.text:
             self.mistakes.append(line.text)
 
     def open(self, path: str = "/") -> None:

@@ -60,7 +60,8 @@ def test_a_slip_in_a_storyboard_stands_on_its_node_and_marks_the_document(person
     role, words = person.note(board) or ("", "")
     assert role == "alert"
     assert words.startswith("stage 2, lenght: there is no such field")
-    assert person.ask(MARKED, [board, "storyboard"])
+    if not person.nodes_2:  # which shows cards in the place of the document
+        assert person.ask(MARKED, [board, "storyboard"])
 
 
 def test_a_report_keeps_its_lines_and_begins_with_its_warning(person: Person) -> None:

@@ -1,6 +1,6 @@
 // One stage as a card. It shows what it is given and says what is done to it; it keeps nothing.
 
-import { button, element, fill, say } from './elements.js'
+import { button, element, fill, say, written } from './elements.js'
 
 const WORDS = {
   smooth: 'smooth: goes on from the end of the stage before',
@@ -33,7 +33,7 @@ export class Card {
 
     this.prompt = element('textarea', {
       className: 'lt-prompt', placeholder: 'what is to be seen', spellcheck: false,
-      oninput: () => does('prompt', this.prompt.value), onchange: () => does('settle')
+      oninput: written((words) => does('prompt', words)), onchange: () => does('settle')
     })
     this.prompt.dataset.captureWheel = 'true'
     this.seed = element('input', { type: 'text', inputMode: 'numeric', className: 'lt-seed', onchange: () => does('seed', this.seed.value.trim()) })

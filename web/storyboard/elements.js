@@ -25,6 +25,11 @@ export function fill(field, text) {
   if (field.value !== text && document.activeElement !== field) field.value = text
 }
 
+/** What listens to a field that is written in. A browser's own undo changes fields that nobody writes in too. */
+export function written(act) {
+  return ({ currentTarget }) => currentTarget === document.activeElement && act(currentTarget.value)
+}
+
 export function say(place, text) {
   if (place.textContent !== text) place.textContent = text
 }

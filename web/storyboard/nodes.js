@@ -189,6 +189,13 @@ function toCanvas(event) {
   app.canvas.processMouseWheel(event)
 }
 
+// The browser would undo what was last written in a field, whether or not somebody writes there, beside what ComfyUI
+// takes back.
+function undone(event) {
+  const isWriting = document.activeElement?.matches('input, textarea, [contenteditable]')
+  if (!isWriting && (event.ctrlKey || event.metaKey) && 'zyZY'.includes(event.key)) event.preventDefault()
+}
+
 function faceOf(id) {
   const node = nodeOf(id)
   return [...faces].find((face) => face.node === node)
@@ -230,6 +237,7 @@ app.registerExtension({
       api.addEventListener(end, () => faces.forEach((face) => face.ran('ended')))
     }
     document.addEventListener('pointerdown', leave, true)
+    document.addEventListener('keydown', undone, true)
     // A model was exchanged, a LoRA put on, an image connected: the takes are others then.
     api.addEventListener('graphChanged', () => faces.forEach((face) => face.ask()))
     api.addEventListener('reconnected', () => faces.forEach((face) => face.ask()))

@@ -1,7 +1,7 @@
 // The face of one storyboard: its head line, the film as a strip, its cards, its text.
 
 import * as storyboard from './document.js'
-import { button, element, fill, say } from './elements.js'
+import { button, element, fill, say, written } from './elements.js'
 import { Lane } from './lane.js'
 import { carried, cost, IDLE, length, progress, share, statuses } from './status.js'
 import { Takes } from './takes.js'
@@ -53,7 +53,7 @@ export class Panel {
     this.prefix = element('input', {
       type: 'text', className: 'lt-prefix', placeholder: 'words before every prompt: style, light, who is seen', spellcheck: false,
       'aria-label': 'words before every prompt',
-      oninput: () => this.#edit(storyboard.withDefault(this.text, 'prompt_prefix', this.prefix.value || undefined)),
+      oninput: written((words) => this.#edit(storyboard.withDefault(this.text, 'prompt_prefix', words || undefined))),
       onchange: () => this.ways.settle()
     })
     this.lane = new Lane((name, index, ...more) => this.#act(name, index, ...more))
@@ -61,7 +61,7 @@ export class Panel {
     this.takes = new Takes(shared, (index, number) => this.#act('take', index, number))
     this.editor = element('textarea', {
       className: 'lt-text', spellcheck: false, 'aria-label': 'storyboard as text',
-      oninput: () => this.#edit(this.editor.value), onchange: () => this.ways.settle()
+      oninput: written((text) => this.#edit(text)), onchange: () => this.ways.settle()
     })
     this.editor.dataset.captureWheel = 'true'
     this.root = element('div', { className: 'longtake-storyboard' },

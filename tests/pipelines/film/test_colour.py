@@ -219,3 +219,12 @@ def test_nothing_is_decoded_for_what_was_measured_before(tmp_path: Path) -> None
         raise AssertionError("decoded")
 
     assert [Match(chain, none, kept).of(index) for index in range(3)] == grades
+
+
+def test_correcting_in_eight_bits_rounds_once_to_the_nearest() -> None:
+    frame = np.random.default_rng(0).integers(0, 65536, (40, 24, 3)).astype(np.uint16)
+    for colour in (UNCHANGED, DRIFT, Colour((1.1, 0.9, 1.0), (0.05, -0.05, 0.0))):
+        exact = np.clip(frame.astype(np.float64) * colour.gain + np.multiply(65535, colour.offset), 0, 65535)
+        in_8 = colour.apply_8(frame, np.empty(frame.shape, np.uint8))
+        assert np.abs(colour.apply(frame) - exact).max() <= 0.51
+        assert np.abs(in_8 - exact / 257).max() <= 0.501

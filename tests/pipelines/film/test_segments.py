@@ -64,10 +64,10 @@ class Watched(Film):
 
     made = 0
 
-    def frames(self, start=0, stop=None):
-        for frame in super().frames(start, stop):
+    def _read(self, start, stop):
+        for read in super()._read(start, stop):
             self.made += 1
-            yield frame
+            yield read
 
 
 @pytest.fixture

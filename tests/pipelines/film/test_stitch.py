@@ -269,3 +269,31 @@ def test_an_excerpt_is_the_frames_between():
     assert excerpt.frame_count == 5
     assert values(excerpt) == [7, 8, 1000, 1001, 1002]
     assert values(excerpt, 2, 4) == [1000, 1001]
+
+
+def test_eight_bits_are_exactly_the_nearest():
+    values = np.arange(65536, dtype=np.uint16).reshape(64, -1)
+    assert np.array_equal(to_uint8(values), np.rint(values / 257).astype(np.uint8))
+
+
+def test_a_fade_by_table_is_what_the_formula_says():
+    rng = np.random.default_rng(0)
+    outgoing, incoming = (rng.integers(0, 65536, (64, 50, 3)).astype(np.uint16) for _ in range(2))
+    outgoing[:8] //= 64  # near black, where a step of light is seen most
+
+    def light(coded):
+        value = coded / 65535
+        return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+
+    for weight in (0.1, 0.5, 0.93):
+        mixed = (1 - weight) * light(outgoing) + weight * light(incoming)
+        exact = np.where(mixed <= 0.0031308, mixed * 12.92, 1.055 * mixed ** (1 / 2.4) - 0.055) * 65535
+        assert np.abs(blend(outgoing, incoming, weight) - exact).max() < 1.5
+
+
+def test_frames_in_eight_bits_are_the_frames():
+    chain = chain_of((frames(9), CUT), (frames(13), SMOOTH), (frames(9), FADE))
+    film = Film(chain, Shelf(chain))
+    shallow = [frame.copy() for frame in film.frames_8()]
+    assert all(np.array_equal(a, to_uint8(b)) for a, b in zip(shallow, film.frames(), strict=True))
+    assert len(shallow) == chain.frames

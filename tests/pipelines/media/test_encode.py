@@ -12,6 +12,7 @@ import pytest
 from longtake.pipelines.errors import Refusal
 from longtake.pipelines.media.codecs import Form
 from longtake.pipelines.media.encode import BT709, LIMITED, encode
+from longtake.pipelines.media.frames import to_uint8
 from longtake.pipelines.media.pixels import to_pixels
 from longtake.pipelines.media.sound import SoundExcerpt, Waveform
 from longtake.pipelines.media.video_file import SoundTrack, VideoFile
@@ -94,7 +95,7 @@ def test_primary_colours_come_back_with_the_matrix_the_file_names(tmp_path):
 def test_luma_is_rounded_and_not_cut_off():
     ramp = np.arange(65536, dtype=np.uint16).reshape(128, 512, 1).repeat(3, axis=2)
 
-    luma = to_pixels("yuv420p", 512, 128)(ramp).to_ndarray()[:128]
+    luma = to_pixels("yuv420p")(to_uint8(ramp)).to_ndarray()[:128]
 
     exact = 16 + 219 * (ramp[..., 0] / 65535)
     assert abs((luma - exact).mean()) < 0.05
