@@ -112,10 +112,6 @@ def test_what_the_newest_comfyui_calls_on_ours_takes_what_it_passes(path: str, k
         owner, _, method = full.rpartition(".")
         if owner == base and method in ours:
             compared += 1
-            keywords = asked.parameters.keys() - LATER.get(full, set()) - {"self"}
+            keywords = asked.parameters.keys() - {"self"}
             ours[method].bind(None, **dict.fromkeys(keywords))
     assert compared
-
-
-# What a film does not take yet; core's own nodes leave it out unless a person asks for it.
-LATER = {"comfy_api.latest._input.video_types.VideoInput.save_to": {"color_space", "preset"}}

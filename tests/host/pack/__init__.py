@@ -123,7 +123,7 @@ class LoopResult(Pass):
 
 
 class LoopIteration:
-    """What ComfyUI newer than 0.30 has: a loop as one round sees it; what is carried is a list, of as many as there are."""
+    """What ComfyUI newer than 0.30 has: a loop as one round sees it. What is carried is a list."""
 
     RETURN_TYPES = ("INT", "BOOLEAN", "BOOLEAN", Any("*"), Any("*"))
     OUTPUT_IS_LIST = (False, False, False, False, True)
