@@ -1,14 +1,20 @@
-"""Take the README's picture: python tests/run.py browser.pictures"""
+"""Take the README's pictures: python tests/run.py browser.pictures"""
 
 from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 from typing import Any
 
+from PIL import Image, ImageDraw
+
 from tests.browser.browser import Canvas, canvas
+from tests.browser.cards import OPEN, Cards
+from tests.host.demo import FADE, FRAMES, IMAGE_TO_VIDEO, SEED, SIDE, STAGES, demo_models, film_graph, load
 from tests.host.place import ROOT, Place
 from tests.host.server import Server
+from tests.host.stock import Graph, node
 from tests.host.workflows import canvas_file, put_inputs
 from tests.tiny.models import tiny_models
 
@@ -54,12 +60,65 @@ def take_readme_picture(server: Server) -> None:
         opened.page.screenshot(path=FOLDER / "canvas.png", clip=part)
 
 
+def put_shapes(folder: Path) -> None:
+    """First frames in the world of the demo model."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, ground, colour in (("circle.png", "#000000", "#e02020"), ("square.png", "#808080", "#e8e020")):
+        picture = Image.new("RGB", (512, 512), ground)
+        draw = ImageDraw.Draw(picture)
+        shape = draw.ellipse if name == "circle.png" else draw.rectangle
+        shape((180, 180, 332, 332), fill=colour)
+        picture.resize((64, 64), Image.Resampling.LANCZOS).save(folder / name)
+
+
+def take_cards_picture(place: Place) -> None:
+    """A storyboard that was rendered but for the stage whose words have changed since."""
+    models = demo_models(ROOT / "build" / "browser" / "demo_models")
+    server = Server(place, ROOT / "build" / "browser" / "demo", models, shim=False)
+    put_shapes(server.input)
+    prompts = [{"prompt": stage.prompt} for stage in (*STAGES[:6:2], STAGES[-1])]
+    prompts[0]["start_image"] = "circle.png"
+    prompts[-1] |= {"transition": "fade", "fade_frames": FADE, "start_image": "square.png"}
+    document = {
+        "schema": "longtake.storyboard.v1",
+        "defaults": {"frames": FRAMES, "width": SIDE, "height": SIDE, "seed": SEED},
+        "stages": prompts,
+    }
+    film = film_graph(())
+    sampling = film["sampling"]
+
+    def graph() -> Graph:
+        board = node(
+            "LongtakeRenderStoryboard",
+            model=["model", 0],
+            storyboard=json.dumps(document, indent=2),
+            validate_only=False,
+            sampling=["sampling", 0],
+        )
+        delivered = {name: film[name] for name in ("stitch", "encode")}
+        delivered["stitch"] = node("LongtakeStitchChain", chain=["board", 0])
+        return {"model": load(IMAGE_TO_VIDEO), "sampling": sampling, "board": board, **delivered}
+
+    with server:
+        result = server.run(graph(), timeout=600)
+        assert result.ok, result.why()
+        prompts[2]["prompt"] = "a red circle moves up on black"
+        with canvas(server, nodes_2=True, size=(1360, 760), scale=SHARPNESS) as opened:
+            cards = Cards(opened)
+            opened.ask(OPEN, graph())
+            cards.face.get_by_text("its take is older than its words").first.wait_for(timeout=60_000)
+            opened.settle(2500)
+            board = opened.page.locator("[data-node-id]", has=cards.face)
+            board.screenshot(path=FOLDER / "cards.png")
+
+
 def main() -> None:
     place = Place.here()
     server = Server(place, ROOT / "build" / "browser", tiny_models(place))
     put_inputs(server.input)
     with server:
         take_readme_picture(server)
+    take_cards_picture(place)
 
 
 if __name__ == "__main__":
