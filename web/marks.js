@@ -29,7 +29,9 @@ export function unmarkFields() {
 
 function markInput(node, name) {
   const slot = node.inputs?.find((input) => input.name === name)
-  const widget = node.widgets?.find((one) => one.name === name)
+  const own = node.widgets?.find((one) => one.name === name)
+  // A storyboard is shown as its cards.
+  const widget = own?.hidden ? node.widgets.find((one) => one.name === 'cards') : own
   if (slot) {
     slot.hasErrors = true
     marked.push(() => (slot.hasErrors = false))

@@ -9,6 +9,8 @@ from tests.browser.person import Person, template
 MARKED = """([id, name]) => {
   const node = app.graph.getNodeById(id);
   const slot = node.inputs.findIndex((input) => input.name === name);
+  const cards = name === 'storyboard' && node.widgets.find((widget) => widget.name === 'cards');
+  if (cards) return cards.element.style.outlineStyle === 'solid';
   if (!LiteGraph.vueNodesMode) return node.inputs[slot].hasErrors === true;
   const dot = document.querySelector(`[data-slot-key="${id}-in-${slot}"]`);
   const row = dot?.closest('[data-testid=node-widget]') ?? dot?.closest('.lg-slot--input');
