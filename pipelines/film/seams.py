@@ -111,7 +111,7 @@ class Seam:
         rows = (
             (JUMP, seen.jump, f"the picture jumps, {seen.jump:.1f} times the usual change"),
             (
-                JUMP,
+                LATE_JUMP,
                 seen.late_jump,
                 f"it jumps {seen.late_by} {late} later, {seen.late_jump:.1f} times the usual change",
             ),
@@ -156,8 +156,8 @@ class Report:
         return f"{good} of {len(smooth)} seams {'is' if good == 1 else 'are'} good; {worst}{also}"
 
     def _name(self, seam: Seam) -> str:
-        seconds = float(seam.frame / self.fps)
-        return f"Seam {seam.number}, {seconds // 60:.0f}:{seconds % 60:04.1f}"
+        minutes, tenths = divmod(round(seam.frame / self.fps * 10), 600)
+        return f"Seam {seam.number}, {minutes}:{tenths / 10:04.1f}"
 
     def _said(self, seam: Seam) -> str:
         if seam.verdict is None:

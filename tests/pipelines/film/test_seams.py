@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from longtake.pipelines.chain.chain import Chain, Link
 from longtake.pipelines.film.measures import Looks, figures, sound_steps
 from longtake.pipelines.film.seam_plot import HEIGHT, WIDTH, plot
-from longtake.pipelines.film.seams import Report, Verdict, measure
+from longtake.pipelines.film.seams import JUMP, LATE_JUMP, Report, Verdict, measure
 from longtake.pipelines.film.sound_clock import FilmSound
 from longtake.pipelines.media.sound import Waveform
 from longtake.pipelines.timeline.clips import Clip, Grid, Join, Length, Transition
@@ -94,10 +95,27 @@ def test_a_leap_at_a_seam_is_told_with_its_size_and_place() -> None:
 
 
 def test_a_leap_five_frames_late_is_told_as_late() -> None:
-    seam = report_of(jump=3, late=5).seams[1]
+    seam = report_of(jump=5, late=5).seams[1]
     assert seam.figures.jump == pytest.approx(1, abs=0.1)
-    assert (seam.figures.late_by, seam.verdict) == (5, report_of(jump=3).seams[1].verdict)
+    assert (seam.figures.late_by, seam.verdict) == (5, LATE_JUMP.verdict(seam.figures.late_jump))
+    assert seam.verdict is not Verdict.GOOD
     assert seam.reason.startswith("it jumps 5 frames later, ")
+
+
+def test_a_late_leap_no_larger_than_those_of_ordinary_frames_is_good() -> None:
+    """The liveliest of eight frames is livelier than the one at the seam: its bound is another."""
+    late, now = (report_of(jump=2, late=late).seams[1] for late in (5, 0))
+    assert JUMP.visible < late.figures.late_jump < LATE_JUMP.visible
+    assert late.verdict is Verdict.GOOD
+    assert now.figures.jump == pytest.approx(late.figures.late_jump, abs=0.3)
+    assert now.verdict is Verdict.VISIBLE
+
+
+def test_a_seam_just_before_a_full_minute_lies_at_that_minute() -> None:
+    report = report_of()
+    seam = replace(report.seams[0], frame=16 * 60 - 1)
+    assert str(replace(report, fps=Fraction(160159, 10000), seams=(seam,))).splitlines()[1].startswith("Seam 1, 0:59.9")
+    assert str(replace(report, fps=Fraction(159880, 10000), seams=(seam,))).splitlines()[1].startswith("Seam 1, 1:00.0")
 
 
 def test_light_that_changes_at_a_seam_is_told_in_codes() -> None:
