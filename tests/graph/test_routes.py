@@ -34,10 +34,18 @@ def test_each_kind_of_error_has_its_status(comfyui: Path) -> None:
     from longtake.pipelines.errors import Refusal
     from longtake.pipelines.files.reading import Damaged, Unreadable
 
-    assert answer(Refusal("no.", field="name")) == (400, {"error": "name: no.", "field": "name"})
+    assert answer(Refusal("no.", field="name")) == (
+        400,
+        {"error": "name: no.", "field": "name", "stage": None},
+    )
+    assert answer(Refusal("no.", field="name", stage=3))[1] == {
+        "error": "stage 3, name: no.",
+        "field": "name",
+        "stage": 3,
+    }
     kinds = [NotThere, Conflict, Damaged, WrongType, Unreadable]
     assert [answer(kind("said")) for kind in kinds] == [
-        (status, {"error": "said", "field": None}) for status in (404, 409, 410, 415, 503)
+        (status, {"error": "said", "field": None, "stage": None}) for status in (404, 409, 410, 415, 503)
     ]
 
 
