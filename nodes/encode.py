@@ -192,8 +192,13 @@ class EncodeVideo(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, filename_prefix: str | None = None) -> bool | str:
-        """A film that could not be saved is not even queued; a linked prefix is not known yet and comes as None."""
+    def validate_inputs(cls, filename_prefix: str | None = None, format: Any = None) -> bool | str:
+        """A film that could not be saved is not even queued; a linked prefix is not known yet and comes as None.
+
+        ComfyUI hands over what is nested, does not check it then, and leaves out what is no option.
+        """
+        if problem := _form_problem(format.get("format") if isinstance(format, Mapping) else format):
+            return f"format: {problem}"
         return (filename_prefix and _prefix_problem(filename_prefix)) or True
 
     @classmethod
@@ -203,13 +208,13 @@ class EncodeVideo(io.ComfyNode):
         filename_prefix: str,
         crf: float,
         preset: str,
+        format: Mapping[str, Any],
         video: Input.Video | None = None,
         images: torch.Tensor | None = None,
         audio: Input.Audio | None = None,
-        format: Mapping[str, Any] | None = None,
     ) -> io.NodeOutput:
         source, sound = _what_to_save(video, images, fps)
-        form = _form(format or {"format": USUAL}, crf, preset)
+        form = _form(format, crf, preset)
         if problem := _prefix_problem(filename_prefix):
             raise Refusal(problem, field="filename_prefix")
         folder, filename, counter, subfolder, _ = folder_paths.get_save_image_path(
@@ -242,19 +247,18 @@ def _saved(path: str, form: Form, source: FrameSource, sound: Sound | None) -> I
 
 
 def _format_input() -> io.DynamicCombo.Input:
-    options = [
-        io.DynamicCombo.Option(codec.title, _fields(codec))
-        for codec in CODECS.values()
-        # What needs a graphics card is offered once a frame has gone through it.
-        if not codec.hardware or codec in on_this_computer()
-    ]
+    options = [io.DynamicCombo.Option(codec.title, _fields(codec)) for codec in _offered()]
     return io.DynamicCombo.Input(
         "format",
         options=[io.DynamicCombo.Option(USUAL, []), *options],
-        optional=True,
         tooltip="What the film is saved as. mp4 plays everywhere, with the crf and preset above; the others have "
         "settings of their own. GIF, APNG, WebP and PNG files hold no sound.",
     )
+
+
+def _offered() -> list[VideoCodec]:
+    """What a film can be saved with here: what needs a graphics card once a frame has gone through it."""
+    return [codec for codec in CODECS.values() if not codec.hardware or codec in on_this_computer()]
 
 
 def _fields(codec: VideoCodec) -> list[io.Input]:
@@ -306,11 +310,9 @@ def _form(chosen: Mapping[str, Any], crf: float, preset: str) -> Form:
     title = chosen["format"]
     if title == USUAL:
         return Form(quality=crf, preset=preset)
-    codec = next((codec for codec in CODECS.values() if codec.title == title), None)
-    if codec is None:
-        raise Refusal(
-            f"{title!r} is given; one of {', '.join(c.title for c in CODECS.values())} is needed", field="format"
-        )
+    if problem := _form_problem(title):
+        raise Refusal(problem, field="format")
+    codec = next(codec for codec in CODECS.values() if codec.title == title)
     sound = chosen.get("sound", AUTOMATIC)
     return Form(
         codec,
@@ -320,6 +322,15 @@ def _form(chosen: Mapping[str, Any], crf: float, preset: str) -> Form:
         int(chosen.get("bits", 0)),
         None if sound == AUTOMATIC else SOUND_CODECS[sound],
     )
+
+
+def _form_problem(title: Any) -> str:
+    """Why nothing is saved as `title`; empty where it is a form."""
+    titles = [USUAL, *(codec.title for codec in _offered())]
+    if title in titles:
+        return ""
+    given = "what is given is none that can be saved here" if title is None else f"{title!r} is given"
+    return f"{given}; one of {', '.join(titles)} is needed"
 
 
 def _prefix_problem(prefix: str) -> str:

@@ -130,7 +130,9 @@ def film_graph(stages: tuple[Stage, ...] = STAGES, frames: int = FRAMES) -> Grap
     return graph | {
         "stitch": node("LongtakeStitchChain", chain=[chain, 0]),
         "encode": node(
-            "LongtakeEncodeVideo", video=["stitch", 0], filename_prefix="demo/film", crf=10.0, preset="medium", fps=FPS
+            "LongtakeEncodeVideo",
+            **{"video": ["stitch", 0], "filename_prefix": "demo/film", "crf": 10.0, "preset": "medium", "fps": FPS},
+            format="mp4",
         ),
         "seams": node("LongtakeSeamReport", chain=[chain, 0]),
         "report": node("PreviewAny", source=["seams", 0]),

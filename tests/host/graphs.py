@@ -132,7 +132,9 @@ def delivered(chain: str, prefix: str = "test/film") -> Graph:
     return {
         "stitch": node("LongtakeStitchChain", chain=[chain, 0]),
         "encode": node(
-            "LongtakeEncodeVideo", video=["stitch", 0], filename_prefix=prefix, crf=18, preset="ultrafast", fps=16.0
+            "LongtakeEncodeVideo",
+            **{"video": ["stitch", 0], "filename_prefix": prefix, "crf": 18, "preset": "ultrafast", "fps": 16.0},
+            format="mp4",
         ),
     }
 

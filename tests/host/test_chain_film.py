@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.host import graphs, stock
 from tests.host.film import look_into
+from tests.host.prompt import Result
 from tests.host.server import Server
 from tests.host.stock import Graph, node
 
@@ -230,3 +232,23 @@ def test_best_size_keeps_the_shape_of_an_image(server: Server, photos: dict[str,
 
     # 451 x 300 is 1.503 to 1; at 480p the heights around the ideal 515 give 768 x 512 (1.500) and 800 x 528 (1.515).
     assert Image.open(server.files(result)[0]).size == (768, 512)
+
+
+def test_a_film_is_saved_in_the_form_that_a_prompt_names(server: Server) -> None:
+    def saved_as(**form: Any) -> Result:
+        graph = {
+            "model": graphs.load("t2v"),
+            "sampling": graphs.sampling(),
+            "stage": graphs.stage(prompt="saved in many forms", frames=5),
+            **graphs.delivered("stage"),
+        }
+        graph["encode"]["inputs"] |= form
+        return server.run(graph)
+
+    for form, suffix in (({"format": "mp4"}, ".mp4"), ({"format": "GIF"}, ".gif")):
+        result = saved_as(**form)
+        assert result.ok, result.why()
+        assert [path.suffix for path in server.files(result)] == [suffix]
+    refused = saved_as(format="Betamax")
+    assert refused.refused, "it is not even queued"
+    assert "none that can be saved here; one of mp4, H.264, " in refused.why()

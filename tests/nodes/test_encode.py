@@ -25,7 +25,8 @@ def encode(comfyui):
     node = EncodeVideo.PREPARE_CLASS_CLONE({"hidden_inputs": hidden})
 
     def call(**inputs):
-        return node.execute(**{"fps": 16.0, "filename_prefix": "film", "crf": 4.0, "preset": "ultrafast", **inputs})
+        usual = {"fps": 16.0, "filename_prefix": "film", "crf": 4.0, "preset": "ultrafast", "format": {"format": "mp4"}}
+        return node.execute(**(usual | inputs))
 
     return call
 
@@ -137,7 +138,9 @@ def test_every_format_offered_is_one_that_works(comfyui):
 
 
 def test_a_format_that_there_is_not_is_refused(encode):
-    with pytest.raises(Refusal, match=r"format: 'Betamax' is given; one of H\.264"):
+    with pytest.raises(
+        Refusal, match=r"format: 'Betamax' is given; one of mp4, H\.264, .* PNG files in a ZIP is needed"
+    ):
         encode(images=gray_images([1]), format={"format": "Betamax"})
 
 
