@@ -365,9 +365,9 @@ def test(host: Host, arguments: Sequence[str]) -> int:
         if host.run(*command):
             failed.append(name)
     say(f"tests (failed so far: {', '.join(failed)})" if failed else "tests")
-    # A file's tests share what they set up; each worker has a ComfyUI server of its own, of a gigabyte.
+    # Each worker has a ComfyUI server of its own, of a gigabyte; tests/conftest.py says which tests share a worker.
     workers = str(min(4, os.cpu_count() or 1))
-    tests = host.run("-m", "pytest", "-n", workers, "--dist", "loadfile", *arguments)
+    tests = host.run("-m", "pytest", "-n", workers, "--dist", "loadgroup", *arguments)
     return int(bool(failed or tests))
 
 
