@@ -199,7 +199,8 @@ class EncodeVideo(io.ComfyNode):
         """
         if problem := _form_problem(format.get("format") if isinstance(format, Mapping) else format):
             return f"format: {problem}"
-        return (filename_prefix and _prefix_problem(filename_prefix)) or True
+        problem = filename_prefix and _prefix_problem(filename_prefix)
+        return f"filename_prefix: {problem}" if problem else True
 
     @classmethod
     def execute(

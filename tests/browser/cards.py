@@ -41,6 +41,13 @@ OPEN = """async (prompt) => {
 TEXT = """() => app.graph.nodes.find((node) => node.comfyClass === 'LongtakeRenderStoryboard')
   .widgets.find((widget) => widget.name === 'storyboard').value"""
 
+# Notes every kind that a card is of, however short.
+WATCH = """() => {
+  window.kindsSeen = new Set()
+  const note = () => document.querySelectorAll('.lt-card').forEach((card) => window.kindsSeen.add(card.dataset.kind))
+  new MutationObserver(note).observe(document.body, { subtree: true, childList: true, attributeFilter: ['data-kind'] })
+}"""
+
 
 class Cards:
     """The cards of the only Render Storyboard node on a canvas."""
@@ -171,8 +178,9 @@ def dragging(cards: Cards) -> None:
     grip = cards.card(1).locator(".lt-grip")
     grip.hover()
     cards.page.mouse.down()
-    third = cards.card(3).bounding_box()
-    assert third is not None
+    # Drawn anew when the plan comes: for a moment it is nowhere.
+    cards.until(lambda: cards.card(3).bounding_box() is not None, True)
+    third = cards.card(3).bounding_box() or {}
     cards.page.mouse.move(third["x"] + third["width"] * 0.8, third["y"] + 20, steps=8)
     cards.page.mouse.up()
     assert cards.prompts == ["a valley", "the sea", "a hill"]
@@ -274,14 +282,10 @@ def runs(cards: Cards) -> None:
     mark = f"run {time.time_ns()}"
     cards.open(BOARD.replace("a hill", mark))
     cards.until(lambda: "unknown" in cards.kinds, False)
+    cards.opened.ask(WATCH)
     cards.opened.ask("async () => { await app.queuePrompt(0) }")
-    seen = set()
-    deadline = time.monotonic() + 60
-    while cards.kinds != ["stored"] * 3:
-        seen |= set(cards.kinds)
-        assert time.monotonic() < deadline, cards.kinds
-        cards.page.wait_for_timeout(20)
-    assert "rendering" in seen
+    cards.until(lambda: cards.kinds, ["stored"] * 3, seconds=60)
+    assert "rendering" in cards.opened.ask("() => [...window.kindsSeen]")
     cards.until(lambda: cards.cost, "all 3 stages are stored, nothing to render")
     cards.until(lambda: cards.card(3).locator(".lt-picture").evaluate("(image) => image.naturalWidth > 0"), True)
     clip = cards.card(1).locator("video")

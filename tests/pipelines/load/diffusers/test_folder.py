@@ -316,7 +316,7 @@ def test_a_torn_file_is_named_with_its_component(broken_ltx2: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "changes", "said"),
     [
-        ("transformer/config.json", {"ff_bias": False}, "model is LTX-2.5, which ComfyUI 0.30 cannot load"),
+        ("transformer/config.json", {"ff_bias": False}, "model is LTX-2.5, which Longtake does not know yet"),
         ("transformer/config.json", {"use_prompt_adaln_single": False}, "model is LTX-2.5"),
         ("model_index.json", {"duration_head": ["diffusers", "LTX2DurationHead"]}, "model is LTX-2.5"),
         ("model_index.json", {"text_encoder": ["transformers", "Gemma4UnifiedForConditionalGeneration"]}, "is LTX-2.5"),
