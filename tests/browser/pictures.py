@@ -31,6 +31,11 @@ SHOW = """([left, top, scale]) => {
   app.canvas.ds.offset[1] = top;
 }"""
 
+# Nodes that would lie over the storyboard's.
+ASIDE = """() => app.graph.nodes.forEach((node) => {
+  if (/Stitch|Encode/.test(node.comfyClass)) node.pos = [node.pos[0] + 2000, node.pos[1]]
+})"""
+
 
 def show(opened: Canvas, boxes: list[list[float]], width: int = WIDTH) -> dict[str, float]:
     """Bring the frames to the width of the page; return the part of the page that they fill, for a screenshot."""
@@ -106,6 +111,7 @@ def take_cards_picture(place: Place) -> None:
         with canvas(server, nodes_2=True, size=(1360, 760), scale=SHARPNESS) as opened:
             cards = Cards(opened)
             opened.ask(OPEN, graph())
+            opened.ask(ASIDE)
             cards.face.get_by_text("its take is older than its words").first.wait_for(timeout=60_000)
             opened.settle(2500)
             board = opened.page.locator("[data-node-id]", has=cards.face)
