@@ -33,10 +33,16 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The tests of a file go to one worker, and so do all that open a browser: two Chromiums starve two cores."""
+    """The tests of a file go to one worker, and so do all that open a browser: two Chromiums starve two cores.
+
+    On a machine that is busy a click may come before the page is ready for it: those are tried again, twice at most.
+    """
     for item in items:
         file = item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group("browser" if file.startswith("tests/browser/") else file))
+        in_browser = file.startswith("tests/browser/")
+        item.add_marker(pytest.mark.xdist_group("browser" if in_browser else file))
+        if in_browser:
+            item.add_marker(pytest.mark.flaky(reruns=2))
 
 
 @pytest.fixture(scope="session")

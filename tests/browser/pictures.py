@@ -114,8 +114,7 @@ def take_cards_picture(place: Place) -> None:
             opened.ask(ASIDE)
             cards.face.get_by_text("its take is older than its words").first.wait_for(timeout=60_000)
             opened.settle(2500)
-            board = opened.page.locator("[data-node-id]", has=cards.face)
-            board.screenshot(path=FOLDER / "cards.png")
+            cards.face.screenshot(path=FOLDER / "cards.png")
 
 
 def main() -> None:
