@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 
@@ -27,6 +28,11 @@ class Progress(Protocol):
     def finished(self, number: int, key: str) -> None:
         """Stage `number` is rendered, and stored as take `key`."""
         ...
+
+
+def step_by_step(progress: Progress, steps: int) -> Callable[[int, Any], None]:
+    """What a sampler calls after each of a stage's `steps`, with how many are done and a preview or None."""
+    return lambda done, preview: progress.step(done, steps, preview)
 
 
 def stop_if_cancelled() -> None:

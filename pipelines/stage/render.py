@@ -18,6 +18,7 @@ from ..chain.tail import tail_of
 from ..errors import Refusal
 from ..media.pictures import fit, pixels
 from ..model.shot import Keyframe, Pictures, Shot
+from ..progress import step_by_step
 from ..sampling.resume import NOT_KEPT, Checkpoint
 from ..takes import housekeeping, numbers
 from ..takes.claim import claimed
@@ -301,10 +302,6 @@ def render_latents(
     ending = None if stage.until is None else stage.until.ending(model)
     pictures = _pictures(stage, ending, ready.shown, ready.width, ready.height)
     sound = given_sound(stage, model, ready.clip, ready.start)
-
-    def on_step(done: int, preview: Any) -> None:
-        progress.step(done, ready.sampling.steps, preview)
-
     shot = Shot(
         frames=ready.clip.frames,
         width=ready.width,
@@ -313,7 +310,7 @@ def render_latents(
         negative=negative,
         settings=ready.sampling,
         seed=stage.seed,
-        on_step=on_step,
+        on_step=step_by_step(progress, ready.sampling.steps),
         tail=tail,
         pictures=pictures,
         ending=ending,

@@ -21,6 +21,7 @@ from ..identity import Identity, identity
 from ..media.frames import as_images
 from ..model.shot import Shot
 from ..model.variant import Settings
+from ..progress import step_by_step
 from ..timeline.clips import Clip, Join
 from .guides import unable
 from .keys import embeddings_in, model_ingredients
@@ -144,10 +145,7 @@ def _render(
     latents, anew = _latents(retake, model, video)
     progress.doing("reading the prompts")
     positive, negative = encoded(model, retake.prompt), encoded(model, retake.negative_prompt)
-
-    def on_step(done: int, preview: Any) -> None:
-        progress.step(done, settings.steps, preview)
-
+    frames = model.family.grid.ceil(video.frames)
     facts = {
         "stage": 1,
         "prompt": retake.prompt,
@@ -155,12 +153,11 @@ def _render(
         "seed": retake.seed,
         "width": video.width,
         "height": video.height,
-        "frames": model.family.grid.ceil(video.frames),
+        "frames": frames,
         "shown": video.frames,
         "retake": [retake.start, retake.end],
         **settings.facts(),
     }
-    frames = model.family.grid.ceil(video.frames)
     shot = Shot(
         frames=frames,
         width=video.width,
@@ -169,7 +166,7 @@ def _render(
         negative=negative,
         settings=settings,
         seed=retake.seed,
-        on_step=on_step,
+        on_step=step_by_step(progress, settings.steps),
         checkpoint=checkpoint,
     )
     latents = _retakes(model).render(model, shot, latents, anew)
