@@ -201,19 +201,28 @@ def room_for(path: Path) -> Iterator[None]:
         ) from error
 
 
-def forget_oldest(paths: Iterable[Path], limit: int) -> None:
-    """Remove the files that were not used for longest, until at most `limit` bytes are kept; the newest stays."""
-    times: dict[Path, os.stat_result] = {}
+def forget_oldest(paths: Iterable[Path], limit: int, spare_newest: bool = True) -> int:
+    """Remove the files that were not used for longest, until at most `limit` bytes are kept.
+
+    Args:
+        spare_newest: keep the newest file, however large it is.
+
+    Returns:
+        the bytes that are kept.
+    """
+    kept: dict[Path, os.stat_result] = {}
     for path in paths:
         with contextlib.suppress(OSError):
-            times[path] = path.stat()
-    kept = sorted(times, key=lambda path: times[path].st_mtime_ns, reverse=True)
-    total = 0
-    for path in kept:
-        total += times[path].st_size
-        if total > limit and path != kept[0]:
-            with contextlib.suppress(OSError):
-                path.unlink()
+            kept[path] = path.stat()
+    total = sum(status.st_size for status in kept.values())
+    oldest_first = sorted(kept, key=lambda path: kept[path].st_mtime_ns)
+    for path in oldest_first[:-1] if spare_newest else oldest_first:
+        if total <= limit:
+            break
+        with contextlib.suppress(OSError):
+            path.unlink()
+            total -= kept[path].st_size
+    return total
 
 
 def flush(path: Path) -> None:

@@ -88,15 +88,4 @@ def files(root: Path) -> Iterator[Path]:
 
 def forget_down_to(root: Path, limit: int) -> int:
     """Remove what was not used for longest until at most `limit` bytes are kept, and say how many bytes are."""
-    kept: dict[Path, os.stat_result] = {}
-    for path in files(root):
-        with contextlib.suppress(OSError):
-            kept[path] = path.stat()
-    total = sum(status.st_size for status in kept.values())
-    for path in sorted(kept, key=lambda path: kept[path].st_mtime_ns):
-        if total <= limit:
-            break
-        with contextlib.suppress(OSError):
-            path.unlink()
-            total -= kept[path].st_size
-    return total
+    return forget_oldest(files(root), limit, spare_newest=False)
