@@ -44,7 +44,7 @@ def write_preview(chain: Chain, decoded: Callable[[Link], np.ndarray | FootageFr
     shown = chain.spans[-1]
     small = Shrunk(Excerpt(Film(alone, lambda _: decoded(link)), shown.first, shown.stop), WIDTH)
     whole = soundtrack(alone)
-    heard = whole and SoundExcerpt(whole, whole.sample(shown.first), whole.sample(shown.stop))
+    heard = whole and SoundExcerpt.of_frames(whole, shown.first, shown.stop, chain.fps)
     encode(small, path, FORM, audio=heard, lasting=False)
 
 
@@ -68,8 +68,8 @@ def preview_at_hand(take: Take, first: int, stop: int) -> Path | None:
     heard = None
     if sound is not None:
         samples, sample_rate = sound
-        ends = (round(Fraction(frame) / rate * sample_rate) for frame in (first, stop))
-        heard = SoundExcerpt(Waveform({"waveform": samples[None], "sample_rate": sample_rate}), *ends)
+        whole = Waveform({"waveform": samples[None], "sample_rate": sample_rate})
+        heard = SoundExcerpt.of_frames(whole, first, stop, rate)
     encode(Shrunk(Excerpt(Decoded(frames, rate), first, stop), WIDTH), path, FORM, audio=heard, lasting=False)
     return path
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fractions import Fraction
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -61,6 +62,12 @@ class SoundExcerpt:
         self.stop = stop
         self.sample_rate = sound.sample_rate
         self.channels = sound.channels
+
+    @classmethod
+    def of_frames(cls, sound: Sound, first: int, stop: int, frame_rate: Fraction) -> SoundExcerpt:
+        """What is heard with frames [first, stop)."""
+        samples = sound.sample_rate / frame_rate
+        return cls(sound, round(first * samples), round(stop * samples))
 
     @property
     def identity(self) -> list[Any]:

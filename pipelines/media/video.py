@@ -108,7 +108,11 @@ class LazyVideo(Input.Video):
         if first >= min(stop, count) or (strict_duration and stop > count):
             return None
         stop = min(stop, count)
-        return LazyVideo(Excerpt(self.source, first, stop), _excerpt(self.sound, first, stop, rate), self.watch)
+        return LazyVideo(
+            Excerpt(self.source, first, stop),
+            self.sound and SoundExcerpt.of_frames(self.sound, first, stop, rate),
+            self.watch,
+        )
 
     def as_cropped(self, x: int = 0, y: int = 0, width: int = 0, height: int = 0) -> LazyVideo:
         """The part of the picture in a rectangle, brought into it and to even numbers, as ComfyUI's own videos do.
@@ -216,10 +220,3 @@ def _form(path: Any, container: str, codec: str, bits: int | None, crf: float | 
 def _decimal(seconds: float) -> Fraction:
     """A time as the decimal a person wrote, to the microsecond: 0.1 s is 1/10 s, so it falls on its frame."""
     return Fraction(round(seconds * 1_000_000), 1_000_000)
-
-
-def _excerpt(sound: Sound | None, first: int, stop: int, rate: Fraction) -> Sound | None:
-    if sound is None:
-        return None
-    samples = sound.sample_rate / rate
-    return SoundExcerpt(sound, round(first * samples), round(stop * samples))
