@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from ..model.bundle import VideoModel
     from ..model.shot import Ending, Tail
 
+IS_LTX_2_5 = "is LTX-2.5, which Longtake does not know yet; LTX-2.0 and 2.3 can be used."
+
 GRID = Grid(SLOT)
 # The longest clip its makers offer (docs.ltx.video/models), and the span of time its positions were trained on
 # (positional_embedding_max_pos in the checkpoints).
@@ -91,7 +93,7 @@ class Ltx2:
         if config.get("image_model") != "ltxav":
             return None
         if config.get("ff_bias") is False or config.get("use_prompt_adaln_single") is False:
-            raise Refusal("this is LTX-2.5, which Longtake does not know yet; LTX-2.0 and 2.3 can be used.")
+            raise Refusal(f"this {IS_LTX_2_5}")
         if "rope_type" not in config:
             raise Refusal(
                 "this LTX-2 file has lost the metadata that says how its weights are meant: ComfyUI would load it "

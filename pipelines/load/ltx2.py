@@ -13,7 +13,7 @@ from fractions import Fraction
 from typing import Any
 
 from ..errors import Refusal
-from ..families.ltx2 import LTX2
+from ..families.ltx2 import IS_LTX_2_5, LTX2
 from ..families.ltx2_sampling import SECOND_SIGMAS
 from ..identity import Source
 from ..model.bundle import VideoModel
@@ -116,7 +116,7 @@ def _variant(files: Ltx2Files, training: Training | None) -> tuple[Variant, list
     try:
         variant = None if config is None else LTX2.variant_of(config)
         if variant is not None and not any(key.endswith("transformer_blocks.0.ff.net.2.bias") for key in file.tensors):
-            raise Refusal("this is LTX-2.5, which Longtake does not know yet; LTX-2.0 and 2.3 can be used.")
+            raise Refusal(f"this {IS_LTX_2_5}")
     except Refusal as refusal:
         raise Refusal(f"{file.name}: {refusal.message}", field=field) from None
     if variant is None:

@@ -10,7 +10,7 @@ from fractions import Fraction
 from typing import Any
 
 from ...errors import Refusal
-from ...families.ltx2 import LTX2
+from ...families.ltx2 import IS_LTX_2_5, LTX2
 from ...identity import Source
 from ...model.bundle import VideoModel
 from ...model.part import Part
@@ -41,7 +41,6 @@ VIDEO_VAE = "AutoencoderKLLTX2Video"
 AUDIO_VAE = "AutoencoderKLLTX2Audio"
 VOCODERS = ("LTX2Vocoder", "LTX2VocoderWithBWE")
 OWN = "from the folder"  # the upscaler that lies beside the pipeline's components
-LTX_2_5 = "is LTX-2.5, which Longtake does not know yet; LTX-2.0 and 2.3 can be used."
 
 # diffusers' name of a size -> ComfyUI's, and diffusers' default for configs that leave it out.
 _SIZES: Mapping[str, tuple[str, Any]] = {
@@ -189,7 +188,7 @@ def _refuse_2_5(folder: DiffusersFolder) -> None:
         or folder.has("duration_head")
         or (isinstance(gemma, list) and "Gemma4" in str(gemma[-1]))
     ):
-        raise Refusal(f"{folder.name} {LTX_2_5}", field="folder")
+        raise Refusal(f"{folder.name} {IS_LTX_2_5}", field="folder")
 
 
 def transformer_metadata(transformer: Mapping[str, Any], connectors: Mapping[str, Any], where: str) -> dict[str, str]:
