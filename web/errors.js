@@ -2,6 +2,7 @@
 
 import { api } from '../../scripts/api.js'
 import { app } from '../../scripts/app.js'
+import { nodeAt } from './graph.js'
 import { markField, unmarkFields } from './marks.js'
 import { removeNote, showNote } from './notes.js'
 
@@ -17,13 +18,6 @@ function* ourNodes(graph = app.rootGraph, path = '') {
     if (isOurs(node)) yield [node, path + node.id]
     if (node.subgraph) yield* ourNodes(node.subgraph, `${path}${node.id}:`)
   }
-}
-
-function nodeAt(id) {
-  const path = String(id).split(':')
-  let graph = app.rootGraph
-  for (const step of path.slice(0, -1)) graph = graph?.getNodeById(step)?.subgraph
-  return graph?.getNodeById(path.at(-1))
 }
 
 /** What a node is asked, to tell whether it has been changed. */

@@ -1,4 +1,5 @@
 import { app } from '../../scripts/app.js'
+import { addStyle } from './notes.js'
 
 // Room for what is written, in canvas units; the frontend's own is a line and a half.
 const TEXT_HEIGHT = { prompt: 100, negative_prompt: 60, prompts: 200, storyboard: 600 }
@@ -37,7 +38,7 @@ app.registerExtension({
   setup() {
     // As a sheet: whenever a palette is loaded, it takes the colours of types that it does not know off the element.
     const colours = Object.entries(COLOURS).map(([type, colour]) => `--color-datatype-${type}: ${colour};`)
-    document.head.appendChild(document.createElement('style')).textContent = `:root { ${colours.join(' ')} }`
+    addStyle(`:root { ${colours.join(' ')} }`)
   },
 
   beforeRegisterNodeDef(nodeType, nodeData) {

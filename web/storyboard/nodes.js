@@ -2,6 +2,7 @@
 
 import { api } from '../../../scripts/api.js'
 import { app } from '../../../scripts/app.js'
+import { nodeAt } from '../graph.js'
 import { Panel } from './panel.js'
 import { after, IDLE } from './status.js'
 
@@ -124,7 +125,7 @@ class Face {
 /** The API prompt of a node and all it is made from, as `/longtake/plan` takes it; null where ComfyUI would not run it. */
 async function upstream(node) {
   const { output } = await app.graphToPrompt()
-  const id = Object.keys(output).find((id) => nodeOf(id) === node)
+  const id = Object.keys(output).find((id) => nodeAt(id) === node)
   if (!id) return null
   const prompt = {}
   const waiting = [id]
@@ -135,17 +136,6 @@ async function upstream(node) {
     for (const value of Object.values(output[next].inputs)) if (Array.isArray(value)) waiting.push(String(value[0]))
   }
   return { prompt, node: id }
-}
-
-/** The node with an id of a run: "4", or "7:4" for node 4 inside the subgraph of node 7. */
-function nodeOf(id) {
-  let graph = app.rootGraph ?? app.graph
-  let node
-  for (const part of String(id).split(':')) {
-    node = graph?.getNodeById(part) ?? graph?.getNodeById(Number(part))
-    graph = node?.subgraph
-  }
-  return node
 }
 
 async function ask(method, path, body) {
@@ -197,7 +187,7 @@ function undone(event) {
 }
 
 function faceOf(id) {
-  const node = nodeOf(id)
+  const node = nodeAt(id)
   return [...faces].find((face) => face.node === node)
 }
 
