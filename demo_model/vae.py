@@ -58,12 +58,15 @@ def statistics() -> tuple[Tensor, Tensor]:
     return known.latents_mean[0], known.latents_std[0]
 
 
-def quiet(block: Any) -> None:
-    """Make a residual block its shortcut, and that an embedding."""
-    nn.init.zeros_(block.residual[6].weight)
-    nn.init.zeros_(block.residual[6].bias)
-    if not isinstance(block.shortcut, nn.Identity):
-        embed(block.shortcut)
+def quiet(coder: Any) -> None:
+    """Let a coder's attention add nothing, and make each of its residual blocks the shortcut, and that an embedding."""
+    for block in [*getattr(coder, "downsamples", ()), *coder.middle, *getattr(coder, "upsamples", ())]:
+        if hasattr(block, "residual"):
+            nn.init.zeros_(block.residual[6].weight)
+            nn.init.zeros_(block.residual[6].bias)
+            if not isinstance(block.shortcut, nn.Identity):
+                embed(block.shortcut)
+    nn.init.zeros_(coder.middle[1].proj.weight)
 
 
 def embed(conv: Any) -> None:
@@ -124,10 +127,7 @@ def encode(matrices: Matrices, clips: Tensor) -> Tensor:
 def build_encoder(vae: Any, clips: Tensor) -> Matrices:
     """Compute the encoder from clips of 4n+1 frames; returns what it does as matrices."""
     encoder = vae.encoder
-    for block in [*encoder.downsamples, *encoder.middle]:
-        if hasattr(block, "residual"):
-            quiet(block)
-    nn.init.zeros_(encoder.middle[1].proj.weight)
+    quiet(encoder)
     embed(encoder.conv1)
     halve, quarter, eighth = encoder.downsamples[2], encoder.downsamples[5], encoder.downsamples[8]
     for resample in (halve, quarter, eighth):
