@@ -112,6 +112,17 @@ class Ended:
     message: str | None = None
 
 
+# Where the title bar of a node is, on the page.
+TITLE = """(id) => {
+  const title = document.querySelector(`[data-testid="node-header-${id}"]`)?.getBoundingClientRect();
+  if (title) return [title.x + title.width / 2, title.y + title.height / 2];
+  const { pos } = app.graph.getNodeById(id);
+  const [x, y] = app.canvas.ds.convertOffsetToCanvas([pos[0] + 80, pos[1] - 15]);
+  const { left, top } = app.canvas.canvas.getBoundingClientRect();
+  return [x + left, y + top];
+}"""
+
+
 class Person:
     """Someone at the canvas of a running server.
 
@@ -227,20 +238,11 @@ class Person:
 
     def press_on(self, node: str, keys: str) -> None:
         """Select a node by its title bar and press keys."""
-        self.see(node)
-        x, y = self.ask(
-            """(id) => {
-              const title = document.querySelector(`[data-testid="node-header-${id}"]`)?.getBoundingClientRect();
-              if (title) return [title.x + title.width / 2, title.y + title.height / 2];
-              const { pos } = app.graph.getNodeById(id);
-              const [x, y] = app.canvas.ds.convertOffsetToCanvas([pos[0] + 80, pos[1] - 15]);
-              const { left, top } = app.canvas.canvas.getBoundingClientRect();
-              return [x + left, y + top];
-            }""",
-            node,
-        )
         selected = "(id) => [...app.canvas.selectedItems].some((item) => String(item.id) === id)"
         for number in range(4):  # a second click soon after one at the same place would be taken for a double click
+            # Each time anew: a page that has just loaded a graph may still bring all of it into sight.
+            self.see(node)
+            x, y = self.ask(TITLE, node)
             self.page.mouse.click(x + 8 * number, y)
             try:
                 self.page.wait_for_function(selected, arg=node, timeout=2000)
