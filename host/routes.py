@@ -19,9 +19,10 @@ from ..pipelines.errors import Refusal
 from ..pipelines.files.reading import Damaged, Unreadable
 from ..pipelines.film.preview import preview_at_hand
 from ..pipelines.storyboard.text import parse, to_json
-from ..pipelines.takes import chains, housekeeping, store
+from ..pipelines.takes import chains, housekeeping, store, temp
 from ..pipelines.takes.take import KEY, Take
 from .plan import plan_of
+from .version import VERSION
 
 log = logging.getLogger(__name__)
 
@@ -124,6 +125,11 @@ class Alone:
 
 
 _verifying, _pruning = Alone("verified"), Alone("pruned")
+
+
+async def get_server(_: web.Request) -> web.Response:
+    """What tells this server from others that work on the same films."""
+    return await _json(lambda: {"version": VERSION, "temp": temp.name_of_folder()})
 
 
 async def get_chains(_: web.Request) -> web.Response:
@@ -274,6 +280,7 @@ async def set_limit(request: web.Request) -> web.Response:
 
 
 ROUTES: tuple[tuple[str, str, Answer], ...] = (
+    ("GET", "/longtake/server", get_server),
     ("GET", "/longtake/chains", get_chains),
     ("GET", "/longtake/chains/{id}", get_chain),
     ("POST", "/longtake/chains/{id}", name_chain),
