@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -243,27 +243,30 @@ class _Rendering:
         return plan
 
     def _render(self, graphs: Mapping[str, Graph]) -> dict[str, dict[str, Any]]:
-        """Render scenes, those that come first begun first, and return what `render` says of each."""
-        futures = {
-            self._client.submit(
-                render,
-                self._film.id,
-                graph,
-                scene,
-                key=f"render-{self._film.id}-{scene}",
-                resources=RESOURCE,
-                retries=RETRIES,
-                priority=-number,
-            ): scene
-            for number, (scene, graph) in enumerate(graphs.items())
-        }
-        results, waiting = {}, set(futures)
-        while waiting:
-            for future in self._done(waiting):
-                results[futures[future]] = self._result(future)
-                waiting.discard(future)
-            self.look(futures.values())
+        """Render scenes, those that come first begun first, and return what `render` says of each.
+
+        Dask gives a task to a worker as soon as it is submitted, so no more are submitted than there are workers: what
+        waits for a slow server would not be another's when that one is free.
+        """
+        results: dict[str, dict[str, Any]] = {}
+        waiting, under_way = deque(graphs.items()), dict[Future, str]()
+        while waiting or under_way:
+            while waiting and len(under_way) < max(1, self._workers()):
+                scene, graph = waiting.popleft()
+                under_way[self._submit(scene, graph)] = scene
+            for future in self._done(set(under_way)):
+                results[under_way.pop(future)] = self._result(future)
+            self.look(under_way.values())
         return results
+
+    def _submit(self, scene: str, graph: Graph) -> Future:
+        key = f"render-{self._film.id}-{scene}"
+        return self._client.submit(render, self._film.id, graph, scene, key=key, resources=RESOURCE, retries=RETRIES)
+
+    def _workers(self) -> int:
+        """How many take work now."""
+        workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
+        return sum(worker["status"] == "running" for worker in workers)
 
     def _done(self, futures: set[Future]) -> set[Future]:
         try:

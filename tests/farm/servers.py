@@ -14,7 +14,7 @@ from tests.host.server import Server, link
 from tests.host.stock import MODELS, Graph
 from tests.run import ROOT
 
-WAIT = 0.15  # seconds that a call of a model takes
+WAIT = 0.06  # seconds that a call of a model takes
 ONLY_FIRST = "only_on_the_first.safetensors"
 
 
