@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,14 +24,18 @@ def cluster_of(servers: Sequence[Mapping[str, str]], host: str = "127.0.0.1") ->
         servers: the environment of each, as `attached` and `owned` say it.
         host: to listen at.
     """
-    # The pack is found by the workers where it was found by this process.
-    paths = [str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH", "")]
-    common = {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    # Workers look for this package where this process does.
+    folder = str(Path(__file__).resolve().parents[1])
+    if folder not in sys.path:
+        sys.path.append(folder)
     workers = {
-        number: {"cls": Nanny, "options": _worker(str(number), {**common, **environment}, host)}
+        number: {"cls": Nanny, "options": _worker(str(number), environment, host)}
         for number, environment in enumerate(servers)
     }
-    scheduler = {"cls": Scheduler, "options": {"dashboard": False, "host": host, "port": 0}}
+    scheduler = {
+        "cls": Scheduler,
+        "options": {"dashboard": False, "dashboard_address": f"{host}:0", "host": host, "port": 0},
+    }
     with SpecCluster(workers=workers, scheduler=scheduler, silence_logs=logging.CRITICAL) as cluster:
         yield cluster.scheduler_address
 

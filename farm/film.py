@@ -6,21 +6,20 @@ import json
 import time
 import uuid
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from distributed import CancelledError, Client, Future, wait
 
-from .scenes import Graph, NotAFilm, scene_graph, scenes_of, storyboard_graph
-from .worker import RESOURCE, TOPIC, FilmPlugin, ServerPlugin, ask, cancel, film_name, render
+from .scenes import Graph, NotAFilm, scenes_of, storyboard_graph
+from .worker import DELIVERY, RESOURCE, TOPIC, FilmPlugin, ServerPlugin, ask, cancel, film_name, render
 
 RETRIES = 3  # of a scene, after its first try
 LOOK = 0.5  # seconds between two looks at the cluster
 # Seconds without any worker after which a film is given up: where some may come back, and where all were unfit.
 NOBODY, ALL_UNFIT = 20.0, 2.0
-DELIVERY = "film"  # what the delivery of a film is called among its scenes
 
 Event = Mapping[str, Any]
 
@@ -191,6 +190,7 @@ class _Rendering:
         self._alone_since: float | None = None
         self._nobody = NOBODY
         self._new_server = True
+        self._apart: list[str] = []  # URLs of all servers, where not all of them share one store
 
     def run(self) -> None:
         film = self._film
@@ -199,10 +199,11 @@ class _Rendering:
             plan = self._plan()
             scenes = scenes_of(plan)
             keys = [take["take"] for take in plan["takes"]]
-            self._client.register_plugin(FilmPlugin(film.id, film.board, film.files, keys))
+            self._client.register_plugin(FilmPlugin(film.id, film.graph, film.board, film.files, keys))
             self._tell({"event": "planned", "plan": plan, "scenes": scenes})
-            self._render({scene.stages: scene_graph(film.graph, film.board, scene) for scene in scenes})
-            delivered = self._render({DELIVERY: film.graph})[DELIVERY]
+            self.look()
+            self._render({scene.stages: scene.keys for scene in scenes})
+            delivered = self._render({DELIVERY: [key for key in keys if key]})[DELIVERY]
             self._report.server, self._report.files = delivered["server"], delivered["files"]
 
     @contextmanager
@@ -242,26 +243,36 @@ class _Rendering:
         )
         return plan
 
-    def _render(self, graphs: Mapping[str, Graph]) -> dict[str, dict[str, Any]]:
+    def _render(self, scenes: Mapping[str, Sequence[str]]) -> dict[str, dict[str, Any]]:
         """Render scenes, those that come first begun first, and return what `render` says of each.
 
-        Dask gives a task to a worker as soon as it is submitted, so no more are submitted than there are workers: what
-        waits for a slow server would not be another's when that one is free.
+        Args:
+            scenes: the keys of the takes that each is made of.
+
+        Dask gives a task to a worker as soon as it is submitted, and a task that is tried again to one that is busy. So
+        no more are submitted than there are workers, and what failed is submitted anew when one is free.
         """
         results: dict[str, dict[str, Any]] = {}
-        waiting, under_way = deque(graphs.items()), dict[Future, str]()
+        tries: Counter[str] = Counter()
+        waiting, under_way = deque(scenes), dict[Future, str]()
         while waiting or under_way:
             while waiting and len(under_way) < max(1, self._workers()):
-                scene, graph = waiting.popleft()
-                under_way[self._submit(scene, graph)] = scene
+                scene = waiting.popleft()
+                tries[scene] += 1
+                under_way[self._submit(scene, scenes[scene], tries[scene])] = scene
             for future in self._done(set(under_way)):
-                results[under_way.pop(future)] = self._result(future)
-            self.look(under_way.values())
+                scene = under_way.pop(future)
+                result = self._result(future, last=tries[scene] > RETRIES)
+                if result is None:
+                    waiting.appendleft(scene)
+                else:
+                    results[scene] = result
+            self.look()
         return results
 
-    def _submit(self, scene: str, graph: Graph) -> Future:
-        key = f"render-{self._film.id}-{scene}"
-        return self._client.submit(render, self._film.id, graph, scene, key=key, resources=RESOURCE, retries=RETRIES)
+    def _submit(self, scene: str, keys: Sequence[str], number: int) -> Future:
+        key = f"render-{self._film.id}-{scene}-{number}"
+        return self._client.submit(render, self._film.id, scene, keys, self._apart, key=key, resources=RESOURCE)
 
     def _workers(self) -> int:
         """How many take work now."""
@@ -278,27 +289,26 @@ class _Rendering:
         except CancelledError:
             raise ClusterLost from None
 
-    def _result(self, future: Future) -> dict[str, Any]:
+    def _result(self, future: Future, last: bool) -> dict[str, Any] | None:
+        """What `render` says; None where it failed and is to be tried again.
+
+        Raises:
+            ClusterLost: nobody knows.
+            FilmFailed: this was the last try.
+        """
         error = future.exception()
         if isinstance(error, CancelledError):
             raise ClusterLost
-        if error is not None:
+        if error is not None and last:
             raise FilmFailed(str(error))
-        result: dict[str, Any] = future.result()
+        result: dict[str, Any] | None = None if error is not None else future.result()
         return result
 
-    def look(self, scenes: Iterable[str] = ()) -> None:
-        """Look at the cluster.
-
-        Raises:
-            FilmFailed: nobody is left to render, or a scene is begun again and again.
-        """
-        for scene in scenes:
-            if (row := self._report.rows.get(scene)) and row.tries > 1 + RETRIES and not row.server:
-                raise FilmFailed(f"stages {scene} were begun {row.tries} times. {' '.join(self._report.troubles)}")
+    def look(self) -> None:
+        """Look at the cluster; raises `FilmFailed` where nobody is left to render."""
         if self._new_server:
             self._new_server = False
-            self._keep_apart()
+            self._meet()
         if self._client.scheduler_info(n_workers=-1)["workers"]:
             self._alone_since = None
         elif self._alone_since is None:
@@ -306,17 +316,33 @@ class _Rendering:
         elif time.monotonic() - self._alone_since > self._nobody:
             raise FilmFailed(" ".join(["no server is left.", *self._report.troubles]))
 
-    def _keep_apart(self) -> None:
-        """Let go of workers whose servers work in one temp folder: each would empty it under the other."""
+    def _meet(self) -> None:
+        """Learn which servers share folders. Those that work in one temp folder would empty it under each other, and
+        those without a common store or a token would not have each other's takes: all but one are let go."""
         said = self._client.run(ask, "/longtake/server", None, {}, on_error="ignore")
-        first: dict[str, str] = {}
+        temps: dict[str, str] = {}
+        stores: dict[str, str] = {}
         for worker, answer in sorted(said.items()):
             if "answer" not in answer:
                 continue
-            temp, url = answer["answer"]["temp"], answer["server"]
-            if temp in first:
-                why = f"{url} shares its temp folder with {first[temp]}; give it one of its own with --temp-directory."
-                self._report.trouble(why)
-                self._tell({"event": "unfit", "why": why, "server": url})
-                self._client.retire_workers([worker], close_workers=True)
-            first.setdefault(temp, url)
+            about, url = answer["answer"], answer["server"]
+            if about["temp"] in temps:
+                self._let_go(
+                    worker,
+                    f"{url} shares its temp folder with {temps[about['temp']]}; give it one of its own with "
+                    "--temp-directory.",
+                )
+            elif stores and about["store"] not in stores and not answer["token"]:
+                self._let_go(
+                    worker,
+                    f"{url} shares no store with {next(iter(stores.values()))}; start both with one LONGTAKE_STORE, or "
+                    "servers and farm with one LONGTAKE_TOKEN, so that takes can travel.",
+                )
+            else:
+                temps[about["temp"]] = url
+                stores.setdefault(about["store"], url)
+        self._apart = list(temps.values()) if len(stores) > 1 else []
+
+    def _let_go(self, worker: str, why: str) -> None:
+        self._tell({"event": "unfit", "why": why})
+        self._client.retire_workers([worker], close_workers=True)

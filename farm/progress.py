@@ -7,8 +7,8 @@ import threading
 from collections.abc import Mapping
 from typing import Any, TextIO
 
-from .film import DELIVERY
 from .scenes import Scene
+from .worker import DELIVERY
 
 Event = Mapping[str, Any]
 

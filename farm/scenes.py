@@ -148,9 +148,9 @@ def storyboard_graph(graph: Graph, board: str) -> dict[str, Any]:
     return _with_inputs({id: graph[id] for id in graph if id in needed}, board, validate_only=False)
 
 
-def scene_graph(graph: Graph, board: str, scene: Scene) -> dict[str, Any]:
-    """What renders a scene of a film and does nothing with it."""
-    return _with_inputs(storyboard_graph(graph, board), board, stages=scene.stages)
+def scene_graph(graph: Graph, board: str, stages: str) -> dict[str, Any]:
+    """What renders some stages of a film, as "5-6", and does nothing with them."""
+    return _with_inputs(storyboard_graph(graph, board), board, stages=stages)
 
 
 def with_storyboard(graph: Graph, board: str, document: Mapping[str, Any]) -> dict[str, Any]:

@@ -74,11 +74,12 @@ class About:
 
     Args:
         version: of the pack.
-        temp: names its temp folder; another server with the same name works in the same folder.
+        temp, store: name its temp folder and its store; servers that say the same name share the folder.
     """
 
     version: str
     temp: str
+    store: str
 
 
 class Server:
@@ -115,7 +116,7 @@ class Server:
         """
         try:
             said = self.ask("/longtake/server")
-            about = About(said["version"], said["temp"])
+            about = About(said["version"], said["temp"], said["store"])
         except (Refused, ValueError, KeyError, TypeError):
             raise Unfit(f"{self.url} has no Longtake, or one without farms; install version {version()}.") from None
         if about.version != version():
@@ -147,6 +148,27 @@ class Server:
             {"Content-Type": f"multipart/form-data; boundary={edge}"},
         )
         self._read(request, ANSWER)
+
+    def has_take(self, key: str) -> bool:
+        try:
+            self.ask(f"/longtake/takes/{key}")
+        except Refused:
+            return False
+        return True
+
+    def give_take(self, key: str, to: Server, token: str) -> None:
+        """Let another server have a take; it is checked where it arrives.
+
+        Args:
+            token: that both servers were started with.
+
+        Raises:
+            Refused: one of them does not do it.
+            Gone: one of them does not answer.
+        """
+        path, head = f"/longtake/takes/{key}/whole", {"Authorization": f"Bearer {token}"}
+        content = self._read(urllib.request.Request(self.url + path, headers=head), ANSWER)  # noqa: S310
+        to._read(urllib.request.Request(to.url + path, content, head, method="PUT"), ANSWER)  # noqa: S310
 
     def download(self, file: Mapping[str, str], folder: Path) -> Path:
         """Fetch a file that a prompt has made; its name gets a number where the folder has one of that name."""

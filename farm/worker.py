@@ -11,19 +11,26 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from distributed import Worker, WorkerPlugin, get_worker
 from distributed.core import Status
 
 from .comfyui import Installed, Owned
+from .scenes import Graph, scene_graph
 from .server import Cancelled, Failed, Gone, Refused, Server, Unfit
 
-SERVER, DEVICE, WAIT = "LONGTAKE_SERVER", "LONGTAKE_DEVICE", "LONGTAKE_SERVER_WAIT"
+# Of the environment: a server that runs, the device for one that is started, how long one is waited for, and the secret
+# of servers that give each other takes.
+SERVER, DEVICE, WAIT, TOKEN_IN = "LONGTAKE_SERVER", "LONGTAKE_DEVICE", "LONGTAKE_SERVER_WAIT", "LONGTAKE_TOKEN"
 TOPIC = "longtake"
 RESOURCE = {"GPU": 1}
+DELIVERY = "film"  # what the delivery of a film is called among its scenes
 PATIENCE = 600.0  # seconds that a server that runs elsewhere may take to come back
+TOLD = 0.5  # seconds that the end of a task takes to be told
 REST = 5.0  # seconds without work after a stage that failed, so that the next try is another server's
 
 
@@ -114,12 +121,14 @@ class ServerPlugin(WorkerPlugin):
         self._worker.loop.add_callback(resting)
 
     def leave(self, for_good: bool = False) -> None:
-        """Leave the cluster and wait until that is done; what was to be rendered here then goes elsewhere."""
-        self._worker.loop.add_callback(self._worker.close_gracefully, restart=not for_good)
-        for _ in range(600):
-            if self._worker.status in (Status.closing, Status.closed):
-                return
-            time.sleep(0.05)
+        """Leave the cluster as soon as what has just ended here is told; not for good, the nanny starts it again."""
+
+        async def leaving() -> None:
+            self._worker.status = Status.paused
+            await asyncio.sleep(TOLD)
+            await self._worker.close_gracefully(restart=not for_good)
+
+        self._worker.loop.add_callback(leaving)
 
 
 class FilmPlugin(WorkerPlugin):
@@ -127,14 +136,15 @@ class FilmPlugin(WorkerPlugin):
 
     Args:
         id: of the film.
+        graph: an API prompt.
         board: id of its Render Storyboard node.
         files: that it names in a server's input folder, with their contents.
         keys: that its plan gives the takes of its stages.
     """
 
-    def __init__(self, id: str, board: str, files: Mapping[str, bytes], keys: Sequence[str | None]):
+    def __init__(self, id: str, graph: Graph, board: str, files: Mapping[str, bytes], keys: Sequence[str | None]):
         self.name = film_name(id)
-        self.id, self.board, self.files, self.keys = id, board, dict(files), list(keys)
+        self.graph, self.board, self.files, self.keys = graph, board, dict(files), list(keys)
 
 
 def server_of(worker: Worker) -> ServerPlugin:
@@ -153,15 +163,18 @@ def film_name(id: str) -> str:
     return f"longtake-film-{id}"
 
 
-def render(film_id: str, graph: Mapping[str, Any], scene: str) -> dict[str, Any]:
-    """Render a scene of a film, or the whole of it, on this worker's server.
+def render(film_id: str, scene: str, keys: Sequence[str], others: Sequence[str]) -> dict[str, Any]:
+    """Render a scene of a film on this worker's server, or deliver the whole of it.
 
     Args:
-        graph: the prompt.
-        scene: what it is called.
+        scene: its stages, as "5-6", or DELIVERY.
+        keys: of the takes that it is made of, as far as they are known.
+        others: URLs of servers that may have some of them, where servers share no store. What is rendered here is given
+            to the first of them, so that it is not lost with this server.
     """
     worker = get_worker()
     here, film = server_of(worker), film_of(worker, film_id)
+    graph = film.graph if scene == DELIVERY else scene_graph(film.graph, film.board, scene)
     server, began = here.server, time.monotonic()
 
     def say(event: str, **more: Any) -> None:
@@ -171,13 +184,18 @@ def render(film_id: str, graph: Mapping[str, Any], scene: str) -> dict[str, Any]
         if kind.startswith("longtake."):
             told = ("stage", "stages", "step", "steps", "frame", "frames", "take", "message")
             say(kind, **{name: data[name] for name in told if name in data})
+        if kind == "longtake.stage_done":
+            takes.give(data["take"])
 
     say("started")
     try:
         for name, content in film.files.items():
             server.put_input(name, content)
         _check_same(server, film, graph)
-        ran = server.run(graph, passed_on, lambda: film_id in here.cancelled)
+        takes = _Takes(server, [Server(url) for url in others if url != server.url], say)
+        takes.bring(keys)
+        with takes.giving():
+            ran = server.run(graph, passed_on, lambda: film_id in here.cancelled)
     except Gone as gone:
         say("gone", why=str(gone))
         here.leave()
@@ -197,7 +215,47 @@ def render(film_id: str, graph: Mapping[str, Any], scene: str) -> dict[str, Any]
     return {"scene": scene, "server": server.url, "seconds": seconds, "files": ran.files}
 
 
-def _check_same(server: Server, film: FilmPlugin, graph: Mapping[str, Any]) -> None:
+class _Takes:
+    """Takes that go from one server to another where they share no store."""
+
+    def __init__(self, server: Server, others: Sequence[Server], say: Callable[..., None]):
+        self._server, self._others, self._say = server, others, say
+        self._token = os.environ.get(TOKEN_IN, "")
+        self._thread = ThreadPoolExecutor(1)
+
+    def bring(self, keys: Sequence[str]) -> None:
+        """Have takes here that some other server has; the rest is rendered."""
+        for key in keys if self._others else ():
+            if not self._server.has_take(key):
+                self._bring(key)
+
+    @contextmanager
+    def giving(self) -> Iterator[None]:
+        """Wait at the end until all that was given has arrived."""
+        with self._thread:
+            yield
+
+    def give(self, key: str) -> None:
+        if self._others:
+            self._thread.submit(self._moved, self._server, self._others[0], key)
+
+    def _bring(self, key: str) -> None:
+        for other in self._others:
+            with suppress(Gone):
+                if other.has_take(key) and self._moved(other, self._server, key):
+                    return
+
+    def _moved(self, source: Server, target: Server, key: str) -> bool:
+        try:
+            if not target.has_take(key):
+                source.give_take(key, target, self._token)
+        except (Gone, Refused) as error:
+            self._say("failed", why=f"a take did not get from {source.url} to {target.url}: {error}")
+            return False
+        return True
+
+
+def _check_same(server: Server, film: FilmPlugin, graph: Graph) -> None:
     """Check that a server would make the takes that the film is planned with.
 
     Raises:
@@ -218,7 +276,8 @@ async def ask(path: str, body: Any, files: Mapping[str, bytes], dask_worker: Wor
         server = server_of(dask_worker).server
         for name, content in files.items():
             await asyncio.to_thread(server.put_input, name, content)
-        return {"answer": await asyncio.to_thread(server.ask, path, body), "server": server.url}
+        answer = await asyncio.to_thread(server.ask, path, body)
+        return {"answer": answer, "server": server.url, "token": bool(os.environ.get(TOKEN_IN))}
     except Refused as refused:
         return {"refused": str(refused), "server": server.url}
     except (Gone, KeyError):

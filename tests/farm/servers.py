@@ -15,6 +15,7 @@ from tests.host.stock import MODELS, Graph
 from tests.run import ROOT
 
 WAIT = 0.06  # seconds that a call of a model takes
+COMMON = "of all servers"
 ONLY_FIRST = "only_on_the_first.safetensors"
 
 
@@ -37,6 +38,7 @@ def environment(place: Place, folder: Path, number: int) -> dict[str, str]:
         **place.environment(),
         "LONGTAKE_COMFYUI_OPTIONS": shlex.join(options),
         "LONGTAKE_STORE": str(folder / "store"),
+        "LONGTAKE_TOKEN": COMMON,
         "LONGTAKE_TEST_WAIT": str(folder / f"wait{number}"),
     }
 

@@ -95,7 +95,7 @@ def graph(storyboard: Any = "a fox", **more: Any) -> dict[str, Any]:
 
 def test_a_scene_is_the_storyboard_and_what_it_is_made_from() -> None:
     whole = graph()
-    made = scene_graph(whole, "3", Scene((5, 6, 8), (), 1))
+    made = scene_graph(whole, "3", Scene((5, 6, 8), (), 1).stages)
     assert set(made) == {"1", "2", "3"}
     assert made["3"]["inputs"]["stages"] == "5-6, 8"
     assert "stages" not in whole["3"]["inputs"]

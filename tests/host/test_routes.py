@@ -372,3 +372,12 @@ def own_folder_server(place: Place, tiny_models: Path, tmp_path_factory: pytest.
     """A server whose store nobody else uses."""
     with Server(place, tmp_path_factory.mktemp("routes"), tiny_models) as running:
         yield running
+
+
+def test_a_server_says_what_tells_it_from_others_and_moves_no_takes_unless_told(server: Server) -> None:
+    status, about = ask(server, "GET", "/longtake/server")
+    assert status == 200 and set(about) == {"version", "temp", "store"}
+    assert about == ask(server, "GET", "/longtake/server")[1] and about["temp"] != about["store"]
+    for method in ("GET", "PUT"):
+        status, said = ask(server, method, f"/longtake/takes/{'0' * 64}/whole", {} if method == "PUT" else None)
+        assert status == 403 and "LONGTAKE_TOKEN" in said["error"]
