@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,12 @@ def _options() -> argparse.ArgumentParser:
     parser.add_argument("--comfyui-options", metavar="TEXT", help="more arguments for the servers that are started")
     parser.add_argument("--input", type=Path, help="where the film's images and sounds are; else beside film.json")
     parser.add_argument("--output", type=Path, help="where to put the film of servers that run; else beside film.json")
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        metavar="N",
+        help="render N takes, seeds moved by 0 to N - 1, and a contact sheet",
+    )
     parser.add_argument("--node", help="the id of the Render Storyboard node, where there are several")
     return parser
 
@@ -68,23 +75,50 @@ def _render(options: argparse.Namespace) -> int:
 
     graph = _read(options.film)
     board = scenes.board_of(graph, options.node)
-    folder = options.input or options.film.resolve().parent
-    progress = Progress()
     with _cluster(options) as connect:
         document = storyboard_of(connect, graph[board]["inputs"]["storyboard"])
-        graph, files = _with_inputs(graph, board, document, folder)
+        graph, document, files = _with_inputs(graph, board, document, options.input or options.film.resolve().parent)
+        if options.seeds:
+            films = [Film(scenes.with_seed(graph, board, document, n), board, files) for n in range(options.seeds)]
+            return _choose(connect, films, options)
+        progress = Progress()
         try:
             report = render_film(connect, Film(graph, board, files), progress)
         finally:
             progress.close()
         print(report.text())
         for file in report.files:
-            place = Path(file["subfolder"]) / file["filename"]
             if options.servers:
-                to = options.output or options.film.resolve().parent
-                print(Server(report.server).download(file, to))
+                print(Server(report.server).download(file, options.output or options.film.resolve().parent))
             else:
-                print(f"{place}, in the output folder of {report.server}")
+                print(f"{Path(file['subfolder']) / file['filename']}, in the output folder of {report.server}")
+    return 0
+
+
+def _choose(connect: Callable[[], Any], films: Sequence[Any], options: argparse.Namespace) -> int:
+    """Render the same film with other seeds at once, and write a contact sheet of them."""
+    from .film import cancel_films, render_film
+    from .progress import Progress
+    from .sheet import pictures_of, write_sheet
+
+    names = [f"seeds + {number}" for number in range(len(films))]
+    with ThreadPoolExecutor(len(films)) as all_at_once:
+        rendering = [
+            all_at_once.submit(render_film, connect, film, Progress(name=name), False)
+            for name, film in zip(names, films, strict=True)
+        ]
+        try:
+            reports = [film.result() for film in rendering]
+        except BaseException:
+            cancel_films(connect, films)
+            raise
+    with connect() as client:
+        rows = {name: pictures_of(client, report.keys) for name, report in zip(names, reports, strict=True)}
+    path = (options.output or options.film.resolve().parent) / f"{options.film.stem}.seeds.png"
+    write_sheet(path, rows)
+    for name, report in zip(names, reports, strict=True):
+        print(f"{name}\n{report.text()}")
+    print(path)
     return 0
 
 
@@ -99,8 +133,11 @@ def _read(path: Path) -> Any:
         raise NotAFilm(f"{path} is no JSON ({error}).") from None
 
 
-def _with_inputs(graph: Any, board: str, document: Any, folder: Path) -> tuple[Any, dict[str, bytes]]:
-    """The prompt with its files named by their contents, and those contents; a file not found here keeps its name."""
+def _with_inputs(graph: Any, board: str, document: Any, folder: Path) -> tuple[Any, Any, dict[str, bytes]]:
+    """Prompt and storyboard with their files named by their contents, and those contents.
+
+    A file that is not found here keeps its name.
+    """
     from . import scenes
 
     files: dict[str, bytes] = {}
@@ -114,8 +151,8 @@ def _with_inputs(graph: Any, board: str, document: Any, folder: Path) -> tuple[A
         files[named] = content
         return named
 
-    graph = scenes.with_files(graph, rename)
-    return scenes.with_storyboard(graph, board, scenes.document_with_files(document, rename)), files
+    document = scenes.document_with_files(document, rename)
+    return scenes.with_storyboard(scenes.with_files(graph, rename), board, document), document, files
 
 
 @contextmanager

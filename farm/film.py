@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 import uuid
@@ -14,6 +15,7 @@ from typing import Any
 from distributed import CancelledError, Client, Future, wait
 
 from .scenes import Graph, NotAFilm, scenes_of, storyboard_graph
+from .server import Cancelled
 from .worker import DELIVERY, RESOURCE, TOPIC, FilmPlugin, ServerPlugin, ask, cancel, film_name, render
 
 RETRIES = 3  # of a scene, after its first try
@@ -69,12 +71,14 @@ class Report:
 
     Attributes:
         rendered: how often each take was.
+        keys: of the takes that the film is made of, in its order.
         troubles: sentences about what went wrong and was got over.
         files: that the film became, as `/view` of `server` names them.
     """
 
     rows: dict[str, Row] = field(default_factory=dict)
     rendered: Counter[str] = field(default_factory=Counter)
+    keys: list[str] = field(default_factory=list)
     troubles: list[str] = field(default_factory=list)
     files: list[dict[str, str]] = field(default_factory=list)
     server: str = ""
@@ -107,13 +111,17 @@ class Report:
 
 
 def render_film(
-    connect: Callable[[], Client], film: Film, told: Callable[[Event], None] = lambda event: None
+    connect: Callable[[], Client],
+    film: Film,
+    told: Callable[[Event], None] = lambda event: None,
+    deliver: bool = True,
 ) -> Report:
     """Render what is not stored of a film, and deliver it.
 
     Args:
         connect: to the cluster; asked again where its scheduler was lost.
         told: called with every event of the film and of the servers, on a thread of Dask's.
+        deliver: without it the film is rendered and not made into a file.
 
     Raises:
         NotAFilm: it cannot be rendered as asked.
@@ -123,7 +131,7 @@ def render_film(
     for _ in range(1 + RETRIES):
         try:
             with connect() as client:
-                _Rendering(client, film, report, told).run()
+                _Rendering(client, film, report, told).run(deliver)
                 break
         except (ClusterLost, CancelledError, OSError) as lost:
             report.trouble(f"the scheduler was lost ({type(lost).__name__}); what was under way is asked for again.")
@@ -131,6 +139,13 @@ def render_film(
         raise FilmFailed("the scheduler was lost again and again.")
     report.seconds = time.monotonic() - began
     return report
+
+
+def cancel_films(connect: Callable[[], Client], films: Sequence[Film]) -> None:
+    """End films that are rendered on other threads, on every server."""
+    with connect() as client:
+        for film in films:
+            client.run(cancel, film.id, on_error="ignore")
 
 
 def storyboard_of(connect: Callable[[], Client], text: str) -> dict[str, Any]:
@@ -192,7 +207,7 @@ class _Rendering:
         self._new_server = True
         self._apart: list[str] = []  # URLs of all servers, where not all of them share one store
 
-    def run(self) -> None:
+    def run(self, deliver: bool) -> None:
         film = self._film
         self._client.register_plugin(ServerPlugin())
         with self.followed():
@@ -203,8 +218,10 @@ class _Rendering:
             self._tell({"event": "planned", "plan": plan, "scenes": scenes})
             self.look()
             self._render({scene.stages: scene.keys for scene in scenes})
-            delivered = self._render({DELIVERY: [key for key in keys if key]})[DELIVERY]
-            self._report.server, self._report.files = delivered["server"], delivered["files"]
+            self._report.keys = [key for key in keys if key]
+            if deliver:
+                delivered = self._render({DELIVERY: self._report.keys})[DELIVERY]
+                self._report.server, self._report.files = delivered["server"], delivered["files"]
 
     @contextmanager
     def followed(self) -> Iterator[None]:
@@ -284,7 +301,7 @@ class _Rendering:
             with self._client.as_current():
                 done: set[Future] = wait(list(futures), timeout=LOOK, return_when="FIRST_COMPLETED").done
                 return done
-        except TimeoutError:
+        except (TimeoutError, asyncio.TimeoutError):  # two before Python 3.11
             return set()
         except CancelledError:
             raise ClusterLost from None
@@ -294,11 +311,13 @@ class _Rendering:
 
         Raises:
             ClusterLost: nobody knows.
-            FilmFailed: this was the last try.
+            FilmFailed: this was the last try, or somebody has cancelled it.
         """
         error = future.exception()
         if isinstance(error, CancelledError):
             raise ClusterLost
+        if isinstance(error, Cancelled):
+            raise FilmFailed("the film was cancelled; what is rendered is stored.")
         if error is not None and last:
             raise FilmFailed(str(error))
         result: dict[str, Any] | None = None if error is not None else future.result()

@@ -18,10 +18,11 @@ class Progress:
 
     Args:
         to: a terminal gets bars, anything else a line for what begins and ends.
+        name: stands before each line, where there are many films, and then there are no bars.
     """
 
-    def __init__(self, to: TextIO = sys.stderr):
-        self._to, self._bars_wanted = to, to.isatty()
+    def __init__(self, to: TextIO = sys.stderr, name: str = ""):
+        self._to, self._bars_wanted, self._name = to, to.isatty() and not name, name
         self._bars: dict[str, Any] = {}
         self._scenes: dict[str, Scene] = {}
         self._lock = threading.Lock()  # events come on a thread of Dask's
@@ -95,6 +96,7 @@ class Progress:
         return tqdm(total=total, desc=name, bar_format=form, position=len(self._bars), file=self._to, leave=True)
 
     def _say(self, line: str) -> None:
+        line = f"{self._name}: {line}" if self._name else line
         if self._bars_wanted:
             from tqdm import tqdm
 

@@ -156,6 +156,15 @@ class Server:
             return False
         return True
 
+    def thumbnail(self, key: str) -> bytes:
+        """The picture of a take, a PNG.
+
+        Raises:
+            Refused: there is no such take, or it has none.
+            Gone: it does not answer.
+        """
+        return self._read(urllib.request.Request(f"{self.url}/longtake/takes/{key}/thumbnail"), ANSWER)  # noqa: S310
+
     def give_take(self, key: str, to: Server, token: str) -> None:
         """Let another server have a take; it is checked where it arrives.
 

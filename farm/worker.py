@@ -208,8 +208,6 @@ def render(film_id: str, scene: str, keys: Sequence[str], others: Sequence[str])
         say("failed", why=str(failed))
         here.rest()
         raise
-    except Cancelled:
-        raise Refused(f"{scene}: cancelled.") from None
     seconds = time.monotonic() - began
     say("finished", seconds=seconds, rendered=ran.rendered, stored=ran.stored)
     return {"scene": scene, "server": server.url, "seconds": seconds, "files": ran.files}
@@ -287,3 +285,11 @@ async def ask(path: str, body: Any, files: Mapping[str, bytes], dask_worker: Wor
 async def cancel(film_id: str, dask_worker: Worker) -> None:
     """Cancel a film on a worker; run on workers, not as a task."""
     server_of(dask_worker).cancelled.add(film_id)
+
+
+async def thumbnail(key: str, dask_worker: Worker) -> bytes | None:
+    """The picture of a take, a PNG, where a worker's server has it; run on workers, not as a task."""
+    try:
+        return await asyncio.to_thread(server_of(dask_worker).server.thumbnail, key)
+    except (Refused, Gone, KeyError):
+        return None

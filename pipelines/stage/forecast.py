@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from ..takes.claim import held_keys
 from ..takes.numbers import numbered
 from .keys import Planned, look_up
 from .stage import Ready
@@ -21,7 +22,7 @@ def forecast(store: Store, ready: Sequence[Ready], chosen: Collection[int] | Non
     """For each stage whether it is stored, and what the others take, as JSON values. Nothing is loaded.
 
     A stored stage says the `number` of its take; one that is not, `older`: the newest take of the same stage with other
-    words, seed, sampling or model.
+    words, seed, sampling or model, and whether some server is `rendering` it now.
 
     Times and sizes are those of the newest stored takes of the same variant, scaled by pixels, frames and steps; null
     where there is none to learn from.
@@ -30,7 +31,8 @@ def forecast(store: Store, ready: Sequence[Ready], chosen: Collection[int] | Non
         chosen: numbers of the stages to render; one of the others that is not stored is `left`. None renders all.
     """
     past = [record for _, record in store.newest(0, LEARNED_FROM)[1]]
-    stages = [_stage(store, planned, past) for planned in look_up(store, ready)]
+    rendering = held_keys(store.root)
+    stages = [_stage(store, planned, past, rendering) for planned in look_up(store, ready)]
     for stage in stages:
         if stage["status"] == "new" and chosen is not None and stage["stage"] not in chosen:
             stage["status"] = "left"
@@ -43,7 +45,7 @@ def forecast(store: Store, ready: Sequence[Ready], chosen: Collection[int] | Non
     }
 
 
-def _stage(store: Store, planned: Planned, past: Takes) -> dict[str, Any]:
+def _stage(store: Store, planned: Planned, past: Takes, rendering: Collection[str]) -> dict[str, Any]:
     ready, take = planned.ready, planned.take
     volume = ready.clip.frames * ready.width * ready.height
     alike = [record for record in past if record["facts"].get("variant") == ready.model.variant.name]
@@ -65,6 +67,7 @@ def _stage(store: Store, planned: Planned, past: Takes) -> dict[str, Any]:
         **stored,
         "older": numbers[max(numbers)].key if numbers else None,
         "unidentified": planned.identity.unidentified,
+        "rendering": planned.identity.key in rendering,
         "rendering_seconds": round(median(times) * volume * ready.sampling.steps, 1) if times else None,
         "disk_bytes": round(median(sizes) * volume) if sizes else None,
     }

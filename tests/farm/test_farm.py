@@ -27,10 +27,13 @@ from urllib.request import Request, urlopen
 
 import psutil
 import pytest
+from PIL import Image
 
 from farm.cluster import attached, cluster_of, connect, owned
 from farm.film import Film, Report, render_film
+from farm.scenes import storyboard_graph
 from farm.server import Server
+from farm.sheet import MARGIN
 from farm.worker import DELIVERY, TOPIC
 from tests.farm import servers
 from tests.host.film import look_into
@@ -151,20 +154,26 @@ def test_two_films_at_once_share_what_they_render(farm: Farm) -> None:
 
 def test_the_longest_scene_is_begun_first_and_a_slow_server_gets_less(farm: Farm) -> None:
     begun: list[tuple[str, str]] = []
+    graph = servers.film("slow", (1, 1, 1, 1, 2))
+    plans: list[Any] = []
 
     def note(event: Mapping[str, Any]) -> None:
         if event["event"] == "started":
             begun.append((event["scene"], event["server"]))
+        if event["event"] == "longtake.step" and event["server"] == slow and not plans:
+            body = {"prompt": storyboard_graph(graph, "board"), "node": "board"}
+            plans.append(Server(fast).ask("/longtake/plan", body)["takes"][event["stage"] - 1])
 
     slow, fast = sorted(farm.alive(), key=lambda url: farm.servers[url])
     wait = farm.wait_file(slow)
     wait.write_text(str(10 * servers.WAIT))
     try:
-        farm.render(note, servers.film("slow", (1, 1, 1, 1, 2)))
+        farm.render(note, graph)
     finally:
         wait.write_text(str(servers.WAIT))
     scenes = [(scene, server) for scene, server in begun if scene != DELIVERY]
     assert scenes[0][0] == "5-6"
+    assert plans[0]["status"] == "new" and plans[0]["rendering"], "a plan says what another server renders"
     assert len(scenes) == 5
     assert Counter(server for _, server in scenes)[fast] > Counter(server for _, server in scenes)[slow]
 
@@ -352,6 +361,19 @@ def assert_guarded(url: str, key: str) -> None:
         with pytest.raises(HTTPError) as error:
             urlopen(request, timeout=30)
         assert error.value.code == status
+
+
+def test_a_film_is_rendered_with_other_seeds_to_choose_from(farm: Farm, tmp_path: Path) -> None:
+    (tmp_path / "film.json").write_text(json.dumps(servers.film("chosen", (1, 1))))
+    ended = command(ROOT, str(tmp_path / "film.json"), "--seeds", "2", "--servers", *farm.alive())
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.count("2 stages rendered; ") == 2
+    with Image.open(tmp_path / "film.seeds.png") as sheet:
+        assert sheet.width > MARGIN
+        half = (sheet.width - MARGIN) // 2, sheet.height // 2
+        corners = [(MARGIN + half[0] * column, half[1] * row) for row in (0, 1) for column in (0, 1)]
+        pictures = [sheet.crop((x, y, x + half[0], y + half[1])) for x, y in corners]
+    assert len({picture.tobytes() for picture in pictures}) == 4
 
 
 def test_a_killed_worker_takes_its_server_along_and_its_scene_goes_elsewhere(farm: Farm) -> None:
