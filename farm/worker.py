@@ -21,7 +21,7 @@ from distributed.core import Status
 
 from .comfyui import Installed, Owned
 from .scenes import Graph, scene_graph
-from .server import Cancelled, Failed, Gone, Refused, Server, Unfit
+from .server import Failed, Gone, Refused, Server, Unfit
 
 # Of the environment: a server that runs, the device for one that is started, how long one is waited for, and the secret
 # of servers that give each other takes.
