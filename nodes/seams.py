@@ -14,6 +14,8 @@ from ..pipelines.chain.chain import Chain as ChainValue
 from ..pipelines.film.seam_plot import plot
 from ..pipelines.film.seams import measure
 from ..pipelines.film.soundtrack import soundtrack
+from ..pipelines.takes import store
+from ..pipelines.takes.derived import Derived
 from .types import FILM, Chain
 
 
@@ -45,7 +47,7 @@ class SeamReport(io.ComfyNode):
             throw_exception_if_processing_interrupted()
             bar.update_absolute(done, frames)
 
-        report = measure(chain, decoding(chain), soundtrack(chain), watch)
+        report = measure(chain, decoding(chain), soundtrack(chain), watch, Derived(store.here()))
         picture = torch.from_numpy(plot(report).astype(np.float32) / 255)[None]
         say(cls.hidden.unique_id, str(report))
         # What was said is gone after a reload; an output comes again.

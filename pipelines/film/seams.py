@@ -23,7 +23,7 @@ from .measures import Figures, Looks, figures, sound_steps
 from .stitch import Film
 
 if TYPE_CHECKING:
-    from .colour import Decoded
+    from .colour import Decoded, Measured
     from .sound_clock import FilmSound
 
 
@@ -170,14 +170,16 @@ def measure(
     decoded: Decoded,
     sound: FilmSound | None = None,
     on_frame: Callable[[int, int], None] = lambda done, frames: None,
+    kept: Measured | None = None,
 ) -> Report:
     """Look at a film with its colours matched, as Stitch Chain shows it: every frame once, and its sound once.
 
     Args:
         decoded: opens the pixels of one link, `[T, H, W, 3]` uint16.
+        kept: where films keep the colours their clips were shown with.
         on_frame: called after each frame with how many are done and how many there are.
     """
-    match = Match(chain, decoded)
+    match = Match(chain, decoded, kept)
     film = Film(chain, decoded, match)
     looks = Looks.at(_told(film.frames(), film.frame_count, on_frame), film.frame_count)
     places, ends = _places(chain)
