@@ -1,32 +1,21 @@
-"""Stages by MLX on a real server: in a chain with others, refused, cancelled, and ended with the server."""
+"""Stages by MLX on a real server: in a chain with others, refused, and cancelled."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import psutil
 import pytest
 
 from tests.host import graphs
-from tests.host.place import Place
 from tests.host.prompt import Event
-from tests.host.server import Server, ServerDied
+from tests.host.server import Server
 from tests.host.stock import Graph, node
-from tests.tiny.photos import put_photos
 
 I2V = "Wan2.2-I2V-A14B-Diffusers"
 
 
-@pytest.fixture(scope="module")
-def server(
-    place: Place, tiny_models: Path, mlx_python: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Server]:
-    """A server that has been told of an MLX Python."""
-    variables = {"LONGTAKE_MLX_PYTHON": str(mlx_python)}
-    with Server(place, tmp_path_factory.mktemp("mlx"), tiny_models, variables=variables) as running:
-        put_photos(running.input)
-        yield running
+pytestmark = pytest.mark.usefixtures("mlx_python")
 
 
 def load(rendered_by: str, name: str = I2V) -> Graph:
@@ -102,11 +91,3 @@ def test_a_cancel_ends_a_stage_by_mlx_and_the_server_goes_on(server: Server) -> 
     assert result.interrupted and result.of("longtake.step")[-1]["stage"] == 2
     assert watch.seen and not runners(server)
     assert server.run(chain("MLX", "cancelled")).ok
-
-
-def test_a_runner_ends_with_a_server_that_is_killed(server: Server) -> None:
-    watch = Watch(server, server.kill)
-    with pytest.raises(ServerDied):
-        server.run(chain("MLX", "until the end", steps=500), on_event=watch)
-    [runner] = watch.seen
-    runner.wait(10)

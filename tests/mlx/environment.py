@@ -20,14 +20,21 @@ REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 SYSTEMS = {("Linux", "x86_64"), ("Linux", "aarch64"), ("Darwin", "arm64")}  # that MLX is built for
 
 
+def python_of(place: Place) -> Path:
+    """Where the Python of the environment is or would be."""
+    system = platform.system(), platform.machine()
+    wanted = [REQUIREMENTS.read_text(), platform.python_implementation(), *sys.version_info[:2], *system]
+    folder = place.cache / f"mlx-{hashlib.sha256(json.dumps(wanted).encode()).hexdigest()[:10]}"
+    return folder / "bin" / "python"
+
+
 def mlx_python(place: Place) -> Path:
     """The Python of an environment with MLX-Gen; skips the test where there can be none."""
     system = platform.system(), platform.machine()
     if system not in SYSTEMS:
         pytest.skip(f"MLX is not built for {' '.join(system)}")
-    wanted = [REQUIREMENTS.read_text(), platform.python_implementation(), *sys.version_info[:2], *system]
-    folder = place.cache / f"mlx-{hashlib.sha256(json.dumps(wanted).encode()).hexdigest()[:10]}"
-    python = folder / "bin" / "python"
+    python = python_of(place)
+    folder = python.parents[1]
     with FileLock(f"{folder}.lock"):
         if not (folder / "complete").exists():
             _install(folder, python)

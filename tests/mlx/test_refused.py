@@ -75,6 +75,19 @@ def test_weights_that_mlx_does_not_read(folders: Path, tmp_path: Path) -> None:
         bundle(copy)
 
 
+def test_a_package_that_mlx_gen_has_saved(folders: Path, tmp_path: Path) -> None:
+    import shutil
+
+    copy = shutil.copytree(folders / T2V, tmp_path / "folder")
+    shutil.rmtree(copy / "transformer")
+    (copy / "transformer").mkdir()
+    packed = {f"blocks.0.attn1.to_q.{name}": torch.zeros(4, 4) for name in ("weight", "scales", "biases")}
+    save_file(packed, copy / "transformer" / "0.safetensors", {"quantization_level": "8", "mflux_version": "0.38.0"})
+    with pytest.raises(Refusal, match=r"transformer: 0\.safetensors holds weights for MLX") as refused:
+        bundle(copy)
+    assert refused.value.field == "folder"
+
+
 @pytest.mark.parametrize(("sampler", "field"), [("dpmpp_2m", "sampler"), ("res_multistep", "sampler")])
 def test_a_sampler_that_mlx_has_not(folders: Path, sampler: str, field: str) -> None:
     with pytest.raises(Refusal) as refused:
