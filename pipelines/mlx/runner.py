@@ -150,7 +150,8 @@ def load(expert: dict[str, Any], bits: int | None, dtype: Any) -> Any:
     del mapped
     if bits is not None:
         nn.quantize(model, GROUP, bits, class_predicate=_is_quantised)
-    mx.eval(model.parameters())
+    for _, parameter in tree_flatten(model.parameters()):
+        mx.eval(parameter)  # one after the other: together, all would be held as they are read
     mx.clear_cache()
     return model
 
