@@ -170,7 +170,7 @@ async def get_take(request: web.Request) -> web.Response:
 
 
 async def note_take(request: web.Request) -> web.Response:
-    body = await _body(request, {"name": str, "keep": bool})
+    body = await _body(request, {"name": str, "keep": bool, "approved": bool})
     if body.get("name") and not chains.NAME.fullmatch(body["name"]):
         raise Refusal("a name has 1 to 120 characters and no line breaks.", field="name")
 

@@ -167,7 +167,7 @@ def forget_checkpoints(store: Store) -> None:
 def summary(take: Take, record: dict[str, Any]) -> dict[str, Any]:
     """A take as a list shows it."""
     facts = record["facts"]
-    notes: dict[str, Any] = {"name": "", "keep": False}
+    notes: dict[str, Any] = {"name": "", "keep": False, "approved": False}
     with contextlib.suppress(Unreadable):
         notes = take.notes()
     return {

@@ -192,6 +192,10 @@ class Store:
             deletions.have_token(self.root)
         return deletions.token(self.root)
 
+    def approvals(self) -> int:
+        """A number that changes whenever a take is approved: who waits for that must then be asked anew."""
+        return deletions.token(self.root, deletions.APPROVALS)
+
     def delete(self, take: Take) -> None:
         """Remove a take: it is gone at once, whatever happens while its files are being removed."""
         gone = self.root / "partial" / uuid.uuid4().hex
