@@ -50,7 +50,8 @@ def chain(tmp_path):
     for frames, join in ((9, Join()), (13, Join(Transition.SMOOTH, overlap=5))):
         clips.append(plan_clip(clips, Length(frames=frames), join, Grid(4), Fraction(16)))
     links = tuple(
-        Link(clip, StoredTake(stage, clip.frames), SimpleNamespace(vae="vae")) for stage, clip in enumerate(clips)
+        Link(clip, StoredTake(stage, clip.frames), SimpleNamespace(vae="vae", tiled=False))
+        for stage, clip in enumerate(clips)
     )
     return Chain("wan22", 64, 32, Fraction(16), links)
 
