@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import subprocess
-import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
+import tomllib
 
 from tests.host import graphs
 from tests.host.film import look_into
