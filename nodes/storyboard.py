@@ -14,6 +14,7 @@ from comfy_execution.graph_utils import ExecutionBlocker
 from ..host.ahead import look_ahead
 from ..host.graph import Run
 from ..host.inputs import InputFiles, state_of
+from ..host.jobs import unfinished_until_rendered
 from ..host.loras import lora_names, lora_path, state_of_loras
 from ..host.previews import preview_of
 from ..host.progress import NodeProgress, say
@@ -145,15 +146,17 @@ class RenderStoryboard(io.ComfyNode):
             text = as_text(answer)
             say(cls.hidden.unique_id, text)
             return io.NodeOutput(ExecutionBlocker(None), text, ui=ui.PreviewText(text))
-        later = look_ahead(Run.of(cls.hidden), None, ready, model)
+        run = Run.of(cls.hidden)
+        later = look_ahead(run, None, ready, model)
         stop = stops_at(look_up(store.here(), ready), chosen) if approve else None
         if stop is not None:
             chosen = frozenset(number for number in chosen if number <= stop)
         rendered = [stage for stage in ready if stage.number in chosen]
         steps = sum(stage.sampling.steps for stage in rendered)
         frames = {stage.number: stage.clip.frames for stage in rendered}
-        progress = NodeProgress(cls.hidden.unique_id, len(ready) + later, steps, frames)
-        chain = render_stages(store.here(), ready, progress, chosen=chosen)
+        progress = NodeProgress(run.node_id, len(ready) + later, steps, frames)
+        with unfinished_until_rendered(run, later + (stop is not None)):
+            chain = render_stages(store.here(), ready, progress, chosen=chosen)
         if stop is not None:
             preview_of(replace(chain, links=chain.links[:stop]), progress, even_stored=True)
             answer["waits"] = progress.waiting(stop, chain.links[stop - 1].rendered.key)

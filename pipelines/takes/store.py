@@ -5,6 +5,7 @@
     chains/<id>.json          a chain of takes, see chains.py
     checkpoints/<key>.tape    a stage that is being rendered, or was stopped, see sampling/resume.py
     film/<key>.*              what films made of takes, see derived.py
+    jobs/<id>.json            a prompt whose render has not ended, see jobs.py
     servers/<id>              what a running server uses, see uses.py
     damaged/                  what was not what had been written
 
