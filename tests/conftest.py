@@ -9,6 +9,7 @@ from hypothesis import settings
 
 from .host.inprocess import enter_comfyui, use_folders, use_models
 from .host.place import Place
+from .mlx.environment import mlx_python as install_mlx
 from .run import ROOT, name_packages
 from .tiny.models import tiny_models as make_tiny_models
 
@@ -73,3 +74,9 @@ def comfyui(place: Place, tiny_models: Path, tmp_path_factory: pytest.TempPathFa
     use_models(tiny_models)
     use_folders(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def mlx_python(place: Place) -> Path:
+    """A Python with MLX-Gen, apart from ComfyUI's."""
+    return install_mlx(place)

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from tests.host.place import Place
 from tests.host.server import Server, link
 from tests.host.workflows import put_inputs
+from tests.mlx.environment import python_of
 from tests.tiny.photos import put_photos
 
 LOADING = "Requested to load"  # what ComfyUI logs before it brings weights to their device
@@ -19,8 +20,12 @@ LOADING = "Requested to load"  # what ComfyUI logs before it brings weights to t
 
 @pytest.fixture(scope="session")
 def server(place: Place, tiny_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One server for the whole run, its input folder filled; a test that kills it must restart it."""
-    with Server(place, tmp_path_factory.mktemp("server"), tiny_models) as running:
+    """One server for the whole run, its input folder filled; a test that kills it must restart it.
+
+    It is told where the MLX Python is that a test may ask for.
+    """
+    variables = {"LONGTAKE_MLX_PYTHON": str(python_of(place))}
+    with Server(place, tmp_path_factory.mktemp("server"), tiny_models, variables=variables) as running:
         put_inputs(running.input)
         yield running
 
