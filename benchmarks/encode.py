@@ -67,7 +67,7 @@ def chain_of(width: int, height: int, keys: list[str]):
         join = Join(Transition.SMOOTH, overlap=OVERLAP) if number else Join()
         clips.append(plan_clip(clips, Length(frames=CLIP), join, Grid(4), RATE))
     takes = [SimpleNamespace(key=key) for key in keys]
-    model = SimpleNamespace(vae="vae")
+    model = SimpleNamespace(vae="vae", tiled=False)
     return Chain("wan22", width, height, RATE, tuple(Link(c, t, model) for c, t in zip(clips, takes, strict=True)))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import folder_paths
@@ -14,7 +15,7 @@ from ..pipelines.load.diffusers.ltx2 import OWN, Ltx2Choices
 from ..pipelines.mlx.wan22 import Weights
 from ..pipelines.model.variant import Training
 from ..pipelines.sampling.schedulers import DiffusersSampler, Solver, as_sampler
-from .load import NONE, describe, frame_rate_input, model_file, upscaler_input
+from .load import NONE, TILED, decode_input, describe, frame_rate_input, model_file, upscaler_input
 from .types import AUTOMATIC, LOAD, ModelBundle
 
 BY_SCHEDULER = "as its scheduler says"
@@ -68,6 +69,7 @@ class LoadDiffusersFolder(io.ComfyNode):
                     tooltip="Automatic: what the folder says, Wan or LTX-2 (in one pass, at 24 frames a second). "
                     "LTX-2: more to choose.",
                 ),
+                decode_input(),
                 io.Combo.Input(
                     "rendered_by",
                     options=[COMFYUI, *(weights.value for weights in Weights)],
@@ -86,11 +88,18 @@ class LoadDiffusersFolder(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, folder: str, variant: str, weight_dtype: str, family: dict, rendered_by: str = COMFYUI
+        cls,
+        folder: str,
+        variant: str,
+        weight_dtype: str,
+        family: dict,
+        decode: str = AUTOMATIC,
+        rendered_by: str = COMFYUI,
     ) -> io.NodeOutput:
         opened = open_folder(folder, folder_paths.get_folder_paths("diffusers"), variant)
         mlx = None if rendered_by == COMFYUI else Weights(rendered_by)
         bundle = bundle_from_folder(opened, weight_dtype, _choices(family), mlx)
+        bundle = replace(bundle, tiled=decode == TILED)
         say(cls.hidden.unique_id, describe(bundle))
         return io.NodeOutput(bundle)
 

@@ -21,10 +21,11 @@ from ..pipelines.files.whole import CountedName
 from ..pipelines.film.colour import Match
 from ..pipelines.film.soundtrack import soundtrack
 from ..pipelines.film.stitch import Film
+from ..pipelines.media.chapters import chapters_of
 from ..pipelines.media.codecs import CODECS, H264, PNG_ZIP, WEBP, Form, VideoCodec, on_this_computer
-from ..pipelines.media.encode import encode
-from ..pipelines.media.frames import FrameSource, Images, as_images
-from ..pipelines.media.sound import Sound, Waveform
+from ..pipelines.media.encode import encode, write_poster
+from ..pipelines.media.frames import Excerpt, FrameSource, Images, as_images
+from ..pipelines.media.sound import Sound, SoundExcerpt, Waveform
 from ..pipelines.media.sound_codecs import SOUND_CODECS
 from ..pipelines.media.video import LazyVideo, frames_and_sound
 from ..pipelines.media.video_file import SoundTrack, VideoFile
@@ -182,6 +183,7 @@ class EncodeVideo(io.ComfyNode):
                     tooltip="Of H.264: slower presets make smaller files of the same quality.",
                 ),
                 _format_input(),
+                *_beside_inputs(),
             ],
             outputs=[
                 io.Video.Output(display_name="video", tooltip="The saved file."),
@@ -213,23 +215,42 @@ class EncodeVideo(io.ComfyNode):
         video: Input.Video | None = None,
         images: torch.Tensor | None = None,
         audio: Input.Audio | None = None,
+        metadata: bool = True,
+        subtitles: bool = False,
+        poster: bool = False,
+        clips: bool = False,
     ) -> io.NodeOutput:
         source, sound = _what_to_save(video, images, fps)
+        if audio is not None:
+            sound = Waveform(audio)
+        chapters = chapters_of(source)
+        if clips and not chapters:
+            raise Refusal("the video has no stages; connect the video of Stitch Chain", field="clips")
         form = _form(format, crf, preset)
         if problem := _prefix_problem(filename_prefix):
             raise Refusal(problem, field="filename_prefix")
         folder, filename, counter, subfolder, _ = folder_paths.get_save_image_path(
             filename_prefix, folder_paths.get_output_directory(), source.width, source.height
         )
+        tags = _workflow(cls.hidden, source) if metadata else None
         film = CountedName(Path(folder), f"{filename}_", f"_.{form.container}", counter)
         encode(
             source,
             film,
             form,
-            audio=Waveform(audio) if audio is not None else sound,
-            metadata=_workflow(cls.hidden),
+            audio=sound,
+            metadata=tags,
+            chapters=chapters if subtitles or tags is not None else (),
+            subtitles=subtitles,
             progress=watch_encoding(source.frame_count),
         )
+        if poster:
+            write_poster(source, film.path.with_suffix(".jpg"))
+        for number, chapter in enumerate(chapters if clips else (), start=1):
+            part = Excerpt(source, chapter.start, chapter.stop)
+            heard = sound and SoundExcerpt.of_frames(sound, chapter.start, chapter.stop, source.frame_rate)
+            path = film.path.with_name(f"{film.path.stem}stage_{number:02}.{form.container}")
+            encode(part, path, form, audio=heard, metadata=tags, progress=watch_encoding(part.frame_count))
         say(cls.hidden.unique_id, f"{source.frame_count} frames, {float(source.frame_count / source.frame_rate):.2f} s")
         shown = ui.PreviewVideo([ui.SavedResult(film.name, subfolder, io.FolderType.output)])
         return io.NodeOutput(
@@ -255,6 +276,25 @@ def _format_input() -> io.DynamicCombo.Input:
         tooltip="What the film is saved as. mp4 plays everywhere, with the crf and preset above; the others have "
         "settings of their own. GIF, APNG, WebP and PNG files hold no sound.",
     )
+
+
+def _beside_inputs() -> list[io.Input]:
+    """What is written into the file, and beside it."""
+
+    def choice(name: str, default: bool, tooltip: str) -> io.Boolean.Input:
+        return io.Boolean.Input(name, default=default, optional=True, advanced=True, tooltip=tooltip)
+
+    return [
+        choice(
+            "metadata",
+            True,
+            "The workflow, so that a file dropped on the canvas gives it back, the chain, so that Load Chain opens it "
+            "by the name of the file, and a chapter for each stage in mp4, mkv, mov and webm. Off: none of it.",
+        ),
+        choice("subtitles", False, "A track that shows the prompt of each stage, in mp4, mkv, mov and webm."),
+        choice("poster", False, "The first frame as a JPEG beside the film."),
+        choice("clips", False, "Each stage also as a file of its own beside the film."),
+    ]
 
 
 def _offered() -> list[VideoCodec]:
@@ -387,11 +427,12 @@ def _frame_rate(fps: float) -> Fraction:
     return Fraction(round(thousandths * 1000), 1000)
 
 
-def _workflow(hidden: io.HiddenHolder) -> dict | None:
-    """What ComfyUI writes into its own files, so that a dropped file gives back its workflow."""
+def _workflow(hidden: io.HiddenHolder, source: FrameSource) -> dict | None:
+    """What ComfyUI writes into its own files, so that a dropped file gives back its workflow, and the film's chain."""
     if args.disable_metadata:
         return None
-    return {**(hidden.extra_pnginfo or {}), **({"prompt": hidden.prompt} if hidden.prompt is not None else {})}
+    prompt = {"prompt": hidden.prompt} if hidden.prompt is not None else {}
+    return {**(hidden.extra_pnginfo or {}), **prompt, **getattr(source, "tags", {})}
 
 
 NODES = [StitchChain, ChainToImages, EncodeVideo]

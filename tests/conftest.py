@@ -20,6 +20,9 @@ settings.register_profile("suite", derandomize=True, deadline=None)
 settings.load_profile("suite")
 
 
+SHARED_SERVERS = ("unloaded", "own_server")
+
+
 class RootIsNoTestPackage:
     """The repository's __init__.py is for ComfyUI; pytest would import it as a package of tests."""
 
@@ -34,14 +37,16 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The tests of a file go to one worker, and so do all that open a browser: two Chromiums starve two cores.
+    """The tests of a file go to one worker; so do those that share a server of a kind of their own, which each worker
+    would have to start, and all that open a browser: two Chromiums starve two cores.
 
     On a machine that is busy a click may come before the page is ready for it: those are tried again, twice at most.
     """
     for item in items:
         file = item.nodeid.partition("::")[0]
         in_browser = file.startswith("tests/browser/")
-        item.add_marker(pytest.mark.xdist_group("browser" if in_browser else file))
+        shared = [name for name in SHARED_SERVERS if name in getattr(item, "fixturenames", ())]
+        item.add_marker(pytest.mark.xdist_group("browser" if in_browser else (shared or [file])[0]))
         if in_browser:
             item.add_marker(pytest.mark.flaky(reruns=2))
 

@@ -14,6 +14,7 @@ from ..errors import Refusal
 from ..lora.ltx2 import LTX2_LORA
 from ..lora.traits import LoraTraits
 from ..media.pictures import fit_film
+from ..model import tiles
 from ..model.bundle import RetakeModel, SoundModel
 from ..model.shot import Shot
 from ..model.variant import Mode, Training, Variant
@@ -171,7 +172,7 @@ class Ltx2:
         return canvas
 
     def decode(self, model: VideoModel, latent: torch.Tensor) -> torch.Tensor:
-        frames = model.vae.get().decode(latent)
+        frames = tiles.decode(model.vae.get(), latent, model.tiled)
         return frames.reshape(-1, *frames.shape[-3:])
 
 

@@ -13,6 +13,7 @@ import torch
 from ..errors import Refusal
 from ..lora.traits import LoraTraits
 from ..lora.wan22 import WAN_LORA
+from ..model import tiles
 from ..model.bundle import RetakeModel, SoundModel
 from ..model.shot import Pictures, Shot
 from ..model.variant import Mode, Variant
@@ -193,7 +194,7 @@ class Wan22:
         return replace(start, values={**start.values, "clip_vision_output": clip_vision})
 
     def decode(self, model: VideoModel, latent: torch.Tensor) -> torch.Tensor:
-        frames = model.vae.get().decode(latent)
+        frames = tiles.decode(model.vae.get(), latent, model.tiled)
         return frames.reshape(-1, *frames.shape[-3:])
 
 

@@ -321,4 +321,6 @@ class Match:
 
 def seen_of(link: Link) -> Any:
     """What the frames of a link depend on, for a key: its take and what decodes it, or the video it shows."""
-    return link.footage.key if link.footage is not None else [link.rendered.key, link.model.vae]
+    if link.footage is not None:
+        return link.footage.key
+    return [link.rendered.key, link.model.vae, *(["tiled"] if link.model.tiled else [])]

@@ -16,7 +16,7 @@ from ..media.codecs import Form
 from ..media.encode import encode
 from ..media.frames import Excerpt, FrameSource, bounds
 from ..media.sound import SoundExcerpt, Waveform
-from ..takes.decoded import read_frames
+from ..takes.decoded import frames_file, read_frames
 from ..timeline.clips import Join
 from .soundtrack import soundtrack
 from .stitch import Film
@@ -61,7 +61,8 @@ def preview_at_hand(take: Take, first: int, stop: int) -> Path | None:
     path = take.preview_path(first, stop)
     if path.exists():
         return path
-    frames, sound = read_frames(take), kept_sound(take)
+    at_hand = (read_frames(frames_file(take, tiled)) for tiled in (False, True))
+    frames, sound = next((one for one in at_hand if one is not None), None), kept_sound(take)
     if frames is None or (sound is None and take.audio() is not None):
         return None
     rate = Fraction(facts["fps"])

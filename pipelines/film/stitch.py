@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from itertools import pairwise
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from ..chain import record
 from ..chain.chain import Chain, Link
 from ..errors import Refusal
+from ..files.reading import Damaged, Unreadable
 from ..identity import Unidentified, digest
+from ..media.chapters import Chapter
 from ..media.frames import bounds, buffer_8, frames_digest, from_float, rows_of, to_uint8
 from ..media.segments import Run, Segments, Shelf
-from ..timeline.clips import Transition
+from ..timeline.clips import Transition, starts
 from .colour import Grade, Match, seen_of
 
 if TYPE_CHECKING:
@@ -26,6 +30,9 @@ _Clips: TypeAlias = "dict[int, np.ndarray | FootageFrames]"
 # Frames of a run that is kept: fewer are kept with what follows them, more in parts.
 SHORTEST = 16
 LONGEST = 240
+TITLE = 60  # characters of a prompt that name its chapter
+CHAIN_TAG = "longtake_chain"
+ASKED = ("prompt", "negative_prompt", "seed")
 LIGHT = 2**20 - 1  # linear light of white in a fade
 MADE = 1  # raised by hand whenever the same clips would be shown otherwise than before
 
@@ -100,6 +107,34 @@ class Film:
         ]
         return Segments(runs, self.shelf)
 
+    @property
+    def chapters(self) -> list[Chapter]:
+        """The stages, each from the first frame that shows it; a fade belongs to the stage that it leads into."""
+        spans = zip(starts(self.chain.clips), self.chain.spans, strict=True)
+        begins = [start + span.first for start, span in spans]
+        parts = zip(begins, [*begins[1:], self.frame_count], self.chain.links, strict=True)
+        chapters = []
+        for number, (start, stop, link) in enumerate(parts, start=1):
+            prompt = str(_facts(link).get("prompt", ""))
+            title = textwrap.shorten(prompt, TITLE, placeholder="...") or ("Video" if link.footage else "Stage")
+            if start < stop:
+                chapters.append(Chapter(start, stop, f"{number}. {title}", prompt))
+        return chapters
+
+    @property
+    def tags(self) -> dict[str, Any]:
+        """What a file says of the film: its chain as the store keeps it, and what each stage was asked for."""
+        stored = record.stored(self.chain)
+        if stored is None:
+            return {}
+        links = self.chain.links[-len(stored.entries) :]
+        document = stored.as_json()
+        document["stages"] = [
+            entry | {name: fact for name, fact in _facts(link).items() if name in ASKED}
+            for entry, link in zip(document["stages"], links, strict=True)
+        ]
+        return {CHAIN_TAG: document}
+
     def _cut(self, scene: _Scene) -> bool:
         """Whether a scene shows nothing of what is before it."""
         first = scene.clips[-1]
@@ -135,6 +170,14 @@ class Film:
                 stage=index + 1,
             )
         return clip
+
+
+def _facts(link: Link) -> Mapping[str, Any]:
+    """What made a take; nothing of a video, and nothing where that cannot be read."""
+    try:
+        return {} if link.footage is not None else link.rendered.facts()
+    except (Damaged, Unreadable):
+        return {}
 
 
 def fade_weights(frames: int) -> np.ndarray:

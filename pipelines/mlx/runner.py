@@ -125,12 +125,11 @@ def load(expert: dict[str, Any], bits: int | None, dtype: Any) -> Any:
     Raises:
         Refused: MLX-Gen's class has weights that the files lack.
     """
+    import mlx.core as mx
+    import mlx.nn as nn
     from mflux.models.common.weights.mapping.weight_mapper import WeightMapper
     from mflux.models.wan.model.wan_transformer import WanTransformer
     from mflux.models.wan.weights.wan_weight_mapping import WanWeightMapping
-
-    import mlx.core as mx
-    import mlx.nn as nn
     from mlx.utils import tree_flatten
 
     config = {**expert["config"], "patch_size": tuple(expert["config"]["patch_size"])}
@@ -199,9 +198,8 @@ def do(job: dict[str, Any]) -> None:
     installed = versions()["mlx-gen"]
     if installed != job["mlx_gen"]:
         raise Refused(f"MLX-Gen {installed} is installed there now, and {job['mlx_gen']} is what this pack works with.")
-    from mflux.utils.runtime_memory import RuntimeMemory
-
     import mlx.core as mx
+    from mflux.utils.runtime_memory import RuntimeMemory
 
     # What MLX keeps of freed memory is limited by MLX-Gen to a share of the machine's, as in its own runs.
     RuntimeMemory.apply_default_cache_limit_once()

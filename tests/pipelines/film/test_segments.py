@@ -37,7 +37,7 @@ def chain_of(*stages: tuple[str, Join], frames: int = 81) -> Chain:
     for _, join in stages:
         clips.append(plan_clip(clips, Length(frames=frames), join, Grid(4), RATE))
     links = tuple(
-        Link(clip, SimpleNamespace(key=key), SimpleNamespace(vae="vae"))
+        Link(clip, SimpleNamespace(key=key), SimpleNamespace(vae="vae", tiled=False))
         for (key, _), clip in zip(stages, clips, strict=True)
     )
     return Chain("wan22", W, H, RATE, links)
@@ -313,7 +313,7 @@ def test_few_frames_are_kept_with_what_follows_them_and_many_in_parts(shelf: Der
 
 def test_a_take_that_nothing_identifies_is_not_kept(deliver, shelf: Derived) -> None:
     chain = chain_of(*FILM[:2])
-    nameless = replace(chain.links[1], model=SimpleNamespace(vae=object()))
+    nameless = replace(chain.links[1], model=SimpleNamespace(vae=object(), tiled=False))
     chain = replace(chain, links=(chain.links[0], nameless))
 
     deliver(chain)
