@@ -18,7 +18,6 @@ from server import PromptServer
 from ..pipelines.errors import Refusal
 from ..pipelines.files.reading import Damaged, Unreadable
 from ..pipelines.film.preview import preview_at_hand
-from ..pipelines.storyboard.text import parse, to_json
 from ..pipelines.takes import chains, housekeeping, store
 from ..pipelines.takes.take import KEY, Take
 from .plan import plan_of
@@ -240,6 +239,8 @@ async def read_storyboard(request: web.Request) -> web.Response:
 
 
 def _read_storyboard(text: str) -> dict[str, Any]:
+    from ..pipelines.storyboard.text import parse, to_json
+
     board = parse(text)
     return {"storyboard": to_json(board), "notes": list(board.notes)}
 

@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from comfy_api.latest import io, ui
 from comfy_execution.graph_utils import ExecutionBlocker
 
-from ..host.ahead import look_ahead
 from ..host.graph import Run
 from ..host.inputs import InputFiles, state_of
 from ..host.loras import lora_names, lora_path, state_of_loras
 from ..host.progress import NodeProgress, say
 from ..pipelines.errors import Refusal
-from ..pipelines.model.bundle import VideoModel
-from ..pipelines.model.variant import Settings
-from ..pipelines.stage.check import check_stages, format_of
-from ..pipelines.stage.forecast import forecast
-from ..pipelines.stage.render import render_stages
-from ..pipelines.storyboard.plan import plan
-from ..pipelines.storyboard.selection import stages_chosen
-from ..pipelines.storyboard.stages import files_named, loras_named, models_of, stages_of
-from ..pipelines.storyboard.text import parse
 from ..pipelines.takes import store
 from .types import STAGE, Chain, ModelBundle, Sampling
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..pipelines.model.bundle import VideoModel
+    from ..pipelines.model.variant import Settings
 
 EXAMPLE = """{
   "schema": "longtake.storyboard.v1",
@@ -102,6 +97,9 @@ class RenderStoryboard(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, storyboard: str | None = None, **_: Any) -> list[Any]:
+        from ..pipelines.storyboard.stages import files_named, loras_named
+        from ..pipelines.storyboard.text import parse
+
         # A chain that ComfyUI still holds may refer to a take that has been deleted since, or to another file.
         deletions = store.here().deletions()
         try:
@@ -120,6 +118,15 @@ class RenderStoryboard(io.ComfyNode):
         start_image: torch.Tensor | None = None,
         stages: str = "",
     ) -> io.NodeOutput:
+        from ..host.ahead import look_ahead
+        from ..pipelines.stage.check import check_stages, format_of
+        from ..pipelines.stage.forecast import forecast
+        from ..pipelines.stage.render import render_stages
+        from ..pipelines.storyboard.plan import plan
+        from ..pipelines.storyboard.selection import stages_chosen
+        from ..pipelines.storyboard.stages import models_of, stages_of
+        from ..pipelines.storyboard.text import parse
+
         board = parse(storyboard)
         planned = plan(board, format_of(model))
         chosen = stages_chosen(stages, len(planned.stages))
