@@ -18,7 +18,7 @@ from ..errors import Refusal
 from ..files.reading import ASIDE, Damaged, Unreadable, contents, make_folder, put_aside
 from ..files.sealed import parsed
 from ..files.whole import forget_oldest, write_whole
-from . import chains, claim, derived, listing, numbers, uses
+from . import chains, claim, derived, jobs, listing, numbers, uses
 from .store import Store
 from .take import Take
 
@@ -34,6 +34,7 @@ UNFINISHED = (
     derived.FOLDER,
     uses.FOLDER,
     claim.FOLDER,
+    jobs.FOLDER,
 )  # folders in which killed processes leave files half-written
 SWEEP_EVERY = HOUR
 CHECKPOINTS = 4 * 2**30  # bytes; two of the largest
@@ -167,7 +168,7 @@ def forget_checkpoints(store: Store) -> None:
 def summary(take: Take, record: dict[str, Any]) -> dict[str, Any]:
     """A take as a list shows it."""
     facts = record["facts"]
-    notes: dict[str, Any] = {"name": "", "keep": False}
+    notes: dict[str, Any] = {"name": "", "keep": False, "approved": False}
     with contextlib.suppress(Unreadable):
         notes = take.notes()
     return {

@@ -372,3 +372,52 @@ def own_folder_server(place: Place, tiny_models: Path, tmp_path_factory: pytest.
     """A server whose store nobody else uses."""
     with Server(place, tmp_path_factory.mktemp("routes"), tiny_models) as running:
         yield running
+
+
+def test_a_film_that_is_approved_stage_by_stage_waits_for_each_yes_and_goes_on(
+    server: Server, photos: dict[str, str]
+) -> None:
+    def film(second: int) -> dict[str, Any]:
+        stages = [{"prompt": "an approved hill"}, {"prompt": "an approved valley", "seed": second}]
+        graph = prompt(photos["chelsea"], title="approved", stages=stages)
+        graph["board"]["inputs"]["approve"] = True
+        return {**graph, **graphs.delivered("board", "test/approved")}
+
+    def run(graph: dict[str, Any]) -> tuple[list[int], Any, bool]:
+        """Which stages were rendered, what the run waits for, and whether there is a film."""
+        result = server.run(graph)
+        assert result.ok, result.why()
+        waits = json.loads(result.outputs["board"]["text"][0]).get("waits")
+        told = [(data["stage"], data["take"]) for data in result.of("longtake.waiting")]
+        # ComfyUI answers the same prompt from its cache, and tells nothing once more.
+        assert told in ([], [(waits["stage"], waits["take"])] if waits else [])
+        return [data["stage"] for data in result.of("longtake.stage_done")], waits, bool(server.files(result))
+
+    def states(graph: dict[str, Any]) -> list[tuple[str, bool | None]]:
+        _, plan = ask(server, "POST", "/longtake/plan", {"prompt": without_film(graph)})
+        return [(take["status"], take.get("waits")) for take in plan["takes"]]
+
+    def approve(waits: dict[str, Any]) -> None:
+        status, noted = ask(server, "POST", f"/longtake/takes/{waits['take']}", {"approved": True})
+        assert (status, noted["approved"]) == (200, True)
+
+    assert states(film(1)) == [("new", False), ("held", None)]
+    rendered, waits, delivered = run(film(1))
+    assert (rendered, waits["stage"], delivered) == ([1], 1, False)
+    assert states(film(1)) == [("stored", True), ("held", None)]
+    assert run(film(1))[0] == [], "without a yes nothing more is rendered"
+    approve(waits)
+    assert states(film(1)) == [("stored", False), ("new", False)]
+    rendered, waits, delivered = run(film(1))
+    assert (rendered, waits["stage"], delivered) == ([2], 2, False)
+    first_take = waits["take"]
+    rendered, waits, delivered = run(film(2))
+    assert (rendered, waits["stage"], delivered) == ([2], 2, False), "another take, and the first stage stays"
+    assert waits["take"] != first_take
+    approve(waits)
+    assert run(film(2)) == ([], None, True)
+    assert states(film(1)) == [("stored", False), ("stored", True)], "a yes is to one take"
+
+
+def without_film(graph: dict[str, Any]) -> dict[str, Any]:
+    return {name: node for name, node in graph.items() if name not in ("stitch", "encode")}

@@ -7,7 +7,7 @@ const WORDS = {
   cut: 'cut: begins anew',
   fade: 'fade: blends over from the stage before'
 }
-const SIGNS = { stored: 'check-circle', new: 'circle', left: 'minus-circle', older: 'history', rendering: 'spinner', failed: 'exclamation-triangle', unknown: 'question-circle' }
+const SIGNS = { stored: 'check-circle', waits: 'pause-circle', new: 'circle', held: 'hourglass', left: 'minus-circle', older: 'history', rendering: 'spinner', failed: 'exclamation-triangle', unknown: 'question-circle' }
 
 export class Card {
   /**
@@ -49,7 +49,10 @@ export class Card {
     const numbers = element('div', { className: 'lt-row' }, element('label', { className: 'lt-label' }, 'seed', this.seed), this.again, this.loras)
     this.sign = element('i', { 'aria-hidden': 'true' })
     this.status = element('span', { className: 'lt-said' })
-    const foot = element('div', { className: 'lt-foot' }, element('div', { className: 'lt-status' }, this.sign, this.status), tools)
+    this.yes = element('button', { type: 'button', className: 'lt-turn lt-yes', onclick: () => does('approve') }, 'yes, go on')
+    this.other = element('button', { type: 'button', className: 'lt-turn', onclick: () => does('retake') }, 'another take')
+    this.ask = element('div', { className: 'lt-row' }, this.yes, this.other)
+    const foot = element('div', { className: 'lt-foot' }, element('div', { className: 'lt-status' }, this.sign, this.status), this.ask, tools)
     this.root = element('div', { className: 'lt-card', role: 'listitem', tabIndex: 0, onkeydown: (event) => keys(event, this, does) },
       this.head, this.view, this.prompt, numbers, foot)
     this.editable = [this.pill, this.length, this.prompt, this.seed, this.again, ...tools.querySelectorAll('button')]
@@ -95,6 +98,9 @@ export class Card {
     this.sign.className = `pi pi-${SIGNS[status.kind]}${status.kind === 'rendering' ? ' pi-spin' : ''}`
     say(this.status, status.text)
     this.status.title = status.text
+    this.ask.hidden = status.kind !== 'waits'
+    name(this.yes, `yes to stage ${number}, go on`)
+    name(this.other, `another take of stage ${number}`)
     this.#locking(stage, status)
     this.takes.disabled = status.place === null
     for (const field of this.editable) field.disabled = shown.isFixed || ([this.lock, this.takes].includes(field) && field.disabled)

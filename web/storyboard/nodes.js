@@ -38,7 +38,8 @@ class Face {
       why,
       confirm: (message) => app.extensionManager.dialog.confirm({ title: 'Longtake', message, type: 'delete' }),
       ask,
-      replan: () => this.ask(0)
+      replan: () => this.ask(0),
+      queue: () => app.extensionManager.command.execute('Comfy.QueuePrompt')
     })
     widget.hidden = widget.options.hidden = true
     const heard = widget.callback

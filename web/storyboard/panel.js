@@ -18,7 +18,7 @@ const USUAL_SECONDS = 5 // of a card whose length nobody has said yet
 export class Panel {
   /**
    * @param ways `{write(text), settle(), show(isText), upload(file), address(kind, name), why(address),
-   *   notify(words), confirm(words), ask(method, path, body), replan(), wheel(event)}`: how the panel reaches the widget, the undo history and the server.
+   *   notify(words), confirm(words), ask(method, path, body), replan(), queue(), wheel(event)}`: how the panel reaches the widget, the undo history and the server.
    */
   constructor(ways) {
     this.ways = ways
@@ -196,11 +196,21 @@ export class Panel {
     if (name === 'ended') return this.isFilm && this.#playOn(index + 1)
     if (name === 'unplayable') return this.#unplayable(index)
     if (name === 'image' && more[1]) return this.#place(index, ...more)
+    if (name === 'approve') return this.#approve(index)
     const act = ACTS[name]
     const { text, focus, inPrompt } = act(this.text, index, more, { status: this.#statusOf(index), board: this.board })
     this.#edit(text)
     this.ways.settle()
     if (focus !== undefined) this.lane.go(focus, inPrompt)
+    if (name === 'retake') this.ways.queue()
+  }
+
+  /** Say yes to the take that a stage shows, and let the film go on. */
+  async #approve(index) {
+    const { ok, answer } = await this.ways.ask('POST', `/longtake/takes/${this.#statusOf(index).take}`, { approved: true })
+    if (!ok) return this.ways.notify(answer.error)
+    this.ways.replan()
+    this.ways.queue()
   }
 
   #statuses() {
@@ -283,6 +293,7 @@ const ACTS = {
   length: (text, index, [written]) => ({ text: storyboard.withLength(text, index, written === '' ? undefined : Number(written)) }),
   seed: (text, index, [digits]) => ({ text: /^\d*$/.test(digits) ? storyboard.withSeed(text, index, plainDigits(digits)) : text }),
   reroll: (text, index) => ({ text: storyboard.withSeed(text, index, randomSeed()) }),
+  retake: (text, index) => ({ text: storyboard.withSeed(text, index, randomSeed()), focus: index }),
   image: (text, index, [field]) => ({ text: storyboard.withImage(text, index, field, undefined) }),
   lock: (text, index, _, { status, board }) => ({
     text: storyboard.withField(text, index, 'take', 'take' in board.stages[index] ? undefined : (status.number ?? undefined))

@@ -27,12 +27,15 @@ export function cost(plan) {
   const all = plan.takes.length
   const some = plan.stages_to_render
   const left = plan.takes.filter((take) => take.status === 'left').length
+  const waits = plan.takes.find((take) => take.waits)
+  if (waits) return `stage ${waits.stage} of ${all} waits for your yes, nothing is rendered before`
   if (!some && left) return `renders nothing, ${left} of ${all} stages are left out`
   if (!some) return all === 1 ? 'the stage is stored, nothing to render' : `all ${all} stages are stored, nothing to render`
   const time = plan.rendering_seconds === null ? 'time not known yet' : `about ${lasting(plan.rendering_seconds)}`
   const disk = plan.disk_bytes === null ? 'size not known yet' : room(plan.disk_bytes)
   const without = left ? `, ${left} left out` : ''
-  return `renders ${some} of ${all} stage${all === 1 ? '' : 's'}, ${time}, ${disk}${without}`
+  const then = plan.takes.some((take) => take.status === 'held') ? ', then waits for your yes' : ''
+  return `renders ${some} of ${all} stage${all === 1 ? '' : 's'}, ${time}, ${disk}${without}${then}`
 }
 
 /** A run of which nothing has been heard. */
@@ -99,7 +102,7 @@ export function share(run) {
  * What each stage of a document is like: `{kind, text, stages, take, number, place, seconds}`.
  *
  * `take` is the key of the take to look at, `number` its number among those of its stage, `place` what they share;
- * `kind` is one of unknown, stored, new, left, older, rendering and failed; `stages` are those of the plan that it becomes.
+ * `kind` is one of unknown, stored, waits, new, held, left, older, rendering and failed; `stages` are those of the plan that it becomes.
  *
  * @param count of stages in the document.
  */
@@ -109,7 +112,7 @@ export function statuses(count, plan, run) {
     const takes = plan?.takes ? stages.map((stage) => plan.takes[stage.stage - 1]) : []
     const numbers = plan ? stages.map((stage) => stage.stage) : [index + 1]
     const seconds = stages.length ? stages.reduce((sum, stage) => sum + stage.adds_seconds, 0) : null
-    const shown = takes.findLast((take) => take.take && take.status === 'stored') ?? takes.findLast((take) => take.older)
+    const shown = takes.find((take) => take.waits) ?? takes.findLast((take) => take.take && take.status === 'stored') ?? takes.findLast((take) => take.older)
     return {
       ...said(numbers, takes, run),
       stages,
@@ -152,9 +155,11 @@ function said(numbers, takes, run) {
     return { kind: 'rendering', text: run.steps ? `step ${run.step} of ${run.steps}${rest}` : 'rendering' }
   }
   if (!takes.length) return { kind: 'unknown', text: '' }
+  if (takes.some((take) => take.waits)) return { kind: 'waits', text: 'rendered, waits for your yes' }
   const open = takes.filter((take) => take.status !== 'stored')
   if (!open.length) return { kind: 'stored', text: takes[0].number ? `stored, take ${takes[0].number}` : 'stored' }
   if (open.every((take) => take.status === 'left')) return { kind: 'left', text: 'left out: not among the stages to render' }
+  if (open.every((take) => take.status === 'held')) return { kind: 'held', text: 'will be rendered after a yes to what comes before' }
   if (open.length < takes.length) return { kind: 'new', text: `${open.length} of its ${takes.length} stages will be rendered` }
   if (takes.some((take) => take.older)) return { kind: 'older', text: 'its take is older than its words' }
   return { kind: 'new', text: 'will be rendered' }
