@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import tomllib
 
 from tests.host import graphs
 from tests.host.film import look_into
@@ -40,6 +41,12 @@ def test_the_archive_is_the_pack_and_no_workshop(published: list[str]) -> None:
         kept = {path.relative_to(ROOT).as_posix() for path in folder.rglob("*") if path.is_file()}
         assert kept <= set(published), f"git or .comfyignore leaves out of {folder}: {sorted(kept - set(published))}"
     assert sum((ROOT / path).stat().st_size for path in published) < MOST
+
+
+def test_whoever_installs_from_requirements_gets_the_dependencies_of_the_project() -> None:
+    """ComfyUI-Manager and a clone read requirements.txt, pip and the registry pyproject.toml."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines() == project["dependencies"]
 
 
 def test_the_archive_unpacked_in_a_bare_comfyui_has_every_node_and_renders(

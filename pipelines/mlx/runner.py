@@ -155,8 +155,9 @@ def load(expert: dict[str, Any], bits: int | None, dtype: Any) -> Any:
 
 
 def _is_quantised(path: str, module: Any) -> bool:
-    divisible = hasattr(module, "weight") and module.weight.shape[-1] % GROUP == 0
-    return path.startswith(BLOCKS) and hasattr(module, "to_quantized") and divisible
+    import mlx.nn as nn
+
+    return path.startswith(BLOCKS) and isinstance(module, nn.Linear) and module.weight.shape[-1] % GROUP == 0
 
 
 def _read(files: list[str]) -> dict[str, Any]:
