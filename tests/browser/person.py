@@ -78,14 +78,16 @@ SHOWN = """([id, selector]) => {
 }"""
 
 SHRINK = """() => {
+  const all = app.graph.nodes.flatMap((node) => [node, ...(node.subgraph?.nodes ?? [])]);
   const sizes = { 'size.width': 96, 'size.height': 64, 'length.seconds': 0.5, steps: 2 };
-  for (const node of app.graph.nodes) {
+  for (const node of all) {
     for (const side of ['size.width', 'size.height']) {
       const slot = node.inputs.findIndex((input) => input.name === side);
       if (slot >= 0 && node.inputs[slot].link !== null) node.disconnectInput(slot);
     }
     for (const widget of node.widgets ?? []) {
       if (widget.name in sizes) widget.value = sizes[widget.name];
+      if (widget.name.startsWith('seconds of stage')) widget.value = sizes['length.seconds'];
       if (widget.name === 'storyboard') {
         const board = JSON.parse(widget.value);
         Object.assign(board.defaults, { width: 96, height: 64, seconds: 0.5 });
