@@ -12,12 +12,14 @@ from ..host.progress import say
 from ..pipelines.load.diffusers.bundle import bundle_from_folder
 from ..pipelines.load.diffusers.folder import DEFAULT, VARIANTS, folders_below, open_folder
 from ..pipelines.load.diffusers.ltx2 import OWN, Ltx2Choices
+from ..pipelines.mlx.wan22 import Weights
 from ..pipelines.model.variant import Training
 from ..pipelines.sampling.schedulers import DiffusersSampler, Solver, as_sampler
 from .load import NONE, TILED, decode_input, describe, frame_rate_input, model_file, upscaler_input
 from .types import AUTOMATIC, LOAD, ModelBundle
 
 BY_SCHEDULER = "as its scheduler says"
+COMFYUI = "ComfyUI"
 
 
 class LoadDiffusersFolder(io.ComfyNode):
@@ -68,6 +70,15 @@ class LoadDiffusersFolder(io.ComfyNode):
                     "LTX-2: more to choose.",
                 ),
                 decode_input(),
+                io.Combo.Input(
+                    "rendered_by",
+                    options=[COMFYUI, *(weights.value for weights in Weights)],
+                    default=COMFYUI,
+                    optional=True,
+                    advanced=True,
+                    tooltip="Who takes the steps of a stage. MLX, on Apple silicon: Wan 2.2 in bf16, or with its "
+                    "blocks quantised to 8 or 4 bits, by a Python of your own that LONGTAKE_MLX_PYTHON names.",
+                ),
             ],
             outputs=[
                 ModelBundle.Output(display_name="model", tooltip="The bundle, for stages; it loads when first needed.")
@@ -77,10 +88,17 @@ class LoadDiffusersFolder(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, folder: str, variant: str, weight_dtype: str, family: dict, decode: str = AUTOMATIC
+        cls,
+        folder: str,
+        variant: str,
+        weight_dtype: str,
+        family: dict,
+        decode: str = AUTOMATIC,
+        rendered_by: str = COMFYUI,
     ) -> io.NodeOutput:
         opened = open_folder(folder, folder_paths.get_folder_paths("diffusers"), variant)
-        bundle = bundle_from_folder(opened, weight_dtype, _choices(family))
+        mlx = None if rendered_by == COMFYUI else Weights(rendered_by)
+        bundle = bundle_from_folder(opened, weight_dtype, _choices(family), mlx)
         bundle = replace(bundle, tiled=decode == TILED)
         say(cls.hidden.unique_id, describe(bundle))
         return io.NodeOutput(bundle)

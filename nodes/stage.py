@@ -8,6 +8,7 @@ from comfy_api.latest import io
 
 from ..host.ahead import look_ahead
 from ..host.graph import Run
+from ..host.jobs import unfinished_until_rendered
 from ..host.muted import muted_before
 from ..host.previews import preview_of
 from ..host.progress import NodeProgress, say
@@ -231,7 +232,8 @@ class ChainStage(TakeNode):
             {stage.number: stage.clip.frames for stage in ready},
             notes=[*dropped, *(f"Stage {stage.number}: {note}" for stage in ready for note in stage.notes)],
         )
-        rendered = render_stages(store.here(), ready, progress, chain)
+        with unfinished_until_rendered(run, later):
+            rendered = render_stages(store.here(), ready, progress, chain)
         return io.NodeOutput(rendered, ui=preview_of(rendered, progress))
 
 

@@ -9,6 +9,8 @@ import folder_paths
 import torch
 from comfy_api.latest import io, ui
 
+from ..host.graph import Run
+from ..host.jobs import unfinished_until_rendered
 from ..host.progress import NodeProgress
 from ..host.stage_inputs import size_of
 from ..pipelines.document import read_prompts
@@ -64,7 +66,7 @@ class RenderStills(io.ComfyNode):
                 io.String.Output(display_name="report", tooltip="A line for each prompt."),
                 io.String.Output(display_name="zip", tooltip="Where the ZIP file was saved; empty without one."),
             ],
-            hidden=[io.Hidden.unique_id],
+            hidden=[io.Hidden.unique_id, io.Hidden.dynprompt],
             is_output_node=True,
         )
 
@@ -84,10 +86,11 @@ class RenderStills(io.ComfyNode):
         frames = {still.number: 1 for still in ready}
         progress = NodeProgress(cls.hidden.unique_id, len(ready), steps, frames, each="Image")
         stills, shown = [], []
-        for still in render_stills(store.here(), ready, progress):
-            stills.append(still)
-            if still.take is not None and still.image is not None:
-                shown.append(_show(still, still.take, progress))
+        with unfinished_until_rendered(Run.of(cls.hidden)):
+            for still in render_stills(store.here(), ready, progress):
+                stills.append(still)
+                if still.take is not None and still.image is not None:
+                    shown.append(_show(still, still.take, progress))
         report = "\n".join(map(str, stills))
         images = [still.image for still in stills if still.image is not None]
         if not images:

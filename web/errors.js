@@ -2,23 +2,14 @@
 
 import { api } from '../../scripts/api.js'
 import { app } from '../../scripts/app.js'
-import { nodeAt } from './graph.js'
+import { isOurs, nodeAt, ourNodes } from './graph.js'
 import { markField, unmarkFields } from './marks.js'
 import { removeNote, showNote } from './notes.js'
+import { t } from './words.js'
 
-const EARLIER = 'What is shown here is of an earlier run.'
+const EARLIER = () => t`What is shown here is of an earlier run.`
 const TEXT = '$$node-text-preview' // ComfyUI's widget for a line of progress
 const DOCUMENTS = { LongtakeRenderStoryboard: 'storyboard' }
-
-const isOurs = (node) => node.comfyClass?.startsWith('Longtake')
-
-/** [node, id] of each of our nodes, in subgraphs too: "4:2" is node 2 of what node 4 holds. */
-function* ourNodes(graph = app.rootGraph, path = '') {
-  for (const node of graph?.nodes ?? []) {
-    if (isOurs(node)) yield [node, path + node.id]
-    if (node.subgraph) yield* ourNodes(node.subgraph, `${path}${node.id}:`)
-  }
-}
 
 /** What a node is asked, to tell whether it has been changed. */
 const asked = (node) => JSON.stringify([node.serialize().widgets_values, node.inputs?.map((input) => input.link)])
@@ -44,7 +35,7 @@ function clear() {
 
 function fail(node, { message, field }) {
   dropText(node)
-  showNote(node, 'alert', shows(node) ? `${message}\n\n${EARLIER}` : message)
+  showNote(node, 'alert', shows(node) ? `${message}\n\n${EARLIER()}` : message)
   markField(node, field, DOCUMENTS[node.comfyClass])
   failed = { node, asked: asked(node) }
   if (node.graph === app.canvas.graph) return
@@ -79,7 +70,7 @@ app.registerExtension({
       const ran = new Set(detail.executed)
       for (const [other, id] of ourNodes()) {
         if (other === node || ran.has(id)) continue
-        if (dropText(other) || shows(other)) showNote(other, 'status', EARLIER)
+        if (dropText(other) || shows(other)) showNote(other, 'status', EARLIER())
       }
       if (node && isOurs(node)) fail(node, said ?? { message: detail.exception_message.trim() })
     })

@@ -202,9 +202,15 @@ class Person:
 
     def write(self, node: str, widget: str, text: str) -> None:
         """Type into a text box of a node, in place of what is there."""
-        self.see(node)
-        area = self.area(node, widget)
-        area.click()
+        for last in (False, False, True):  # a page that has just loaded a graph may still bring all of it into sight
+            self.see(node)
+            area = self.area(node, widget)
+            try:
+                area.click(timeout=None if last else 2000)
+                break
+            except TooLate:
+                if last:
+                    raise
         self.page.keyboard.press("ControlOrMeta+a")
         self.page.keyboard.type(text)
         self.page.mouse.click(800, 980)

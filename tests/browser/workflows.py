@@ -47,6 +47,7 @@ SHOWN = {
     "LongtakeChainStage": 330,
     "LongtakeRetake": 330,
     "LongtakeSeamReport": 380,
+    "LongtakeStitchChain": 80,
     "LoadVideo": 200,
     "LoadAudio": 100,
 }

@@ -300,7 +300,7 @@ def test_damaged_notes_cost_a_name_and_no_take(store: Store, harm: Callable[[Pat
     take = store.find(KEY)
     take.note(name="the fox")
     harm(take.path / "notes.json")
-    assert take.notes() == {"name": "", "keep": False}
+    assert take.notes() == {"name": "", "keep": False, "approved": False}
     take.note(keep=True)
     assert take.notes()["keep"] is True
     assert store.find(KEY) == take

@@ -116,7 +116,7 @@ def test_a_name_and_a_keep_mark_stay_and_their_damage_costs_only_them(store: Sto
     assert take.notes()["name"] == "the good one"
     assert take.notes()["keep"] is True
     (take.path / "notes.json").write_text("{")
-    assert take.notes() == {"name": "", "keep": False}
+    assert take.notes() == {"name": "", "keep": False, "approved": False}
     assert store.find(KEY) == take
 
 
