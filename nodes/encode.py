@@ -305,8 +305,8 @@ def _rate_input() -> io.DynamicCombo.Input:
         ],
         optional=True,
         tooltip="Frames between those that were rendered, so that motion is smoother; the film lasts as long. Motion: "
-        "what moves is moved on, about 10 frames of 1280x720 a second. Blended: each is a mix of two, which is quick. By "
-        "a model: on the GPU, and all of the film is then encoded each time.",
+        "what moves is moved on, about 10 frames of 1280x720 a second. Blended: each is a mix of two, which is quick. "
+        "By a model: on the GPU, and all of the film is then encoded each time.",
     )
 
 
