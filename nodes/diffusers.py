@@ -71,7 +71,6 @@ class LoadDiffusersFolder(io.ComfyNode):
                     tooltip="Automatic: what the folder says, Wan or LTX-2 (in one pass, at 24 frames a second). "
                     "LTX-2: more to choose.",
                 ),
-                decode_input(),
                 io.Combo.Input(
                     "rendered_by",
                     options=[COMFYUI, *(weights.value for weights in Weights)],
@@ -81,6 +80,7 @@ class LoadDiffusersFolder(io.ComfyNode):
                     tooltip="Who takes the steps of a stage. MLX, on Apple silicon: Wan 2.2 in bf16, or with its "
                     "blocks quantised to 8 or 4 bits, by a Python of your own that LONGTAKE_MLX_PYTHON names.",
                 ),
+                decode_input(),
             ],
             outputs=[
                 ModelBundle.Output(display_name="model", tooltip="The bundle, for stages; it loads when first needed.")
@@ -95,8 +95,8 @@ class LoadDiffusersFolder(io.ComfyNode):
         variant: str,
         weight_dtype: str,
         family: dict,
-        decode: str = AUTOMATIC,
         rendered_by: str = COMFYUI,
+        decode: str = AUTOMATIC,
     ) -> io.NodeOutput:
         from ..pipelines.load.diffusers.bundle import bundle_from_folder
 
