@@ -27,7 +27,7 @@ from .run import scenes, seeds
 from .statistics import Interval
 from .studio import FRAMES, Studio
 
-FILE = Path(__file__).resolve().parents[1] / "results" / "colour_drift.json"
+FILE = Path(__file__).resolve().parents[1] / "results" / "colour_drift.jsonl"
 STAGES, AT_THE_END = 20, 4  # stages of a film, and those of its end
 NET = FRAMES - USUAL.frames  # frames that a stage adds
 TOWARDS = "matched, towards stage 1"
