@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io, ui
 
 from ..host.progress import say
-from ..pipelines.chain import record
-from ..pipelines.chain.chain import Chain as ChainValue
 from ..pipelines.errors import Refusal
-from ..pipelines.model.bundle import VideoModel
 from ..pipelines.takes import chains, store
 from .types import TAKES, Chain, ModelBundle
+
+if TYPE_CHECKING:
+    from ..pipelines.chain.chain import Chain as ChainValue
+    from ..pipelines.model.bundle import VideoModel
 
 MODEL_TIP = "A bundle of the family it was rendered with; its VAE decodes it. No diffusion weights are loaded."
 
@@ -51,6 +52,8 @@ class LoadChain(io.ComfyNode):
 
     @classmethod
     def execute(cls, model: VideoModel, chain: str, first_stage: int, last_stage: int) -> io.NodeOutput:
+        from ..pipelines.chain import record
+
         takes = store.here()
         opened = chains.find(takes, chain.strip())
         if opened is None:
@@ -94,6 +97,8 @@ class LoadTake(io.ComfyNode):
 
     @classmethod
     def execute(cls, model: VideoModel, take: str) -> io.NodeOutput:
+        from ..pipelines.chain import record
+
         takes = store.here()
         return io.NodeOutput(record.single(takes, takes.named(take.strip()), model))
 
@@ -118,6 +123,8 @@ class KeepChain(io.ComfyNode):
 
     @classmethod
     def execute(cls, chain: ChainValue, name: str) -> io.NodeOutput:
+        from ..pipelines.chain import record
+
         takes = store.here()
         name = name.strip()
         if not name:
