@@ -220,9 +220,9 @@ CONCLUSIONS = """\
 - An overlap of 5 frames beats the last frame by hand where a chain is seen to be one: less jump at the seam, and the
   motion goes on at its speed. `pixels 1` is the same as by hand, to the bit.
 - One step longer is hardly better: 9 frames are not separable from 5, nor 13 from 9. Over many stages the longest adds
-  up: `latents 13` jumps less than the default, keeps the speed better and more of the contrast. It adds 8 frames less to
-  the film with every stage, a tenth of a stage of 81 frames. The default stays 5, as short films gain nothing by more;
-  for a film of many stages 13 frames, as latents, are the setting to choose.
+  up: `latents 13` jumps less than the default, keeps the speed better and more of the contrast. It adds 8 frames less
+  to the film with every stage, a tenth of a stage of 81 frames. The default stays 5, as short films gain nothing by
+  more; for a film of many stages 13 frames, as latents, are the setting to choose.
 - With equal overlaps slot-aware latents are not separable from pixels encoded again. The default stays the simpler one,
   and the other an advanced setting. A real VAE, which loses something each time, may tell them apart; this one cannot.
 - Colour matching used to take back all that differs over the overlap, and lost: colours drifted further with it than
