@@ -76,6 +76,7 @@ class Job:
         solver: "euler" or "unipc".
         dtype: MLX's name of the precision of weights and predictions.
         bits: of quantised weights; None leaves them.
+        shown: the slot that is told of after each step.
     """
 
     tensors: Mapping[str, torch.Tensor]
@@ -85,6 +86,7 @@ class Job:
     solver: str
     dtype: str
     bits: int | None
+    shown: int = 0
 
 
 def check_python() -> None:
@@ -122,18 +124,18 @@ def _check(python: str) -> None:
         )
 
 
-def denoise(job: Job, on_step: Callable[[int], None]) -> torch.Tensor:
+def denoise(job: Job, on_step: Callable[[int, torch.Tensor], None]) -> torch.Tensor:
     """Do a job and return its latent `[1, C, T, h, w]`, normalised.
 
     Args:
-        on_step: told how many steps are done; may raise to cancel.
+        on_step: told how many steps are done, and what the last took the picture for, of the slot that is shown,
+            `[1, C, 1, h, w]`, normalised; may raise to cancel.
 
     Raises:
         Refusal: the runner cannot do it.
         MlxFailed: the runner ended without an answer.
     """
     import folder_paths
-    from safetensors.torch import load_file
 
     python = os.environ.get(VARIABLE, "")
     with tempfile.TemporaryDirectory(prefix="longtake-mlx-", dir=_made(folder_paths.get_temp_directory())) as folder:
@@ -141,8 +143,14 @@ def denoise(job: Job, on_step: Callable[[int], None]) -> torch.Tensor:
         with _Runner(python, Path(folder)) as runner:
             runner.begin(line)
             finished = runner.follow(on_step)
-        # Read whole before the folder goes: Windows removes no file that is mapped.
-        return load_file(finished)["latent"].clone()
+        return _tensor(finished, "latent")
+
+
+def _tensor(path: str, name: str) -> torch.Tensor:
+    from safetensors.torch import load
+
+    # All of it is read before the folder goes: a file that is mapped is not removed everywhere.
+    return load(Path(path).read_bytes())[name]
 
 
 def _made(folder: str) -> str:
@@ -172,6 +180,8 @@ def _written(job: Job, folder: Path) -> dict[str, Any]:
         "solver": job.solver,
         "dtype": job.dtype,
         "bits": job.bits,
+        "shown": job.shown,
+        "seen": str(folder / "seen"),
     }
 
 
@@ -192,9 +202,12 @@ class _Runner:
         command = [python, "-E", str(RUNNER)]
         # Its standard input stays open: it ends when that does, which it does with this process.
         with self._log.open("wb") as log:
-            self._process = subprocess.Popen(  # noqa: S603 - as above
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log
-            )
+            try:
+                self._process = subprocess.Popen(  # noqa: S603 - as above
+                    command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log
+                )
+            except OSError as error:
+                raise Refusal(f"{VARIABLE} is {python}, which does not run ({error}).", field="model") from None
         self._told: queue.Queue[dict[str, Any] | None] = queue.Queue()
         threading.Thread(target=self._read, args=(self._process.stdout,), name="longtake-mlx", daemon=True).start()
 
@@ -218,7 +231,7 @@ class _Runner:
         except OSError as error:
             raise self._failed() from error
 
-    def follow(self, on_step: Callable[[int], None]) -> str:
+    def follow(self, on_step: Callable[[int, torch.Tensor], None]) -> str:
         """Pass on what the runner tells until it is done; the path that it wrote."""
         while True:
             stop_if_cancelled()
@@ -229,7 +242,7 @@ class _Runner:
             if told is None:
                 raise self._failed()
             if "step" in told:
-                on_step(told["step"])
+                on_step(told["step"], _tensor(told["seen"], "seen"))
             if "refused" in told:
                 raise Refusal(told["refused"], field="model")
             if "finished" in told:

@@ -17,7 +17,7 @@ from tests.host.workflows import canvas_file
 RUN = 90_000  # milliseconds that a run of tiny models may take on a busy machine
 
 CLEAR = """async () => {
-  app.extensionManager.toast.removeAll();
+  app.extensionManager.toast.removeAll?.();
   const empty = { last_node_id: 0, last_link_id: 0, nodes: [], links: [], groups: [], version: 0.4 };
   await app.loadGraphData(empty, true, true, 'empty');
   app.canvas.ds.scale = 1;
@@ -320,7 +320,9 @@ class Person:
               const node = app.graph.getNodeById(id);
               const box = document.querySelector(`[data-node-id="${id}"] .widget-text-preview textarea`);
               if (box) return box.value;
-              return node.widgets.find((one) => one.name === '$$node-text-preview')?.value ?? '';
+              const line = node.widgets.find((one) => one.name === '$$node-text-preview');
+              const report = node.widgets.find((one) => one.name === 'longtake_report');
+              return line?.value ?? report?.element.textContent ?? '';
             }""",
             node,
         )
