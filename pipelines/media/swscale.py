@@ -35,3 +35,45 @@ class Converter:
 
     def __call__(self, frame: av.VideoFrame) -> av.VideoFrame:
         return self._reformatter.reformat(frame, **self._options)
+
+
+class ToYuv:
+    """Converts RGB frames to YUV in BT.709 and limited range, its chroma where MPEG has it.
+
+    Chroma that is kept for two pixels side by side lies on the left one (ISO/IEC 14496-10, figure E-1), which is what
+    players take it for. swscale by itself puts it between them, half a pixel off; FFmpeg's filter can be told.
+
+    Args:
+        source, format: pixel formats of the frames, and of what they are converted to.
+    """
+
+    def __init__(self, source: str, format: str):
+        self._source, self._format = source, format
+        self._graph: Any = None
+
+    def __call__(self, frame: av.VideoFrame) -> av.VideoFrame:
+        if self._graph is None:
+            self._graph = self._made_for(frame)
+        frame.pts = 0
+        self._graph.push(frame)
+        return self._graph.pull()
+
+    def _made_for(self, frame: av.VideoFrame) -> Any:
+        from fractions import Fraction
+
+        import av
+
+        graph: Any = av.filter.Graph()
+        if hasattr(graph, "threads"):
+            graph.threads = 1  # a pool costs more than it gains; PyAV 16 has none
+        size = {"width": frame.width, "height": frame.height}
+        last = graph.add_buffer(**size, format=av.VideoFormat(self._source), time_base=Fraction(1))
+        precise = "flags=area+accurate_rnd+full_chroma_inp"
+        between_rows = "" if "422" in self._format else ":out_v_chr_pos=128"
+        colours = f"in_range=pc:out_range=tv:out_color_matrix=bt709:out_h_chr_pos=0{between_rows}"
+        for name, options in (("scale", f"{precise}:{colours}"), ("format", self._format), ("buffersink", None)):
+            following = graph.add(name, options)
+            last.link_to(following)
+            last = following
+        graph.configure()
+        return graph
