@@ -42,7 +42,7 @@ class _Yuv8:
     dtype = np.uint8
 
     def __init__(self, format: str):
-        self._convert = swscale.ToYuv("rgb24", format)
+        self._convert = swscale.ToYuv(format)
 
     def __call__(self, frame: np.ndarray) -> av.VideoFrame:
         import av
@@ -56,7 +56,7 @@ class _Yuv10:
     dtype = np.uint16
 
     def __init__(self, format: str):
-        self._convert = swscale.ToYuv("rgb48le", format)
+        self._convert = swscale.ToYuv(format)
 
     def __call__(self, frame: np.ndarray) -> av.VideoFrame:
         import av
