@@ -17,11 +17,8 @@ from server import PromptServer
 
 from ..pipelines.errors import Refusal
 from ..pipelines.files.reading import Damaged, Unreadable
-from ..pipelines.film.preview import preview_at_hand
-from ..pipelines.storyboard.text import parse, to_json
 from ..pipelines.takes import chains, housekeeping, jobs, store
 from ..pipelines.takes.take import KEY, Take
-from .plan import plan_of
 
 log = logging.getLogger(__name__)
 
@@ -210,6 +207,7 @@ async def get_thumbnail(request: web.Request) -> web.Response:
 
 async def get_clip(request: web.Request) -> web.StreamResponse:
     """What the film shows of a take, to be played, as far as that needs no model."""
+    from ..pipelines.film.preview import preview_at_hand
 
     def made() -> Path:
         take = _take(request)
@@ -243,6 +241,8 @@ async def delete_job(request: web.Request) -> web.Response:
 
 
 async def plan(request: web.Request) -> web.Response:
+    from .plan import plan_of
+
     body = await _body(request, {"prompt": dict, "node": str})
     if "prompt" not in body:
         raise Refusal("an API prompt with a Render Storyboard node is needed, as for /prompt.", field="prompt")
@@ -256,6 +256,8 @@ async def read_storyboard(request: web.Request) -> web.Response:
 
 
 def _read_storyboard(text: str) -> dict[str, Any]:
+    from ..pipelines.storyboard.text import parse, to_json
+
     board = parse(text)
     return {"storyboard": to_json(board), "notes": list(board.notes)}
 

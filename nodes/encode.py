@@ -24,7 +24,9 @@ from ..pipelines.film.stitch import Film
 from ..pipelines.media.chapters import chapters_of
 from ..pipelines.media.codecs import CODECS, H264, PNG_ZIP, WEBP, Form, VideoCodec, on_this_computer
 from ..pipelines.media.encode import encode, write_poster
+from ..pipelines.media.frame_model import ByModel
 from ..pipelines.media.frames import Excerpt, FrameSource, Images, as_images
+from ..pipelines.media.interpolate import Blended, Interpolated, Motion
 from ..pipelines.media.sound import Sound, SoundExcerpt, Waveform
 from ..pipelines.media.sound_codecs import SOUND_CODECS
 from ..pipelines.media.video import LazyVideo, frames_and_sound
@@ -36,6 +38,8 @@ from .types import AUTOMATIC, FILM, Chain
 if TYPE_CHECKING:
     import torch
 
+InterpolationModel = io.Custom("INTERP_MODEL")  # of ComfyUI's Load Frame Interpolation Model
+AS_RENDERED, MOVED, BLENDED, BY_MODEL = "as rendered", "motion", "blended", "by a model"
 USUAL = "mp4"  # H.264 with the node's own crf and preset
 
 # Bytes of a file name that every file system takes, less the counter, the suffix and a part file's mark.
@@ -183,6 +187,7 @@ class EncodeVideo(io.ComfyNode):
                     tooltip="Of H.264: slower presets make smaller files of the same quality.",
                 ),
                 _format_input(),
+                _rate_input(),
                 *_beside_inputs(),
             ],
             outputs=[
@@ -215,6 +220,7 @@ class EncodeVideo(io.ComfyNode):
         video: Input.Video | None = None,
         images: torch.Tensor | None = None,
         audio: Input.Audio | None = None,
+        rate: Mapping[str, Any] | None = None,
         metadata: bool = True,
         subtitles: bool = False,
         poster: bool = False,
@@ -223,6 +229,7 @@ class EncodeVideo(io.ComfyNode):
         source, sound = _what_to_save(video, images, fps)
         if audio is not None:
             sound = Waveform(audio)
+        source = _at_rate(source, rate)
         chapters = chapters_of(source)
         if clips and not chapters:
             raise Refusal("the video has no stages; connect the video of Stitch Chain", field="clips")
@@ -276,6 +283,43 @@ def _format_input() -> io.DynamicCombo.Input:
         tooltip="What the film is saved as. mp4 plays everywhere, with the crf and preset above; the others have "
         "settings of their own. GIF, APNG, WebP and PNG files hold no sound.",
     )
+
+
+def _rate_input() -> io.DynamicCombo.Input:
+    fps = io.Float.Input(
+        "fps",
+        default=32.0,
+        min=1.0,
+        max=240.0,
+        step=0.001,
+        tooltip="Frames a second of the film. 23.976, 29.97 and 59.94 mean the exact NTSC rates.",
+    )
+    model = InterpolationModel.Input("interpolation_model", tooltip="Of Load Frame Interpolation Model: RIFE or FILM.")
+    return io.DynamicCombo.Input(
+        "rate",
+        options=[
+            io.DynamicCombo.Option(AS_RENDERED, []),
+            io.DynamicCombo.Option(MOVED, [fps]),
+            io.DynamicCombo.Option(BLENDED, [fps]),
+            io.DynamicCombo.Option(BY_MODEL, [fps, model]),
+        ],
+        optional=True,
+        tooltip="Frames between those that were rendered, so that motion is smoother; the film lasts as long. Motion: "
+        "what moves is moved on, about 10 frames of 1280x720 a second. Blended: each is a mix of two, which is quick. "
+        "By a model: on the GPU, and all of the film is then encoded each time.",
+    )
+
+
+def _at_rate(source: FrameSource, rate: Mapping[str, Any] | None) -> FrameSource:
+    """Frames at the rate that the node's input asks for."""
+    if rate is None or rate["rate"] == AS_RENDERED:
+        return source
+    frame_rate = _frame_rate(rate["fps"])
+    if frame_rate == source.frame_rate:
+        return source
+    if rate["rate"] == BY_MODEL:
+        return Interpolated(source, frame_rate, ByModel(rate["interpolation_model"]))
+    return Interpolated(source, frame_rate, Motion() if rate["rate"] == MOVED else Blended())
 
 
 def _beside_inputs() -> list[io.Input]:

@@ -20,7 +20,7 @@ from .prompt import Prompt, Result, follow
 
 PACK_FOLDER = "comfyui-longtake"
 # What a server loads and serves of the pack; a link to the whole repository would lead into its own folder below it.
-PACK_PARTS = ("__init__.py", "pyproject.toml", "nodes", "host", "pipelines", "web", "locales", "workflows")
+PACK_PARTS = ("__init__.py", "pyproject.toml", "nodes", "host", "pipelines", "web", "locales", "workflows", "subgraphs")
 TEST_PACKS = {
     "longtake-tiny-shim": ROOT / "tests" / "tiny" / "shim",
     "longtake-test-nodes": ROOT / "tests" / "host" / "pack",

@@ -335,3 +335,28 @@ def test_a_film_says_what_chain_it_was_made_of(chain, encode, comfyui) -> None:
         chain_in("told/images_00001_.mp4")
     (comfyui / "outside.mp4").write_bytes(path.read_bytes())
     assert chain_in("../outside.mp4") is None
+
+
+@pytest.mark.parametrize("way", ["motion", "blended"])
+def test_a_film_is_saved_at_another_rate_and_lasts_as_long(chain, encode, way) -> None:
+    audio = {"waveform": torch.zeros(1, 1, 48000), "sample_rate": 48000}
+    path = saved(chain, encode, rate={"rate": way, "fps": 32.0}, audio=audio)
+
+    film = VideoFile(path)
+    assert (film.frame_rate, film.frame_count) == (32, 2 * len(FILM))
+    assert np.abs(np.array(levels_of(path)[::2]) - FILM).max() <= 2
+    with av.open(str(path)) as container:
+        assert [float(one["start"] * one["time_base"]) for one in container.chapters()] == [
+            0,
+            pytest.approx(9 / 16, abs=1e-3),
+        ]
+        sound = container.streams.audio[0]
+        assert abs(float(sound.duration * sound.time_base) - len(FILM) / 16) < 0.001
+
+
+def test_the_rate_that_a_film_has_leaves_it_as_it_is(chain, encode) -> None:
+    first = saved(chain, encode)
+    for rate in ({"rate": "as rendered"}, {"rate": "motion", "fps": 16.0}):
+        assert levels_of(saved(chain, encode, rate=rate)) == levels_of(first)
+    with pytest.raises(Refusal, match="fps: nan is given"):
+        saved(chain, encode, rate={"rate": "blended", "fps": float("nan")})
