@@ -68,11 +68,11 @@ def rows() -> list[str]:
             near[mlx].append(decibels(frames, by_comfyui, measure))
             held[mlx].append(decibels(frames[:OVERLAP], before, measure))
             print(number, mlx, round(near[mlx][-1], 1), round(held[mlx][-1], 1), flush=True)
-    return [
-        f"| {'ComfyUI' if mlx is None else mlx.value} | {'' if mlx is None else f'{statistics.mean(near[mlx]):.0f} dB'} "
-        f"| {statistics.mean(held[mlx]):.1f} dB |"
-        for mlx in near
+    by_mlx = [
+        f"| {mlx.value} | {statistics.mean(near[mlx]):.0f} dB | {statistics.mean(held[mlx]):.1f} dB |"
+        for mlx in Weights
     ]
+    return [f"| ComfyUI | | {statistics.mean(held[None]):.1f} dB |", *by_mlx]
 
 
 def decibels(frames: Any, others: Any, measure: Any) -> float:
