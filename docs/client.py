@@ -40,6 +40,15 @@ class ComfyUI:
         """Every job that has ended since ComfyUI started, the oldest first."""
         return list(self._ask("/history"))
 
+    def unfinished(self) -> list[str]:
+        """What was begun and has not ended, the newest first: what is running, and what an error, a cancel or a restart
+        has ended. These are ids of prompts for `go_on`."""
+        return [job["id"] for job in self._ask("/longtake/jobs")["jobs"]]
+
+    def go_on(self, id: str) -> str:
+        """Queue what is unfinished once more, also after a restart: only what is missing is rendered."""
+        return self.queue(self._ask(f"/longtake/jobs/{id}")["prompt"])
+
     def files(self, id: str) -> list[dict[str, str]]:
         """What a job has made, as /view names it; previews have the type "temp"."""
         outputs = self._ask(f"/history/{id}")[id]["outputs"]

@@ -133,6 +133,8 @@ def board_of(graph: Any, node: str | None = None) -> str:
         raise NotAFilm(f"it holds {len(boards)} Render Storyboard nodes{which}{hint}")
     if not isinstance(graph[boards[0]]["inputs"].get("storyboard"), str):
         raise NotAFilm("its storyboard comes from another node; write it into Render Storyboard itself.")
+    if graph[boards[0]]["inputs"].get("approve"):
+        raise NotAFilm("Render Storyboard waits for a yes after each stage; turn its input approve off for a farm.")
     return boards[0]
 
 

@@ -15,6 +15,10 @@ CHOOSING = (
     "LongtakeApplyLora",
     "LongtakeWanSampling",
     "LongtakeLtx2Sampling",
+    "LongtakeKeyframe",
+    "LongtakeAnchor",
+    "LongtakeSoundtrack",
+    "LongtakeBestSize",
 )
 
 
@@ -87,8 +91,19 @@ def outputs_of(kind: str, inputs: Mapping[str, Any]) -> tuple[Any, ...]:
 
         _, _, form = _io.get_finalized_class_inputs(cls.INPUT_TYPES(), inputs)
         clone = cls.PREPARE_CLASS_CLONE({**form, "hidden_inputs": {}})
-        return cls.execute.__func__(clone, **_io.build_nested_inputs(dict(inputs), form)).result
-    except Refusal:
+        return cls.execute.__func__(clone, **nested(kind, inputs)).result
+    except (Refusal, Misfit):
         raise
+    except Exception as error:
+        raise Misfit(f"{type(error).__name__}: {error}") from error
+
+
+def nested(kind: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Inputs of a node of the pack as it takes them, those of a dynamic input in one; raises `Misfit`."""
+    try:
+        from comfy_api.latest import _io
+
+        _, _, form = _io.get_finalized_class_inputs(class_of(kind).INPUT_TYPES(), inputs)
+        return _io.build_nested_inputs(dict(inputs), form)
     except Exception as error:
         raise Misfit(f"{type(error).__name__}: {error}") from error

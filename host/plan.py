@@ -1,4 +1,4 @@
-"""The plan of a Render Storyboard node in an API prompt, without queueing it."""
+"""The plan of a film in an API prompt, of a storyboard or of Chain Stages, without queueing it."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from typing import Any
 import torch
 
 from ..pipelines.errors import Refusal
+from .chain_plan import STAGE, STITCH, UNKNOWN_IMAGE, plan_of_chain
 from .choosing import CHOOSING, Choices, Misfit, NodeRefused, outputs_of
 from .graph import Graph, Loop, Node, link_of
 from .inputs import input_image
 
 BOARD = "LongtakeRenderStoryboard"
 MAX_MESSAGE = 300
-UNKNOWN_IMAGE = (
-    "what is stored is not known before the connected image is: connect Load Image, or name the image in the storyboard"
-)
+OR_NAMED = ", or name the image in the storyboard"
 
 
 def plan_of(prompt: Mapping[str, Any], node_id: str | None = None) -> dict[str, Any]:
@@ -27,13 +26,17 @@ def plan_of(prompt: Mapping[str, Any], node_id: str | None = None) -> dict[str, 
     An image that comes from other nodes than Load Image is not known: there is one, but `takes` and sums are null.
 
     Args:
-        node_id: of the Render Storyboard node that is meant, where there are several.
+        node_id: of the Render Storyboard node that is meant, where there are several; or of a Chain Stage or Stitch
+            Chain, for the film that it ends.
 
     Raises:
         Refusal: there is not one such node, something it depends on loads or renders, a node does not take what it is
             given, or the storyboard cannot be rendered as asked. Nothing else, whatever the prompt holds.
     """
     whole = Graph(prompt)
+    film = whole.get(node_id)
+    if film is not None and film.kind in (STAGE, STITCH):
+        return _of_chain(whole, film)
     board = _board(whole, node_id)
     image = board.inputs.get("start_image")
     graph = Graph({**prompt, board.id: _written(board, without="start_image")})
@@ -54,11 +57,23 @@ def plan_of(prompt: Mapping[str, Any], node_id: str | None = None) -> dict[str, 
         given = {} if picture is None else {"start_image": picture}
         _, text = outputs_of(BOARD, {**inputs, **given, "validate_only": True})
         plan = json.loads(text)
-        return plan if known else plan | _without_takes(plan)
+        return plan if known else plan | _without_takes(plan, UNKNOWN_IMAGE + OR_NAMED)
     except Loop as loop:
         raise Refusal(f"{loop}.", field="prompt") from None
     except Misfit as misfit:
         raise _refused(board, f"does not take its inputs ({misfit}).") from None
+    except NodeRefused as refusal:
+        raise _refused(refusal.node, refusal.message, refusal.field) from None
+
+
+def _of_chain(graph: Graph, film: Node) -> dict[str, Any]:
+    try:
+        plan, known = plan_of_chain(_as_queued(graph, film), film)
+        return plan if known else plan | _without_takes(plan, UNKNOWN_IMAGE)
+    except Loop as loop:
+        raise Refusal(f"{loop}.", field="prompt") from None
+    except Misfit as misfit:
+        raise _refused(film, f"a stage does not take its inputs ({misfit}).") from None
     except NodeRefused as refusal:
         raise _refused(refusal.node, refusal.message, refusal.field) from None
 
@@ -93,9 +108,9 @@ def _picture(graph: Graph, image: Any) -> tuple[torch.Tensor | None, bool]:
     return torch.zeros(1, 64, 64, 3), False
 
 
-def _without_takes(plan: dict[str, Any]) -> dict[str, Any]:
+def _without_takes(plan: dict[str, Any], why: str) -> dict[str, Any]:
     unknown = dict.fromkeys(("takes", "stages_to_render", "rendering_seconds", "disk_bytes"))
-    return {**unknown, "notes": [*plan["notes"], UNKNOWN_IMAGE]}
+    return {**unknown, "notes": [*plan["notes"], why]}
 
 
 def _as_queued(graph: Graph, board: Node) -> Graph:

@@ -8,6 +8,7 @@ from comfy.model_management import InterruptProcessingException, is_oom
 from comfy_api.latest import io, ui
 
 from ..pipelines.chain.chain import Chain
+from ..pipelines.chain.decode import frames_path
 from ..pipelines.film.preview import write_preview
 from .decoding import decoding
 from .progress import NodeProgress
@@ -15,11 +16,12 @@ from .progress import NodeProgress
 log = logging.getLogger(__name__)
 
 
-def preview_of(chain: Chain, progress: NodeProgress) -> ui.PreviewVideo | None:
+def preview_of(chain: Chain, progress: NodeProgress, even_stored: bool = False) -> ui.PreviewVideo | None:
     """What the last clip of a chain adds to the film, as what the node shows that rendered it.
 
     A stage that was rendered just now is decoded for this; one that was stored is shown where its frames are at hand,
-    and no model is loaded to look at it. Where none can be written the node says why, and the stage is no worse for it.
+    and no model is loaded to look at it, unless `even_stored`. Where none can be written the node says why, and the
+    stage is no worse for it.
     """
     take = chain.links[-1].take
     if take is None:
@@ -28,7 +30,7 @@ def preview_of(chain: Chain, progress: NodeProgress) -> ui.PreviewVideo | None:
         shown = chain.spans[-1]
         path = take.preview_path(shown.first, shown.stop)
         if not path.exists():
-            if not progress.rendered and not take.frames_path.exists():
+            if not (progress.rendered or even_stored or frames_path(chain.links[-1]).exists()):
                 return None
             write_preview(chain, decoding(chain), path)
             progress.at_rest()

@@ -190,6 +190,13 @@ class NodeProgress:
         self._show(f"step {done} of {steps}{self._pace.left(done, steps)}")
         self._announce("step", step=done, steps=steps)
 
+    def waiting(self, number: int, key: str) -> dict[str, Any]:
+        """Say that the run stops here until a take is approved; returns what was announced: `stage` and `take`."""
+        self._stage = number
+        self._show(f"{'rendered' if self.rendered else 'stored'}; waits for a yes to its take, or another one")
+        self._announce("waiting", take=key)
+        return {"stage": number, "take": key}
+
     def landed(self, picture: Image.Image, key: str, saved: Mapping[str, str] | None) -> None:
         """An image is there: shown on the bar, and where it lies said to who listens.
 

@@ -20,12 +20,9 @@ from server import PromptServer
 
 from ..pipelines.errors import Refusal
 from ..pipelines.files.reading import Damaged, Unreadable
-from ..pipelines.film.preview import preview_at_hand
-from ..pipelines.storyboard.text import parse, to_json
-from ..pipelines.takes import chains, housekeeping, store, temp, travel
+from ..pipelines.takes import chains, housekeeping, jobs, store, temp, travel
 from ..pipelines.takes.folder_name import name_of
 from ..pipelines.takes.take import KEY, Take
-from .plan import plan_of
 from .version import VERSION
 
 log = logging.getLogger(__name__)
@@ -188,7 +185,7 @@ async def get_take(request: web.Request) -> web.Response:
 
 
 async def note_take(request: web.Request) -> web.Response:
-    body = await _body(request, {"name": str, "keep": bool})
+    body = await _body(request, {"name": str, "keep": bool, "approved": bool})
     if body.get("name") and not chains.NAME.fullmatch(body["name"]):
         raise Refusal("a name has 1 to 120 characters and no line breaks.", field="name")
 
@@ -268,6 +265,7 @@ def _check_token(request: web.Request) -> None:
 
 async def get_clip(request: web.Request) -> web.StreamResponse:
     """What the film shows of a take, to be played, as far as that needs no model."""
+    from ..pipelines.film.preview import preview_at_hand
 
     def made() -> Path:
         take = _take(request)
@@ -284,7 +282,25 @@ async def get_clip(request: web.Request) -> web.StreamResponse:
     return web.FileResponse(await _in_thread(made), headers={"Content-Type": "video/mp4"})
 
 
+async def get_jobs(_: web.Request) -> web.Response:
+    return await _json(lambda: {"jobs": [{"id": job.id, "begun": job.begun} for job in jobs.unfinished(store.here())]})
+
+
+async def get_job(request: web.Request) -> web.Response:
+    return await _json(lambda: vars(_job(request)))
+
+
+async def delete_job(request: web.Request) -> web.Response:
+    def forget() -> dict[str, Any]:
+        jobs.end(store.here(), _job(request).id)
+        return {}
+
+    return await _json(forget)
+
+
 async def plan(request: web.Request) -> web.Response:
+    from .plan import plan_of
+
     body = await _body(request, {"prompt": dict, "node": str})
     if "prompt" not in body:
         raise Refusal("an API prompt with a Render Storyboard node is needed, as for /prompt.", field="prompt")
@@ -298,6 +314,8 @@ async def read_storyboard(request: web.Request) -> web.Response:
 
 
 def _read_storyboard(text: str) -> dict[str, Any]:
+    from ..pipelines.storyboard.text import parse, to_json
+
     board = parse(text)
     return {"storyboard": to_json(board), "notes": list(board.notes)}
 
@@ -308,10 +326,11 @@ async def verify(_: web.Request) -> web.Response:
 
 
 async def prune(request: web.Request) -> web.Response:
-    body = await _body(request, {"bytes": int})
+    body = await _body(request, {"bytes": int, "only_look": bool})
     if body.get("bytes", -1) < 0:
         raise Refusal("a number of bytes, 0 or more, is needed: what the takes may take together.", field="bytes")
-    done = await _pruning.do(lambda: housekeeping.prune(store.here(), body["bytes"]))
+    only_look = body.get("only_look", False)
+    done = await _pruning.do(lambda: housekeeping.prune(store.here(), body["bytes"], only_look))
     return web.json_response({"removed": done.removed, "freed": done.freed, "bytes": done.size})
 
 
@@ -345,6 +364,9 @@ ROUTES: tuple[tuple[str, str, Answer], ...] = (
     ("PUT", "/longtake/takes/{key}/whole", receive_take),
     ("GET", "/longtake/takes/{key}/thumbnail", get_thumbnail),
     ("GET", "/longtake/takes/{key}/clip", get_clip),
+    ("GET", "/longtake/jobs", get_jobs),
+    ("GET", "/longtake/jobs/{id}", get_job),
+    ("DELETE", "/longtake/jobs/{id}", delete_job),
     ("POST", "/longtake/plan", plan),
     ("POST", "/longtake/storyboard", read_storyboard),
     ("POST", "/longtake/verify", verify),
@@ -360,6 +382,13 @@ def _chain(request: web.Request) -> chains.StoredChain:
     if chain is None:
         raise NotThere("there is no such chain; an id is 16 hex digits")
     return chain
+
+
+def _job(request: web.Request) -> jobs.Job:
+    job = jobs.find(store.here(), request.match_info["id"])
+    if job is None:
+        raise NotThere("there is no such job, or it has ended; an id is 16 hex digits")
+    return job
 
 
 def _take(request: web.Request) -> Take:

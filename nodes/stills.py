@@ -4,25 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import folder_paths
 import torch
 from comfy_api.latest import io, ui
 
+from ..host.graph import Run
+from ..host.jobs import unfinished_until_rendered
 from ..host.progress import NodeProgress
 from ..host.stage_inputs import size_of
 from ..pipelines.document import read_prompts
 from ..pipelines.errors import Refusal
 from ..pipelines.files.whole import CountedName
-from ..pipelines.model.bundle import VideoModel
-from ..pipelines.model.variant import Settings
-from ..pipelines.stage.stills import Still, plan_stills, render_stills, write_zip
 from ..pipelines.takes import store
-from ..pipelines.takes.take import Take
 from ..pipelines.takes.temp import temp_folder
 from .seed import seed_input
 from .sizes import size_input
 from .types import STAGE, ModelBundle, Sampling
+
+if TYPE_CHECKING:
+    from ..pipelines.model.bundle import VideoModel
+    from ..pipelines.model.variant import Settings
+    from ..pipelines.stage.stills import Still
+    from ..pipelines.takes.take import Take
 
 
 class RenderStills(io.ComfyNode):
@@ -64,7 +69,7 @@ class RenderStills(io.ComfyNode):
                 io.String.Output(display_name="report", tooltip="A line for each prompt."),
                 io.String.Output(display_name="zip", tooltip="Where the ZIP file was saved; empty without one."),
             ],
-            hidden=[io.Hidden.unique_id],
+            hidden=[io.Hidden.unique_id, io.Hidden.dynprompt],
             is_output_node=True,
         )
 
@@ -79,15 +84,18 @@ class RenderStills(io.ComfyNode):
         sampling: Settings | None = None,
         zip: bool = False,
     ) -> io.NodeOutput:
+        from ..pipelines.stage.stills import plan_stills, render_stills
+
         ready = plan_stills(read_prompts(prompts), model, negative_prompt, *size_of(size), seed, sampling)
         steps = sum(still.sampling.steps for still in ready)
         frames = {still.number: 1 for still in ready}
         progress = NodeProgress(cls.hidden.unique_id, len(ready), steps, frames, each="Image")
         stills, shown = [], []
-        for still in render_stills(store.here(), ready, progress):
-            stills.append(still)
-            if still.take is not None and still.image is not None:
-                shown.append(_show(still, still.take, progress))
+        with unfinished_until_rendered(Run.of(cls.hidden)):
+            for still in render_stills(store.here(), ready, progress):
+                stills.append(still)
+                if still.take is not None and still.image is not None:
+                    shown.append(_show(still, still.take, progress))
         report = "\n".join(map(str, stills))
         images = [still.image for still in stills if still.image is not None]
         if not images:
@@ -112,6 +120,8 @@ def _show(still: Still, take: Take, progress: NodeProgress) -> ui.SavedResult | 
 
 
 def _save_zip(stills: Sequence[Still], image: torch.Tensor) -> tuple[str, list[ui.SavedResult]]:
+    from ..pipelines.stage.stills import write_zip
+
     _, height, width, _ = image.shape
     folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
         "longtake/stills", folder_paths.get_output_directory(), width, height

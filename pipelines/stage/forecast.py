@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..takes.claim import held_keys
 from ..takes.numbers import numbered
+from .approval import stops_at
 from .keys import Planned, look_up
 from .stage import Ready
 
@@ -18,7 +19,9 @@ LEARNED_FROM = 500  # takes, the newest
 Takes = list[dict[str, Any]]
 
 
-def forecast(store: Store, ready: Sequence[Ready], chosen: Collection[int] | None = None) -> dict[str, Any]:
+def forecast(
+    store: Store, ready: Sequence[Ready], chosen: Collection[int] | None = None, approve: bool = False
+) -> dict[str, Any]:
     """For each stage whether it is stored, and what the others take, as JSON values. Nothing is loaded.
 
     A stored stage says the `number` of its take; one that is not, `older`: the newest take of the same stage with other
@@ -29,13 +32,23 @@ def forecast(store: Store, ready: Sequence[Ready], chosen: Collection[int] | Non
 
     Args:
         chosen: numbers of the stages to render; one of the others that is not stored is `left`. None renders all.
+        approve: whether a run stops behind a stage until that is approved. One that is stored and is not yet `waits`,
+            and those behind it, or behind the next to be rendered, are `held`.
     """
     past = [record for _, record in store.newest(0, LEARNED_FROM)[1]]
     rendering = held_keys(store.root)
-    stages = [_stage(store, planned, past, rendering) for planned in look_up(store, ready)]
+    looked_up = look_up(store, ready)
+    stages = [_stage(store, planned, past, rendering) for planned in looked_up]
+    chosen = {stage["stage"] for stage in stages} if chosen is None else chosen
+    stop = stops_at(looked_up, chosen) if approve else None
     for stage in stages:
-        if stage["status"] == "new" and chosen is not None and stage["stage"] not in chosen:
+        is_new, number = stage["status"] == "new", stage["stage"]
+        if is_new and number not in chosen:
             stage["status"] = "left"
+        elif is_new and stop is not None and number > stop:
+            stage["status"] = "held"
+        elif approve:
+            stage["waits"] = number == stop and not is_new
     new = [stage for stage in stages if stage["status"] == "new"]
     return {
         "takes": stages,

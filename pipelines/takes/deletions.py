@@ -1,4 +1,7 @@
-"""A token that changes whenever a take of a store goes: what refers to takes must then be asked for anew."""
+"""Tokens of a store: one changes whenever a take goes, one whenever a take is approved.
+
+What refers to takes, or waits for a yes to one, must then be asked for anew.
+"""
 
 from __future__ import annotations
 
@@ -6,23 +9,31 @@ import contextlib
 import uuid
 from pathlib import Path
 
-FILE = "deletions"
+DELETIONS, APPROVALS = "deletions", "approvals"
 
 
-def token(root: Path) -> int:
-    """The token of a store, which is another one when the store itself is deleted and made again; 0 without a store."""
+def token(root: Path, of: str = DELETIONS) -> int:
+    """A token of a store, which is another one when the store itself is deleted and made again; 0 without a store."""
     with contextlib.suppress(OSError, ValueError):
-        return int((root / FILE).read_text(), 16)
+        return int((root / of).read_text(), 16)
     return 0
 
 
 def count_deletion(root: Path) -> None:
     """Change the token. A store that cannot be written loses no takes."""
-    with contextlib.suppress(OSError):
-        (root / FILE).write_text(uuid.uuid4().hex)
+    _change(root / DELETIONS)
+
+
+def count_approval(root: Path) -> None:
+    _change(root / APPROVALS)
 
 
 def have_token(root: Path) -> None:
     """Give a new store its first token."""
     if token(root) == 0:
         count_deletion(root)
+
+
+def _change(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.write_text(uuid.uuid4().hex)

@@ -5,6 +5,7 @@
     chains/<id>.json          a chain of takes, see chains.py
     checkpoints/<key>.tape    a stage that is being rendered, or was stopped, see sampling/resume.py
     film/<key>.*              what films made of takes, see derived.py
+    jobs/<id>.json            a prompt whose render has not ended, see jobs.py
     servers/<id>              what a running server uses, see uses.py
     name                      tells the store from others, see folder_name.py
     damaged/                  what was not what had been written
@@ -205,6 +206,10 @@ class Store:
             make_folder(self.root, self.root)
             deletions.have_token(self.root)
         return deletions.token(self.root)
+
+    def approvals(self) -> int:
+        """A number that changes whenever a take is approved: who waits for that must then be asked anew."""
+        return deletions.token(self.root, deletions.APPROVALS)
 
     def delete(self, take: Take) -> None:
         """Remove a take: it is gone at once, whatever happens while its files are being removed."""

@@ -2,7 +2,7 @@
 
 <key>/take.json            facts, and the size and hash of every file beside it; sealed with a hash of itself
 <key>/tensors.safetensors  the latents
-<key>/notes.json           name and keep mark, the only thing about a take that can change
+<key>/notes.json           name, keep mark and approval, the only things about a take that can change
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ..files.reading import Damaged, contents, put_aside
 from ..files.sealed import parsed, sealed, unsealed
 from ..files.whole import write_whole
 from . import temp
-from .deletions import count_deletion
+from .deletions import count_approval, count_deletion
 from .noted import NOTES, mark
 
 if TYPE_CHECKING:
@@ -123,12 +123,12 @@ class Take:
         return data
 
     def notes(self) -> dict[str, Any]:
-        """Name and keep mark; those of an unnamed take where nothing is noted, or what was noted is damaged.
+        """Name, keep mark and approval; those of an unnamed take where nothing is noted, or what was noted is damaged.
 
         Raises:
             Unreadable: they cannot be read now.
         """
-        blank = {"name": "", "keep": False}
+        blank = {"name": "", "keep": False, "approved": False}
         try:
             return {**blank, **unsealed(contents(self.path / NOTES), (NOTES_FORMAT,))}
         except FileNotFoundError:
@@ -138,10 +138,12 @@ class Take:
             return blank
 
     def note(self, **changes: Any) -> None:
-        """Change its name or keep mark."""
+        """Change its name, keep mark or approval."""
         mark(self.path)
         notes = {**self.notes(), **changes, "format": NOTES_FORMAT}
         write_whole(self.path / NOTES, lambda partial: partial.write_bytes(sealed(notes)))
+        if "approved" in changes:
+            count_approval(self.root)
 
     def _contents(self, name: str) -> bytes:
         try:

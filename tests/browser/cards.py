@@ -290,7 +290,7 @@ def runs(cards: Cards) -> None:
     cards.until(lambda: cards.card(3).locator(".lt-picture").evaluate("(image) => image.naturalWidth > 0"), True)
     clip = cards.card(1).locator("video")
     cards.page.wait_for_function("() => app.extensionManager.lastExecutionError === null")
-    cards.opened.settle(3000)
+    cards.opened.settle(300)
     cards.press(1, "play")
     cards.until(lambda: clip.is_visible() and clip.evaluate("(video) => video.readyState >= 2"), True)
     cards.prompt(3).fill("the shore")
@@ -313,7 +313,7 @@ def takes(cards: Cards) -> None:
         cards.page.keyboard.press("Enter")
         cards.opened.ask("async () => { await app.queuePrompt(0) }")
         cards.until(lambda: cards.kinds, ["stored"] * 3, 60)
-    cards.opened.settle(3000)
+    cards.opened.settle(300)
     cards.press(3, "takes")
     dialog = cards.face.get_by_role("dialog")
     cards.until(lambda: dialog.get_by_role("listitem").count(), 2)
@@ -342,6 +342,38 @@ def takes(cards: Cards) -> None:
     dialog.get_by_role("button", name="go by the words").click()
     assert "take" not in cards.stages[2]
     cards.until(lambda: cards.kinds, ["stored", "stored", "older"])
+
+
+APPROVE = """() => {
+  const board = app.graph.nodes.find((node) => node.comfyClass === 'LongtakeRenderStoryboard')
+  board.widgets.find((widget) => widget.name === 'approve').value = true
+  app.extensionManager.workflow.activeWorkflow.changeTracker.captureCanvasState()
+}"""
+
+
+def approval(cards: Cards) -> None:
+    """Where each stage is approved, a Run stops behind one; a yes on its card goes on, and so does another take."""
+    mark = f"approved {time.time_ns()}"
+    cards.open(BOARD.replace("a hill", mark).replace(',\n    {"prompt": "the sea"}', ""))
+    cards.opened.ask(APPROVE)
+    cards.until(lambda: cards.kinds[-1], "held")
+    assert cards.cost.endswith(", then waits for your yes"), cards.cost
+    cards.opened.ask("async () => { await app.queuePrompt(0) }")
+    cards.until(lambda: cards.kinds, ["waits", "held"], 60)
+    assert cards.cost == "stage 1 of 2 waits for your yes, nothing is rendered before"
+    clip = cards.card(1).locator("video")
+    cards.press(1, "play")
+    cards.until(lambda: clip.is_visible() and clip.evaluate("(video) => video.readyState >= 2"), True)
+    seed = cards.stages[0].get("seed")
+    cards.press(1, "another take of stage 1")
+    assert cards.stages[0]["seed"] != seed
+    cards.until(lambda: cards.card(1).locator(".lt-said").inner_text(), "rendered, waits for your yes", 60)
+    cards.press(1, "yes to stage 1, go on")
+    cards.until(lambda: cards.kinds, ["stored", "waits"], 60)
+    cards.card(2).get_by_role("button", name="yes to stage 2, go on").focus()
+    cards.page.keyboard.press("Enter")
+    cards.until(lambda: cards.kinds, ["stored", "stored"], 60)
+    cards.until(lambda: cards.cost, "all 2 stages are stored, nothing to render")
 
 
 SAVED = """async () => {
@@ -374,7 +406,7 @@ def lasts(cards: Cards) -> None:
     cards.leave()
     values = cards.opened.ask(SAVED)
     assert "a mountain" in values[0]
-    assert values[1] is False and len(values) == 3, "what the cards show is not saved beside the text"
+    assert values[1] is False and len(values) == 4, "what the cards show is not saved beside the text"
     cards.until(lambda: cards.face.count() and cards.prompt(1).input_value(), "a mountain")
     cards.until(lambda: "unknown" in cards.kinds, False)
 
@@ -442,7 +474,7 @@ SCROLL = """async () => {
   return [took[30], took.at(-1)]
 }"""
 
-CHECKS = (words, acts, joins, dragging, images, text, unknown, plain, runs, takes, lasts, many)
+CHECKS = (words, acts, joins, dragging, images, text, unknown, plain, runs, takes, approval, lasts, many)
 
 
 def main() -> None:

@@ -109,6 +109,7 @@ def test_what_is_no_film_is_refused_in_a_sentence() -> None:
         ({"1": {"class_type": "KSampler", "inputs": {}}}, "0 Render Storyboard nodes"),
         ({**graph(), "9": graph()["3"]}, "--node"),
         (graph(storyboard=["5", 0]), "another node"),
+        (graph(approve=True), "turn its input approve off"),
     ):
         with pytest.raises(NotAFilm, match=said.replace("(", r"\(").replace(")", r"\)")):
             board_of(document)

@@ -219,6 +219,74 @@ def test_one_of_several_storyboards_is_planned_by_its_id(pack: Path) -> None:
         plan_of(prompt)
 
 
+LONG_FILM = "wan22_i2v_long_film"
+
+
+def chain_of(prompt: Graph) -> list[str]:
+    """Ids of the Chain Stages of a prompt of one chain, first to last, and of its Stitch Chain."""
+    stages = [name for name, node in prompt.items() if node["class_type"] == "LongtakeChainStage"]
+    (stitch,) = [name for name, node in prompt.items() if node["class_type"] == "LongtakeStitchChain"]
+    return [*stages, stitch]
+
+
+@pytest.mark.parametrize("name", ["wan22_i2v_long_film", "ltx2_film_with_sound"])
+def test_a_film_of_chain_stages_is_planned_from_its_end(plan_of: Callable[..., Any], name: str) -> None:
+    prompt = api_prompt(name)
+    *stages, stitch = chain_of(prompt)
+
+    plan = plan_of(prompt, stitch)
+
+    assert plan["nodes"] == stages
+    assert [stage["written"] for stage in plan["stages"]] == list(range(1, len(stages) + 1))
+    assert [stage["prompt"] for stage in plan["stages"]] == [prompt[id]["inputs"]["prompt"] for id in stages]
+    assert [take["status"] for take in plan["takes"]] == ["new"] * len(stages)
+    assert plan_of(prompt, stages[-1]) == plan
+    assert plan_of(prompt, stages[0])["frames"] < plan["frames"]
+
+
+def test_a_plan_of_stages_says_what_is_not_known_and_refuses_as_they_would(plan_of: Callable[..., Any]) -> None:
+    from longtake.pipelines.errors import Refusal
+
+    prompt = api_prompt(LONG_FILM)
+    first, *_, last, stitch = chain_of(prompt)
+    prompt["scaled"] = {"class_type": "ImageInvert", "inputs": {"image": prompt[first]["inputs"]["start_image"]}}
+    prompt[first]["inputs"]["start_image"] = ["scaled", 0]
+    plan = plan_of(prompt, stitch)
+    assert plan["takes"] is None
+    assert plan["notes"][-1].startswith("what is stored is not known before the connected image is")
+
+    prompt[last]["inputs"] |= {"size": "own", "size.width": 100, "size.height": 64}
+    with pytest.raises(Refusal, match="100 is not a multiple of 16") as refused:
+        plan_of(prompt, stitch)
+    assert refused.value.stage == 3
+    prompt[first]["inputs"]["model"] = ["scaled", 0]
+    with pytest.raises(Refusal) as refused:
+        plan_of(prompt, stitch)
+    assert refused.value.stage is None
+
+
+def test_an_odd_prompt_of_stages_gives_a_plan_or_a_refusal(plan_of: Callable[..., Any]) -> None:
+    from longtake.pipelines.errors import Refusal
+
+    import nodes
+
+    kinds = sorted(nodes.NODE_CLASS_MAPPINGS)
+    planned, refusals = 0, set()
+    for seed in range(150):
+        chance = random.Random(seed)  # noqa: S311 (a test's examples)
+        graph = api_prompt(chance.choice([LONG_FILM, "ltx2_film_with_sound"]))
+        stitch = chain_of(graph)[-1]
+        for _ in range(chance.randint(1, 3)):
+            chance.choice(MUTATIONS)(graph, chance, kinds)
+        try:
+            planned += bool(plan_of(graph, stitch)["stages"])
+        except Refusal as refusal:
+            assert 0 < len(refusal.message) <= 400, refusal
+            refusals.add(refusal.message[:60])
+    assert planned > 20
+    assert len(refusals) > 20
+
+
 def test_stacked_loras_are_put_on_once_each(plan_of: Callable[[Graph], Any], monkeypatch: pytest.MonkeyPatch) -> None:
     from longtake.host import choosing
 

@@ -52,6 +52,8 @@ def test_a_film_from_images(server: Server, photos: dict[str, str], tmp_path: Pa
     again = client.again(job)
     assert again != job
     assert ended(client, again) == "success"
+    begun = [client._ask(f"/longtake/jobs/{id}")["prompt"] for id in client.unfinished()]
+    assert graph not in begun
 
 
 def test_what_is_refused_cancelled_or_unknown(server: Server) -> None:
@@ -68,7 +70,15 @@ def test_what_is_refused_cancelled_or_unknown(server: Server) -> None:
             **graphs.delivered("first"),
         }
     )
-    while client.job(job) == "waiting":
+    begun = client.unfinished()
+    while client.job(job) in ("waiting", "running") and client.unfinished() == begun:
         time.sleep(0.05)
     client.cancel(job)
     assert ended(client, job) == "error"
+    again = client.go_on(client.unfinished()[0])
+    while client.job(again) == "waiting":
+        time.sleep(0.05)
+    client.cancel(again)
+    assert ended(client, again) == "error"
+    prompts = [client._ask(f"/history/{id}")[id]["prompt"][2] for id in (job, again)]
+    assert prompts[0] == prompts[1]

@@ -41,6 +41,18 @@ test('a stage that becomes several is stored when all of them are', () => {
   assert.equal(said[0].text, '1 of its 2 stages will be rendered')
 })
 
+test('where each stage is approved, what waits is said and what comes behind it is held', () => {
+  const [first, second, third] = PLAN.takes
+  const held = (take) => ({ ...take, status: 'held' })
+  const takes = [{ ...first, waits: false }, { ...second, waits: false }, held(third), held(PLAN.takes[3])]
+  const plan = { ...PLAN, takes, stages_to_render: 1, rendering_seconds: 70, disk_bytes: 4e7 }
+  assert.equal(cost(plan), 'renders 1 of 4 stages, about 70 s, 40 MB, then waits for your yes')
+  assert.deepEqual(statuses(4, plan, IDLE).map((of) => of.kind), ['stored', 'older', 'held', 'held'])
+  const waiting = { ...plan, stages_to_render: 0, takes: [{ ...first, waits: true }, held(second), held(third), held(PLAN.takes[3])] }
+  assert.equal(cost(waiting), 'stage 1 of 4 waits for your yes, nothing is rendered before')
+  assert.deepEqual(statuses(4, waiting, IDLE).map((of) => [of.kind, of.take]).slice(0, 2), [['waits', 'aa'], ['held', 'b0']])
+})
+
 test('without a plan nothing is claimed, and a refusal stands on its stage', () => {
   const none = statuses(2, null, IDLE)
   assert.deepEqual(none.map((of) => of.kind), ['unknown', 'unknown'])

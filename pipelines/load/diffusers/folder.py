@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 Weight = TypeVar("Weight")
 
 INDEX = "model_index.json"
+OWN = "from the folder"  # the upscaler that lies beside the pipeline's components
 DEFAULT = "default"  # the weights that carry no variant in their names
 VARIANTS = (DEFAULT, "fp16", "bf16", "fp32", "fp8")
 
@@ -128,6 +129,8 @@ class DiffusersFolder:
         """
         if listed and not self.has(name):
             raise Refusal(f"{self.name} has no {name}, which its kind of model needs.", field="folder")
+        if (package := self.path / name / "0.safetensors").is_file():  # as MLX-Gen saves one, without its config
+            Component(name, {}, (str(package),)).outline()
         found = Component(name, self.config(name), ())
         if found.kind not in known:
             raise Refusal(f"{self.name}: {name} is a {found.kind}; {' or '.join(known)} can be loaded.", field="folder")

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from longtake.pipelines.chain.chain import Chain, Link
 from longtake.pipelines.film.colour import UNCHANGED, Colour, Grade, Match, compare
+from longtake.pipelines.film.measures import Looks
+from longtake.pipelines.film.seams import measure
 from longtake.pipelines.film.stitch import Film
 from longtake.pipelines.takes.derived import Derived
 from longtake.pipelines.takes.store import Store
@@ -174,7 +176,7 @@ class Bridged(Drifting):
 
 def with_takes(chain: Chain, *keys: str) -> Chain:
     links = [replace(link, take=SimpleNamespace(key=key)) for link, key in zip(chain.links, keys, strict=True)]
-    return replace(chain, links=tuple(replace(link, model=SimpleNamespace(vae="vae")) for link in links))
+    return replace(chain, links=tuple(replace(link, model=SimpleNamespace(vae="vae", tiled=False)) for link in links))
 
 
 def test_a_stage_rendered_anew_between_others_takes_the_difference_and_they_look_as_they_did(tmp_path: Path) -> None:
@@ -194,6 +196,19 @@ def test_a_stage_rendered_anew_between_others_takes_the_difference_and_they_look
     assert max(shown) < 0.006
     plain = [frame.copy() for frame in Film(bridged, decoded, Match(bridged, decoded)).frames()]
     assert error(plain) > 0.006 > error(film)
+
+
+def test_a_report_sees_the_colours_that_the_film_keeps(tmp_path: Path) -> None:
+    kept = Derived(Store(tmp_path))
+    chain = with_takes(chain_of(CUT, *[SMOOTH] * 3), "a", "b", "c", "d")
+    Match(chain, Drifting(chain, noise=0.002), kept).of(3)
+    bridged = with_takes(chain, "a", "other", "c", "d")
+    decoded = Bridged(bridged, noise=0.002)
+    film = Film(bridged, decoded, Match(bridged, decoded, kept))
+
+    seen = measure(bridged, decoded, kept=kept).looks
+
+    assert np.array_equal(seen.colour, Looks.at(film.frames(), film.frame_count).colour)
 
 
 def test_corrections_that_differ_by_less_than_half_a_code_value_are_one(tmp_path: Path) -> None:

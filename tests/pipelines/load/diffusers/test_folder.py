@@ -273,7 +273,8 @@ def why_not_ltx2(folder: Path, **choices: object) -> str:
 
 def test_an_ltx2_bundle_is_sampled_as_its_scheduler_says(comfyui: Path, tiny_models: Path) -> None:
     from longtake.pipelines.load.diffusers.bundle import bundle_from_folder
-    from longtake.pipelines.load.diffusers.ltx2 import OWN, Ltx2Choices
+    from longtake.pipelines.load.diffusers.folder import OWN
+    from longtake.pipelines.load.diffusers.ltx2 import Ltx2Choices
 
     def bundle(name: str, **choices: object):
         return bundle_from_folder(open_folder(name, [str(tiny_models / "diffusers")]), choices=Ltx2Choices(**choices))
@@ -299,7 +300,7 @@ def test_an_ltx2_folder_without_an_audio_vae_renders_silent_film(broken_ltx2: Pa
 
 
 def test_an_upscaler_that_is_not_there_is_named(broken_ltx2: Path) -> None:
-    from longtake.pipelines.load.diffusers.ltx2 import OWN
+    from longtake.pipelines.load.diffusers.folder import OWN
 
     shutil.rmtree(broken_ltx2 / "latent_upsampler")
     assert why_not_ltx2(broken_ltx2, upscaler=OWN) == "model has no latent_upsampler; choose a file, or none."
