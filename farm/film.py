@@ -202,6 +202,8 @@ class _Rendering:
 
     def __init__(self, client: Client, film: Film, report: Report, told: Callable[[Event], None]):
         self._client, self._film, self._report, self._told = client, film, report, told
+        self._looked = -LOOK
+        self._ready = 0  # workers that take work
         self._alone_since: float | None = None
         self._nobody = NOBODY
         self._new_server = True
@@ -273,7 +275,7 @@ class _Rendering:
         tries: Counter[str] = Counter()
         waiting, under_way = deque(scenes), dict[Future, str]()
         while waiting or under_way:
-            while waiting and len(under_way) < max(1, self._workers()):
+            while waiting and len(under_way) < max(1, self._ready):
                 scene = waiting.popleft()
                 tries[scene] += 1
                 under_way[self._submit(scene, scenes[scene], tries[scene])] = scene
@@ -290,11 +292,6 @@ class _Rendering:
     def _submit(self, scene: str, keys: Sequence[str], number: int) -> Future:
         key = f"render-{self._film.id}-{scene}-{number}"
         return self._client.submit(render, self._film.id, scene, keys, self._apart, key=key, resources=RESOURCE)
-
-    def _workers(self) -> int:
-        """How many take work now."""
-        workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
-        return sum(worker["status"] == "running" for worker in workers)
 
     def _done(self, futures: set[Future]) -> set[Future]:
         try:
@@ -324,11 +321,16 @@ class _Rendering:
         return result
 
     def look(self) -> None:
-        """Look at the cluster; raises `FilmFailed` where nobody is left to render."""
+        """Look at the cluster, twice a second; raises `FilmFailed` where nobody is left to render."""
+        if time.monotonic() - self._looked < LOOK:
+            return
+        self._looked = time.monotonic()
         if self._new_server:
             self._new_server = False
             self._meet()
-        if self._client.scheduler_info(n_workers=-1)["workers"]:
+        workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
+        self._ready = sum(worker["status"] == "running" for worker in workers)
+        if workers:
             self._alone_since = None
         elif self._alone_since is None:
             self._alone_since = time.monotonic()
