@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -54,6 +55,9 @@ class ServerPlugin(WorkerPlugin):
         if worker.memory_manager is not None:
             worker.memory_manager.memory_pause_fraction = False
         worker.status = Status.paused
+        # A Ctrl-C in the terminal reaches this process too. The farm's cancels what is rendered, by means of this one.
+        if worker.nanny is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         self._bringing = asyncio.create_task(self._bring_up())
 
     async def teardown(self, worker: Worker) -> None:

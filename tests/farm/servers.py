@@ -34,13 +34,20 @@ def environment(place: Place, folder: Path, number: int) -> dict[str, str]:
     if number == 1:
         options += ["--extra-model-paths-config", str(folder / "more.yaml")]
     (folder / f"wait{number}").write_text(str(WAIT))
+    (folder / "store").mkdir(exist_ok=True)
+    link(folder / "store", store_of(folder, number))
     return {
         **place.environment(),
         "LONGTAKE_COMFYUI_OPTIONS": shlex.join(options),
-        "LONGTAKE_STORE": str(folder / "store"),
+        "LONGTAKE_STORE": str(store_of(folder, number)),
         "LONGTAKE_TOKEN": COMMON,
         "LONGTAKE_TEST_WAIT": str(folder / f"wait{number}"),
     }
+
+
+def store_of(folder: Path, number: int) -> Path:
+    """A server's store: a link to the one that all share, so that a test can give it one of its own."""
+    return folder / f"store{number}"
 
 
 def film(name: str, scenes: Sequence[int] = (2, 2, 1), **loaded: Any) -> Graph:

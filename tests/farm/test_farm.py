@@ -188,14 +188,16 @@ def test_a_server_without_a_model_is_left_out(farm: Farm) -> None:
 
 
 def test_a_command_that_is_ended_ends_what_it_has_begun(farm: Farm, tmp_path: Path) -> None:
+    """By Ctrl-C, which a terminal sends to all of its processes."""
     (tmp_path / "film.json").write_text(json.dumps(servers.film("ended", (2, 2))))
     farm_command = [sys.executable, "-m", "farm", str(tmp_path / "film.json"), "--servers", *farm.alive()]
-    with subprocess.Popen(farm_command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(farm_command, cwd=ROOT, stderr=pipe, text=True, start_new_session=True) as process:
         assert process.stderr is not None
         for line in process.stderr:
             if line.startswith("stages"):
                 break
-        process.send_signal(signal.SIGINT)
+        os.killpg(process.pid, signal.SIGINT)
         rest = process.stderr.read()
     assert process.returncode == 130 and "cancelled; what is rendered is stored" in rest
     until = time.monotonic() + 10
@@ -316,53 +318,6 @@ def test_one_command_renders_a_film_and_brings_it_here(farm: Farm, tmp_path: Pat
     assert f"{STAGES} stages rendered; " in ended.stdout and "done in" in ended.stderr
 
 
-def test_servers_without_a_common_store_give_each_other_takes(farm: Farm, place: Place) -> None:
-    """A third server keeps its takes in a store of its own."""
-    own = {**servers.environment(place, farm.folder, 3), "LONGTAKE_STORE": str(farm.folder / "own"), **owned("cpu")}
-    urls: list[str] = []
-
-    def hear(event: Mapping[str, Any]) -> None:
-        if event["event"] == "up" and event["pid"]:
-            urls.append(event["server"])
-
-    graph, shared = servers.film("apart", (1, 1, 1, 1)), attached(farm.alive()[0])
-    with cluster_of([own]) as third:
-        render_film(lambda: connect(third), Film(servers.film("begun", (1,)), "board"), hear)
-        with cluster_of([shared, attached(urls[0])]) as address:
-            report = render_film(lambda: connect(address), Film(graph, "board"))
-        assert any("shares no store" in trouble and "LONGTAKE_TOKEN" in trouble for trouble in report.troubles)
-        assert len({row.server for row in report.rows.values()}) == 1
-        for key in report.rendered:
-            shutil.rmtree(farm.store / "takes" / key)
-        graph = servers.film("given", (1, 1, 1, 1))
-        token = {"LONGTAKE_TOKEN": servers.COMMON}
-        with cluster_of([{**shared, **token}, {**attached(urls[0]), **token}]) as address:
-            report = render_film(lambda: connect(address), Film(graph, "board"))
-        assert len(report.rendered) == 4 and set(report.rendered.values()) == {1}, report.text()
-        assert {row.server for row in report.rows.values()} == {farm.alive()[0], urls[0]}
-        assert servers.latents_of(farm.store, report.rendered) == servers.latents_of(
-            farm.folder / "own", report.rendered
-        )
-        (key, *_) = report.rendered
-        assert_guarded(urls[0], key)
-
-
-def assert_guarded(url: str, key: str) -> None:
-    """What somebody is told who has no business with takes, or brings something else."""
-    for address, token, sent, status in (
-        (key, "another", None, 403),
-        (key, "another", b"x", 403),
-        ("..%2f..%2fetc%2fpasswd", servers.COMMON, b"x", 404),
-        ("0" * 64, servers.COMMON, b"x", 410),
-        ("0" * 64, servers.COMMON, None, 404),
-    ):
-        head = {"Authorization": f"Bearer {token}"}
-        request = Request(f"{url}/longtake/takes/{address}/whole", sent, head, method="PUT" if sent else "GET")
-        with pytest.raises(HTTPError) as error:
-            urlopen(request, timeout=30)
-        assert error.value.code == status
-
-
 def test_a_film_is_rendered_with_other_seeds_to_choose_from(farm: Farm, tmp_path: Path) -> None:
     (tmp_path / "film.json").write_text(json.dumps(servers.film("chosen", (1, 1))))
     ended = command(ROOT, str(tmp_path / "film.json"), "--seeds", "2", "--servers", *farm.alive())
@@ -389,3 +344,37 @@ def test_a_killed_worker_takes_its_server_along_and_its_scene_goes_elsewhere(far
     report = farm.render(once("longtake.step", kill))
     farm.assert_whole(report)
     assert not psutil.pid_exists(killed[0]), "the server ends with its worker"
+
+
+def test_servers_without_a_common_store_give_each_other_takes(farm: Farm) -> None:
+    """The second server gets a store of its own, as if its folder had never been shared."""
+    farm.wait_for_both()
+    own = servers.store_of(farm.folder, 2)
+    own.unlink()
+    own.mkdir()
+    one, two = farm.alive()
+    with cluster_of([{**attached(url), "LONGTAKE_TOKEN": ""} for url in (one, two)]) as address:
+        report = render_film(lambda: connect(address), Film(servers.film("apart", (1, 1)), "board"))
+    assert any("shares no store" in trouble and "LONGTAKE_TOKEN" in trouble for trouble in report.troubles)
+    assert len({row.server for row in report.rows.values()}) == 1
+    report = farm.render(graph=servers.film("given", (1, 1, 1, 1)))
+    assert len(report.rendered) == 4 and set(report.rendered.values()) == {1}, report.text()
+    assert {row.server for row in report.rows.values()} == {one, two}
+    assert servers.latents_of(farm.store, report.rendered) == servers.latents_of(own, report.rendered)
+    assert_guarded(two, next(iter(report.rendered)))
+
+
+def assert_guarded(url: str, key: str) -> None:
+    """What somebody is told who has no business with takes, or brings something else."""
+    for address, token, sent, status in (
+        (key, "another", None, 403),
+        (key, "another", b"x", 403),
+        ("..%2f..%2fetc%2fpasswd", servers.COMMON, b"x", 404),
+        ("0" * 64, servers.COMMON, b"x", 410),
+        ("0" * 64, servers.COMMON, None, 404),
+    ):
+        head = {"Authorization": f"Bearer {token}"}
+        request = Request(f"{url}/longtake/takes/{address}/whole", sent, head, method="PUT" if sent else "GET")
+        with pytest.raises(HTTPError) as error:
+            urlopen(request, timeout=30)
+        assert error.value.code == status
