@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..pipelines.chain.chain import Chain as ChainValue
 from ..pipelines.chain.chain import Link
-from ..pipelines.chain.decode import decoded
+from ..pipelines.chain.decode import decoded, frames_path
 from ..pipelines.media.footage import FootageFrames
 from .progress import announce_decoding, say_on_running
 
@@ -19,7 +19,7 @@ def decoding(chain: ChainValue) -> Callable[[Link], np.ndarray | FootageFrames]:
     """What opens the frames of a link, and says so on the node that has to wait for them."""
 
     def opened(link: Link) -> np.ndarray | FootageFrames:
-        if link.footage is None and not link.rendered.frames_path.exists():
+        if link.footage is None and not frames_path(link).exists():
             number = chain.links.index(link) + 1
             say_on_running(f"Decoding stage {number} of {len(chain.links)}")
             announce_decoding(number, len(chain.links), link.clip.frames)

@@ -8,6 +8,7 @@ from comfy.model_management import InterruptProcessingException, is_oom
 from comfy_api.latest import io, ui
 
 from ..pipelines.chain.chain import Chain
+from ..pipelines.chain.decode import frames_path
 from ..pipelines.film.preview import write_preview
 from .decoding import decoding
 from .progress import NodeProgress
@@ -29,7 +30,7 @@ def preview_of(chain: Chain, progress: NodeProgress, even_stored: bool = False) 
         shown = chain.spans[-1]
         path = take.preview_path(shown.first, shown.stop)
         if not path.exists():
-            if not (progress.rendered or even_stored or take.frames_path.exists()):
+            if not (progress.rendered or even_stored or frames_path(chain.links[-1]).exists()):
                 return None
             write_preview(chain, decoding(chain), path)
             progress.at_rest()

@@ -268,10 +268,11 @@ async def verify(_: web.Request) -> web.Response:
 
 
 async def prune(request: web.Request) -> web.Response:
-    body = await _body(request, {"bytes": int})
+    body = await _body(request, {"bytes": int, "only_look": bool})
     if body.get("bytes", -1) < 0:
         raise Refusal("a number of bytes, 0 or more, is needed: what the takes may take together.", field="bytes")
-    done = await _pruning.do(lambda: housekeeping.prune(store.here(), body["bytes"]))
+    only_look = body.get("only_look", False)
+    done = await _pruning.do(lambda: housekeeping.prune(store.here(), body["bytes"], only_look))
     return web.json_response({"removed": done.removed, "freed": done.freed, "bytes": done.size})
 
 

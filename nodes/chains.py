@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io, ui
 
+from ..host.films import chain_in
 from ..host.progress import say
 from ..pipelines.errors import Refusal
 from ..pipelines.takes import chains, store
@@ -30,7 +32,11 @@ class LoadChain(io.ComfyNode):
             search_aliases=["resume", "partial chain", "open chain"],
             inputs=[
                 ModelBundle.Input("model", tooltip=MODEL_TIP),
-                io.String.Input("chain", tooltip="Name or id of the chain. Empty: the one rendered last."),
+                io.String.Input(
+                    "chain",
+                    tooltip="Name or id of the chain, or a film that Encode Video saved in the output folder, such as "
+                    "longtake/film_00001_.mp4. Empty: the one rendered last.",
+                ),
                 io.Int.Input("first_stage", default=1, min=1, max=1000, tooltip="Stage to begin with, counted from 1."),
                 io.Int.Input("last_stage", default=0, min=0, max=1000, tooltip="Stage to end with. 0: the last one."),
             ],
@@ -47,7 +53,9 @@ class LoadChain(io.ComfyNode):
     def fingerprint_inputs(cls, chain: str | None = None, **_: Any) -> str:
         # A linked input is not known yet; what it turns out to be, ComfyUI sees by itself.
         takes = store.here()
-        opened = chains.find(takes, chain.strip()) if chain is not None else None
+        opened = None
+        with contextlib.suppress(Refusal):
+            opened = _opened(takes, chain.strip()) if chain is not None else None
         return f"{opened.id if opened else ''} {takes.deletions()}"
 
     @classmethod
@@ -55,7 +63,7 @@ class LoadChain(io.ComfyNode):
         from ..pipelines.chain import record
 
         takes = store.here()
-        opened = chains.find(takes, chain.strip())
+        opened = _opened(takes, chain.strip())
         if opened is None:
             names = ", ".join(stored.name or stored.id for stored in chains.list_chains(takes)[:5]) or "none yet"
             raise Refusal(f"there is no chain {chain!r}; stored chains: {names}.", field="chain")
@@ -143,6 +151,11 @@ class KeepChain(io.ComfyNode):
         except OSError as error:
             raise Refusal(f"the chain cannot be kept, {takes.root} cannot be written ({error.strerror}).") from error
         return io.NodeOutput(chain, ui=ui.PreviewText(f"{name}: chain {mine.id}"))
+
+
+def _opened(takes: store.Store, named: str) -> chains.StoredChain | None:
+    """A chain of the store, or the one that a saved film was made of."""
+    return chains.find(takes, named) or chain_in(named)
 
 
 NODES = [LoadChain, LoadTake, KeepChain]

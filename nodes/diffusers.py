@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -10,15 +11,17 @@ from comfy_api.latest import io
 
 from ..host.progress import say
 from ..pipelines.load.diffusers.folder import DEFAULT, OWN, VARIANTS, folders_below, open_folder
+from ..pipelines.mlx.wan22 import Weights
 from ..pipelines.model.variant import Training
 from ..pipelines.sampling.schedulers import DiffusersSampler, Solver, as_sampler
-from .load import NONE, describe, frame_rate_input, model_file, upscaler_input
+from .load import NONE, TILED, decode_input, describe, frame_rate_input, model_file, upscaler_input
 from .types import AUTOMATIC, LOAD, ModelBundle
 
 if TYPE_CHECKING:
     from ..pipelines.load.diffusers.ltx2 import Ltx2Choices
 
 BY_SCHEDULER = "as its scheduler says"
+COMFYUI = "ComfyUI"
 
 
 class LoadDiffusersFolder(io.ComfyNode):
@@ -68,6 +71,16 @@ class LoadDiffusersFolder(io.ComfyNode):
                     tooltip="Automatic: what the folder says, Wan or LTX-2 (in one pass, at 24 frames a second). "
                     "LTX-2: more to choose.",
                 ),
+                io.Combo.Input(
+                    "rendered_by",
+                    options=[COMFYUI, *(weights.value for weights in Weights)],
+                    default=COMFYUI,
+                    optional=True,
+                    advanced=True,
+                    tooltip="Who takes the steps of a stage. MLX, on Apple silicon: Wan 2.2 in bf16, or with its "
+                    "blocks quantised to 8 or 4 bits, by a Python of your own that LONGTAKE_MLX_PYTHON names.",
+                ),
+                decode_input(),
             ],
             outputs=[
                 ModelBundle.Output(display_name="model", tooltip="The bundle, for stages; it loads when first needed.")
@@ -76,11 +89,21 @@ class LoadDiffusersFolder(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, folder: str, variant: str, weight_dtype: str, family: dict) -> io.NodeOutput:
+    def execute(
+        cls,
+        folder: str,
+        variant: str,
+        weight_dtype: str,
+        family: dict,
+        rendered_by: str = COMFYUI,
+        decode: str = AUTOMATIC,
+    ) -> io.NodeOutput:
         from ..pipelines.load.diffusers.bundle import bundle_from_folder
 
         opened = open_folder(folder, folder_paths.get_folder_paths("diffusers"), variant)
-        bundle = bundle_from_folder(opened, weight_dtype, _choices(family))
+        mlx = None if rendered_by == COMFYUI else Weights(rendered_by)
+        bundle = bundle_from_folder(opened, weight_dtype, _choices(family), mlx)
+        bundle = replace(bundle, tiled=decode == TILED)
         say(cls.hidden.unique_id, describe(bundle))
         return io.NodeOutput(bundle)
 

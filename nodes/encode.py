@@ -21,10 +21,13 @@ from ..pipelines.files.whole import CountedName
 from ..pipelines.film.colour import Match
 from ..pipelines.film.soundtrack import soundtrack
 from ..pipelines.film.stitch import Film
+from ..pipelines.media.chapters import chapters_of
 from ..pipelines.media.codecs import CODECS, H264, PNG_ZIP, WEBP, Form, VideoCodec, on_this_computer
-from ..pipelines.media.encode import encode
-from ..pipelines.media.frames import FrameSource, Images, as_images
-from ..pipelines.media.sound import Sound, Waveform
+from ..pipelines.media.encode import encode, write_poster
+from ..pipelines.media.frame_model import ByModel
+from ..pipelines.media.frames import Excerpt, FrameSource, Images, as_images
+from ..pipelines.media.interpolate import Blended, Interpolated, Motion
+from ..pipelines.media.sound import Sound, SoundExcerpt, Waveform
 from ..pipelines.media.sound_codecs import SOUND_CODECS
 from ..pipelines.media.video import LazyVideo, frames_and_sound
 from ..pipelines.media.video_file import SoundTrack, VideoFile
@@ -35,6 +38,8 @@ from .types import AUTOMATIC, FILM, Chain
 if TYPE_CHECKING:
     import torch
 
+InterpolationModel = io.Custom("INTERP_MODEL")  # of ComfyUI's Load Frame Interpolation Model
+AS_RENDERED, MOVED, BLENDED, BY_MODEL = "as rendered", "motion", "blended", "by a model"
 USUAL = "mp4"  # H.264 with the node's own crf and preset
 
 # Bytes of a file name that every file system takes, less the counter, the suffix and a part file's mark.
@@ -182,6 +187,8 @@ class EncodeVideo(io.ComfyNode):
                     tooltip="Of H.264: slower presets make smaller files of the same quality.",
                 ),
                 _format_input(),
+                _rate_input(),
+                *_beside_inputs(),
             ],
             outputs=[
                 io.Video.Output(display_name="video", tooltip="The saved file."),
@@ -192,13 +199,14 @@ class EncodeVideo(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, filename_prefix: str | None = None, format: Any = None) -> bool | str:
+    def validate_inputs(cls, filename_prefix: str | None = None, *, format: Any = None, rate: Any = None) -> bool | str:
         """A film that could not be saved is not even queued; a linked prefix is not known yet and comes as None.
 
-        ComfyUI hands over what is nested, does not check it then, and leaves out what is no option.
+        ComfyUI puts what is said here on every input that can be given by position. By keyword it hands over what is
+        nested, without its values, and leaves out what is no option.
         """
-        if problem := _form_problem(format.get("format") if isinstance(format, Mapping) else format):
-            return f"format: {problem}"
+        if format is None:
+            return f"format: {_form_problem(None)}"
         problem = filename_prefix and _prefix_problem(filename_prefix)
         return f"filename_prefix: {problem}" if problem else True
 
@@ -213,23 +221,44 @@ class EncodeVideo(io.ComfyNode):
         video: Input.Video | None = None,
         images: torch.Tensor | None = None,
         audio: Input.Audio | None = None,
+        rate: Mapping[str, Any] | None = None,
+        metadata: bool = True,
+        subtitles: bool = False,
+        poster: bool = False,
+        clips: bool = False,
     ) -> io.NodeOutput:
         source, sound = _what_to_save(video, images, fps)
+        if audio is not None:
+            sound = Waveform(audio)
+        source = _at_rate(source, rate or _unknown_rate(cls.hidden))
+        chapters = chapters_of(source)
+        if clips and not chapters:
+            raise Refusal("the video has no stages; connect the video of Stitch Chain", field="clips")
         form = _form(format, crf, preset)
         if problem := _prefix_problem(filename_prefix):
             raise Refusal(problem, field="filename_prefix")
         folder, filename, counter, subfolder, _ = folder_paths.get_save_image_path(
             filename_prefix, folder_paths.get_output_directory(), source.width, source.height
         )
+        tags = _workflow(cls.hidden, source) if metadata else None
         film = CountedName(Path(folder), f"{filename}_", f"_.{form.container}", counter)
         encode(
             source,
             film,
             form,
-            audio=Waveform(audio) if audio is not None else sound,
-            metadata=_workflow(cls.hidden),
+            audio=sound,
+            metadata=tags,
+            chapters=chapters if subtitles or tags is not None else (),
+            subtitles=subtitles,
             progress=watch_encoding(source.frame_count),
         )
+        if poster:
+            write_poster(source, film.path.with_suffix(".jpg"))
+        for number, chapter in enumerate(chapters if clips else (), start=1):
+            part = Excerpt(source, chapter.start, chapter.stop)
+            heard = sound and SoundExcerpt.of_frames(sound, chapter.start, chapter.stop, source.frame_rate)
+            path = film.path.with_name(f"{film.path.stem}stage_{number:02}.{form.container}")
+            encode(part, path, form, audio=heard, metadata=tags, progress=watch_encoding(part.frame_count))
         say(cls.hidden.unique_id, f"{source.frame_count} frames, {float(source.frame_count / source.frame_rate):.2f} s")
         shown = ui.PreviewVideo([ui.SavedResult(film.name, subfolder, io.FolderType.output)])
         return io.NodeOutput(
@@ -255,6 +284,71 @@ def _format_input() -> io.DynamicCombo.Input:
         tooltip="What the film is saved as. mp4 plays everywhere, with the crf and preset above; the others have "
         "settings of their own. GIF, APNG, WebP and PNG files hold no sound.",
     )
+
+
+def _rate_input() -> io.DynamicCombo.Input:
+    fps = io.Float.Input(
+        "fps",
+        default=32.0,
+        min=1.0,
+        max=240.0,
+        step=0.001,
+        tooltip="Frames a second of the film. 23.976, 29.97 and 59.94 mean the exact NTSC rates.",
+    )
+    model = InterpolationModel.Input("interpolation_model", tooltip="Of Load Frame Interpolation Model: RIFE or FILM.")
+    return io.DynamicCombo.Input(
+        "rate",
+        options=[
+            io.DynamicCombo.Option(AS_RENDERED, []),
+            io.DynamicCombo.Option(MOVED, [fps]),
+            io.DynamicCombo.Option(BLENDED, [fps]),
+            io.DynamicCombo.Option(BY_MODEL, [fps, model]),
+        ],
+        optional=True,
+        tooltip="Frames between those that were rendered, so that motion is smoother; the film lasts as long. Motion: "
+        "what moves is moved on, about 10 frames of 1280x720 a second. Blended: each is a mix of two, which is quick. "
+        "By a model: on the GPU, and all of the film is then encoded each time.",
+    )
+
+
+def _at_rate(source: FrameSource, rate: Mapping[str, Any] | None) -> FrameSource:
+    """Frames at the rate that the node's input asks for."""
+    if rate is None or rate["rate"] == AS_RENDERED:
+        return source
+    frame_rate = _frame_rate(rate["fps"])
+    if frame_rate == source.frame_rate:
+        return source
+    if rate["rate"] == BY_MODEL:
+        return Interpolated(source, frame_rate, ByModel(rate["interpolation_model"]))
+    return Interpolated(source, frame_rate, Motion() if rate["rate"] == MOVED else Blended())
+
+
+def _unknown_rate(hidden: io.HiddenHolder) -> Mapping[str, Any] | None:
+    """Raise `Refusal` for a rate that is no option: ComfyUI leaves it out. One that is not asked for is as rendered."""
+    asked = (hidden.prompt or {}).get(hidden.unique_id, {}).get("inputs", {}).get("rate")
+    if asked is not None:
+        ways = ", ".join((AS_RENDERED, MOVED, BLENDED, BY_MODEL))
+        raise Refusal(f"{asked!r} is given; one of {ways} is needed", field="rate")
+    return None
+
+
+def _beside_inputs() -> list[io.Input]:
+    """What is written into the file, and beside it."""
+
+    def choice(name: str, default: bool, tooltip: str) -> io.Boolean.Input:
+        return io.Boolean.Input(name, default=default, optional=True, advanced=True, tooltip=tooltip)
+
+    return [
+        choice(
+            "metadata",
+            True,
+            "The workflow, so that a file dropped on the canvas gives it back, the chain, so that Load Chain opens it "
+            "by the name of the file, and a chapter for each stage in mp4, mkv, mov and webm. Off: none of it.",
+        ),
+        choice("subtitles", False, "A track that shows the prompt of each stage, in mp4, mkv, mov and webm."),
+        choice("poster", False, "The first frame as a JPEG beside the film."),
+        choice("clips", False, "Each stage also as a file of its own beside the film."),
+    ]
 
 
 def _offered() -> list[VideoCodec]:
@@ -387,11 +481,12 @@ def _frame_rate(fps: float) -> Fraction:
     return Fraction(round(thousandths * 1000), 1000)
 
 
-def _workflow(hidden: io.HiddenHolder) -> dict | None:
-    """What ComfyUI writes into its own files, so that a dropped file gives back its workflow."""
+def _workflow(hidden: io.HiddenHolder, source: FrameSource) -> dict | None:
+    """What ComfyUI writes into its own files, so that a dropped file gives back its workflow, and the film's chain."""
     if args.disable_metadata:
         return None
-    return {**(hidden.extra_pnginfo or {}), **({"prompt": hidden.prompt} if hidden.prompt is not None else {})}
+    prompt = {"prompt": hidden.prompt} if hidden.prompt is not None else {}
+    return {**(hidden.extra_pnginfo or {}), **prompt, **getattr(source, "tags", {})}
 
 
 NODES = [StitchChain, ChainToImages, EncodeVideo]

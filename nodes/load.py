@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from ..pipelines.model.bundle import VideoModel
 
 NONE = "none"
+TILED = "tiled"
 
 
 def model_file(folder: str, name: str) -> ModelFile:
@@ -50,6 +52,18 @@ def wan22_bundle(
         model_file("text_encoders", text_encoder),
         model_file("vae", vae),
         weight_dtype,
+    )
+
+
+def decode_input() -> io.Combo.Input:
+    return io.Combo.Input(
+        "decode",
+        options=[AUTOMATIC, TILED],
+        default=AUTOMATIC,
+        optional=True,
+        advanced=True,
+        tooltip="How latents become frames. Automatic: whole frames, and tiles where memory runs out. Tiled: always in "
+        "tiles, where a system slows down instead of saying that memory runs out. No stage is rendered again for it.",
     )
 
 
@@ -93,6 +107,7 @@ class LoadWan22(io.ComfyNode):
                     advanced=True,
                     tooltip="Precision the diffusion weights are held in; default keeps the file's own.",
                 ),
+                decode_input(),
             ],
             outputs=[
                 ModelBundle.Output(display_name="model", tooltip="The bundle, for stages; it loads when first needed.")
@@ -102,9 +117,16 @@ class LoadWan22(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, high_noise_model: str, low_noise_model: str, text_encoder: str, vae: str, weight_dtype: str
+        cls,
+        high_noise_model: str,
+        low_noise_model: str,
+        text_encoder: str,
+        vae: str,
+        weight_dtype: str,
+        decode: str = AUTOMATIC,
     ) -> io.NodeOutput:
         bundle = wan22_bundle(high_noise_model, low_noise_model, text_encoder, vae, weight_dtype)
+        bundle = replace(bundle, tiled=decode == TILED)
         say(cls.hidden.unique_id, describe(bundle))
         return io.NodeOutput(bundle)
 
@@ -191,6 +213,7 @@ class LoadLtx2(io.ComfyNode):
                 ),
                 upscaler_input(),
                 frame_rate_input(),
+                decode_input(),
             ],
             outputs=[
                 ModelBundle.Output(display_name="model", tooltip="The bundle, for stages; it loads when first needed.")
@@ -200,7 +223,13 @@ class LoadLtx2(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, files: dict, text_encoder: str, sampled_as: str, latent_upscaler: str, frame_rate: str
+        cls,
+        files: dict,
+        text_encoder: str,
+        sampled_as: str,
+        latent_upscaler: str,
+        frame_rate: str,
+        decode: str = AUTOMATIC,
     ) -> io.NodeOutput:
         from ..pipelines.load.ltx2 import Ltx2Files, ltx2_bundle
 
@@ -220,6 +249,7 @@ class LoadLtx2(io.ComfyNode):
             None if latent_upscaler == NONE else model_file("latent_upscale_models", latent_upscaler),
             Fraction(frame_rate),
         )
+        bundle = replace(bundle, tiled=decode == TILED)
         say(cls.hidden.unique_id, describe(bundle))
         return io.NodeOutput(bundle)
 
@@ -240,6 +270,7 @@ class UseLoadedModels(io.ComfyNode):
                 io.Vae.Input("vae", tooltip="The video VAE the model was trained with."),
                 io.Model.Input("low_noise_model", optional=True, tooltip="The low-noise expert of a 14B model."),
                 io.Vae.Input("audio_vae", optional=True, tooltip="The audio VAE of a model with sound."),
+                decode_input(),
             ],
             outputs=[
                 ModelBundle.Output(display_name="model", tooltip="The bundle, for stages; it loads when first needed.")
@@ -248,7 +279,7 @@ class UseLoadedModels(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, model, clip, vae, low_noise_model=None, audio_vae=None) -> io.NodeOutput:
+    def execute(cls, model, clip, vae, low_noise_model=None, audio_vae=None, decode: str = AUTOMATIC) -> io.NodeOutput:
         from ..pipelines.load.files import bundle_from_loaded
 
         inputs = {
@@ -261,6 +292,7 @@ class UseLoadedModels(io.ComfyNode):
         run = Run.of(cls.hidden)
         sources = {part: source_of(run, name, loaded) for part, (name, loaded) in inputs.items()}
         bundle = bundle_from_loaded(model, low_noise_model, clip, vae, audio_vae, sources)
+        bundle = replace(bundle, tiled=decode == TILED)
         say(cls.hidden.unique_id, describe(bundle))
         return io.NodeOutput(bundle)
 

@@ -9,6 +9,7 @@ from hypothesis import settings
 
 from .host.inprocess import enter_comfyui, use_folders, use_models
 from .host.place import Place
+from .mlx.environment import mlx_python as install_mlx
 from .run import ROOT, name_packages
 from .tiny.models import tiny_models as make_tiny_models
 
@@ -17,6 +18,9 @@ name_packages()
 # The same examples in every run; a slow machine is no failure. `--hypothesis-profile default` looks for new ones.
 settings.register_profile("suite", derandomize=True, deadline=None)
 settings.load_profile("suite")
+
+
+SHARED_SERVERS = ("unloaded", "own_server")
 
 
 class RootIsNoTestPackage:
@@ -33,14 +37,16 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The tests of a file go to one worker, and so do all that open a browser: two Chromiums starve two cores.
+    """The tests of a file go to one worker; so do those that share a server of a kind of their own, which each worker
+    would have to start, and all that open a browser: two Chromiums starve two cores.
 
     On a machine that is busy a click may come before the page is ready for it: those are tried again, twice at most.
     """
     for item in items:
         file = item.nodeid.partition("::")[0]
         in_browser = file.startswith("tests/browser/")
-        item.add_marker(pytest.mark.xdist_group("browser" if in_browser else file))
+        shared = [name for name in SHARED_SERVERS if name in getattr(item, "fixturenames", ())]
+        item.add_marker(pytest.mark.xdist_group("browser" if in_browser else (shared or [file])[0]))
         if in_browser:
             item.add_marker(pytest.mark.flaky(reruns=2))
 
@@ -68,3 +74,9 @@ def comfyui(place: Place, tiny_models: Path, tmp_path_factory: pytest.TempPathFa
     use_models(tiny_models)
     use_folders(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def mlx_python(place: Place) -> Path:
+    """A Python with MLX-Gen, apart from ComfyUI's."""
+    return install_mlx(place)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
-import shutil
 import subprocess
-import sys
-from importlib.util import module_from_spec, spec_from_file_location
+import zipfile
 from pathlib import Path
 
 import pytest
+import tomllib
 
-from tests.host.server import PACK_PARTS
+from tests.host import graphs
+from tests.host.film import look_into
+from tests.host.place import Place
+from tests.host.server import PACK_PARTS, Server
 from tests.run import ROOT
 
-MOST = 3_000_000  # bytes
+MOST, MOST_ZIPPED = 3_000_000, 2_000_000  # bytes
 
 
 @pytest.fixture(scope="module")
@@ -42,20 +43,36 @@ def test_the_archive_is_the_pack_and_no_workshop(published: list[str]) -> None:
     assert sum((ROOT / path).stat().st_size for path in published) < MOST
 
 
-def test_the_archive_imports_and_has_every_node(published: list[str], comfyui: Path, tmp_path: Path) -> None:
-    for path in published:
-        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / path, tmp_path / path)
-    name = "published_longtake"
-    spec = spec_from_file_location(name, tmp_path / "__init__.py", submodule_search_locations=[str(tmp_path)])
-    assert spec is not None and spec.loader is not None
-    pack = module_from_spec(spec)
-    sys.modules[name] = pack
-    try:
-        spec.loader.exec_module(pack)
-        nodes = asyncio.run(asyncio.run(pack.comfy_entrypoint()).get_node_list())
-    finally:
-        for module in [known for known in sys.modules if known.split(".")[0] == name]:
-            del sys.modules[module]
-    pages = {page.stem for page in (tmp_path / pack.WEB_DIRECTORY / "docs").glob("*.md")}
-    assert {node.GET_SCHEMA().node_id for node in nodes} == pages
+def test_whoever_installs_from_requirements_gets_the_dependencies_of_the_project() -> None:
+    """ComfyUI-Manager and a clone read requirements.txt, pip and the registry pyproject.toml."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines() == project["dependencies"]
+
+
+def test_the_archive_unpacked_in_a_bare_comfyui_has_every_node_and_renders(
+    published: list[str], place: Place, tiny_models: Path, tmp_path: Path
+) -> None:
+    archive = tmp_path / "node.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
+        for path in published:
+            packed.write(ROOT / path, path)
+    assert archive.stat().st_size < MOST_ZIPPED
+    pack = tmp_path / "server" / "custom_nodes" / "longtake"
+    with zipfile.ZipFile(archive) as packed:
+        packed.extractall(pack)
+    graph = {
+        "model": graphs.load("t2v"),
+        "sampling": graphs.sampling(),
+        "stage": graphs.stage(frames=5),
+        **graphs.delivered("stage"),
+    }
+
+    with Server(place, tmp_path / "server", tiny_models, linked=False) as server:
+        nodes = {
+            name for name, node in server.object_info().items() if node["python_module"] == "custom_nodes.longtake"
+        }
+        result = server.run(graph)
+
+    assert nodes == {page.stem for page in (pack / "web" / "docs").glob("*.md")}
+    assert result.ok, result.why()
+    assert look_into(server.files(result)[0]).frames == 5

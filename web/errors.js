@@ -2,23 +2,15 @@
 
 import { api } from '../../scripts/api.js'
 import { app } from '../../scripts/app.js'
-import { nodeAt } from './graph.js'
+import { isOurs, nodeAt, ourNodes } from './graph.js'
 import { markField, unmarkFields } from './marks.js'
 import { removeNote, showNote } from './notes.js'
+import { t } from './words.js'
 
-const EARLIER = 'What is shown here is of an earlier run.'
+const EARLIER = () => t`What is shown here is of an earlier run.`
 const TEXT = '$$node-text-preview' // ComfyUI's widget for a line of progress
+const DELIVERS = 'LongtakeEncodeVideo'
 const DOCUMENTS = { LongtakeRenderStoryboard: 'storyboard' }
-
-const isOurs = (node) => node.comfyClass?.startsWith('Longtake')
-
-/** [node, id] of each of our nodes, in subgraphs too: "4:2" is node 2 of what node 4 holds. */
-function* ourNodes(graph = app.rootGraph, path = '') {
-  for (const node of graph?.nodes ?? []) {
-    if (isOurs(node)) yield [node, path + node.id]
-    if (node.subgraph) yield* ourNodes(node.subgraph, `${path}${node.id}:`)
-  }
-}
 
 /** What a node is asked, to tell whether it has been changed. */
 const asked = (node) => JSON.stringify([node.serialize().widgets_values, node.inputs?.map((input) => input.link)])
@@ -44,21 +36,40 @@ function clear() {
 
 function fail(node, { message, field }) {
   dropText(node)
-  showNote(node, 'alert', shows(node) ? `${message}\n\n${EARLIER}` : message)
+  showNote(node, 'alert', shows(node) ? `${message}\n\n${EARLIER()}` : message)
   markField(node, field, DOCUMENTS[node.comfyClass])
   failed = { node, asked: asked(node) }
   if (node.graph === app.canvas.graph) return
   app.extensionManager.toast.add({ severity: 'error', summary: node.title, detail: message, life: 30_000 })
 }
 
+// ComfyUI queues what it can: where another output is right, one that is not is left out of the Run, and nothing says so.
+let leftOut = null // {node, message, field}
+
+function noteLeftOut(node) {
+  const [, id] = [...ourNodes()].find(([other]) => other === node) ?? []
+  const [error] = app.extensionManager.lastNodeErrors?.[id]?.errors ?? []
+  if (error) {
+    const message = t`No film comes of this Run: ComfyUI leaves this node out, ${error.message} (${error.details}).`
+    leftOut = { node, message, field: error.extra_info?.input_name }
+    fail(node, leftOut)
+  } else if (leftOut?.node === node) leftOut = null
+}
+
 app.registerExtension({
   name: 'longtake.errors',
+
+  nodeCreated(node) {
+    const widget = node.comfyClass === DELIVERS && node.widgets?.[0]
+    if (widget) widget.afterQueued = () => noteLeftOut(node)
+  },
 
   setup() {
     let refused = null
     api.addEventListener('execution_start', () => {
       refused = null
       clear()
+      if (leftOut) fail(leftOut.node, leftOut)
     })
     api.addEventListener('longtake.refused', ({ detail }) => (refused = detail))
     api.addEventListener('execution_error', ({ detail }) => {
@@ -79,7 +90,7 @@ app.registerExtension({
       const ran = new Set(detail.executed)
       for (const [other, id] of ourNodes()) {
         if (other === node || ran.has(id)) continue
-        if (dropText(other) || shows(other)) showNote(other, 'status', EARLIER)
+        if (dropText(other) || shows(other)) showNote(other, 'status', EARLIER())
       }
       if (node && isOurs(node)) fail(node, said ?? { message: detail.exception_message.trim() })
     })
@@ -88,7 +99,7 @@ app.registerExtension({
       if (!failed || failed.asked === asked(failed.node)) return
       removeNote(failed.node)
       unmarkFields()
-      failed = null
+      failed = leftOut = null
     })
   }
 })

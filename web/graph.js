@@ -12,3 +12,13 @@ export function nodeAt(id) {
   }
   return node
 }
+
+export const isOurs = (node) => node.comfyClass?.startsWith('Longtake')
+
+/** [node, id] of each of our nodes, in subgraphs too: "4:2" is node 2 of what node 4 holds. */
+export function* ourNodes(graph = app.rootGraph, path = '') {
+  for (const node of graph?.nodes ?? []) {
+    if (isOurs(node)) yield [node, path + node.id]
+    if (node.subgraph) yield* ourNodes(node.subgraph, `${path}${node.id}:`)
+  }
+}

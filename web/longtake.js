@@ -1,9 +1,12 @@
+import { api } from '../../scripts/api.js'
 import { app } from '../../scripts/app.js'
 import { addStyle } from './notes.js'
+import { speak, t } from './words.js'
 
 // Room for what is written, in canvas units; the frontend's own is a line and a half.
 const TEXT_HEIGHT = { prompt: 100, negative_prompt: 60, prompts: 200, storyboard: 600 }
 const DOCUMENT_WIDTH = 640
+const PLAN_HEIGHT = 76 // what a Run will do, in two lines
 
 const COLOURS = {
   LONGTAKE_MODEL: '#b39ddb',
@@ -27,13 +30,22 @@ function fold(node, widget) {
 function arrange(node, widget) {
   if (widget.options?.advanced) fold(node, widget)
   // The frontend calls the control after its mode where the server says which one it begins with.
-  if (widget.name === 'fixed') widget.label = 'control after generate'
+  if (widget.name === 'fixed') widget.label = t`control after generate`
   const height = TEXT_HEIGHT[widget.name]
   if (height && widget.element?.tagName === 'TEXTAREA') widget.options.getMinHeight = () => height
 }
 
 app.registerExtension({
   name: 'longtake.nodes',
+
+  async init() {
+    try {
+      const language = app.extensionManager.setting.get('Comfy.Locale')
+      speak((await api.getCustomNodesI18n())[language]?.longtake)
+    } catch (error) {
+      console.debug('Longtake: it speaks English', error)
+    }
+  },
 
   setup() {
     // As a sheet: whenever a palette is loaded, it takes the colours of types that it does not know off the element.
@@ -53,7 +65,7 @@ app.registerExtension({
     // A socket that grows is called by its number otherwise.
     const onInputAdded = nodeType.prototype.onInputAdded
     nodeType.prototype.onInputAdded = function (input) {
-      if (/^guides\.guide\d+$/.test(input.name)) input.label = 'guide'
+      if (/^guides\.guide\d+$/.test(input.name)) input.label = t`guide`
       return onInputAdded?.call(this, input)
     }
   },
@@ -75,6 +87,7 @@ app.registerExtension({
     }
     const isDocument = node.comfyClass === 'LongtakeRenderStoryboard'
     const [width, height] = node.computeSize()
-    node.setSize([Math.max(width, node.size[0], isDocument ? DOCUMENT_WIDTH : 0), height])
+    const room = node.comfyClass === 'LongtakeStitchChain' ? PLAN_HEIGHT : 0
+    node.setSize([Math.max(width, node.size[0], isDocument ? DOCUMENT_WIDTH : 0), height + room])
   }
 })

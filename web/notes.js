@@ -22,22 +22,31 @@ export function addStyle(text) {
 
 addStyle(STYLE)
 
-const noteOf = (node) => node.widgets?.find((widget) => widget.name === NAME)
+const noteOf = (node, name) => node.widgets?.find((widget) => widget.name === name)
 
-/** Show `text` on a node: role "alert" for what went wrong, "status" for what is good to know. */
-export function showNote(node, role, text) {
-  removeNote(node)
+/**
+ * Show `text` on a node: role "alert" for what went wrong, "status" for what is good to know.
+ *
+ * @param name of the note: a node has one of each name.
+ */
+export function showNote(node, role, text, name = NAME) {
+  const there = noteOf(node, name)
+  if (there) {
+    there.element.setAttribute('role', role)
+    there.element.textContent = text
+    return grow(node, there)
+  }
   const element = document.createElement('div')
   element.className = 'longtake-note'
   element.setAttribute('role', role)
   element.textContent = text
   const lines = () => {
     const letters = Math.max(10, (node.size[0] - 44) / LETTER)
-    return text.split('\n').reduce((sum, line) => sum + Math.max(1, Math.ceil(line.length / letters)), 0)
+    return element.textContent.split('\n').reduce((sum, line) => sum + Math.max(1, Math.ceil(line.length / letters)), 0)
   }
   const height = () => lines() * LINE + 36
   const options = { serialize: false, hideOnZoom: false, getMinHeight: height, getMaxHeight: height }
-  const widget = node.addDOMWidget(NAME, NAME, element, options)
+  const widget = node.addDOMWidget(name, name, element, options)
   widget.serialize = false
   // Only what is saved may stand before it: values are saved by their place.
   node.widgets.splice(node.widgets.indexOf(widget), 1)
@@ -46,8 +55,8 @@ export function showNote(node, role, text) {
   grow(node, widget)
 }
 
-export function removeNote(node) {
-  const widget = noteOf(node)
+export function removeNote(node, name = NAME) {
+  const widget = noteOf(node, name)
   if (!widget) return
   node.removeWidget(widget)
   if (widget.before && node.size[1] === widget.after) node.setSize([node.size[0], widget.before])
@@ -58,7 +67,7 @@ export function removeNote(node) {
 function grow(node, widget) {
   const needed = node.computeSize()[1]
   if (!globalThis.LiteGraph?.vueNodesMode && node.size[1] < needed) {
-    widget.before = node.size[1]
+    widget.before ??= node.size[1]
     node.setSize([node.size[0], needed])
     widget.after = node.size[1]
   }

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import Refusal
 from ..media.frames import from_float
-from ..takes.decoded import read_frames, read_sound, write_frames, write_sound
+from ..takes.decoded import frames_file, read_frames, read_sound, write_frames, write_sound
 
 if TYPE_CHECKING:
     import torch
@@ -52,6 +53,11 @@ def decoded_sound(link: Link) -> tuple[np.ndarray, int] | None:
     return _from_frame_0(take, samples.detach().cpu().float().numpy(), rate)
 
 
+def frames_path(link: Link) -> Path:
+    """Where the decoded frames of a clip are, or would be."""
+    return frames_file(link.rendered, link.model.tiled)
+
+
 def decoded(link: Link, chain: Chain | None = None) -> np.ndarray | FootageFrames:
     """All frames of a clip `[T, H, W, 3]`, 16 bits a channel, mapped from disk or read from a video.
 
@@ -62,21 +68,21 @@ def decoded(link: Link, chain: Chain | None = None) -> np.ndarray | FootageFrame
     """
     if link.footage is not None:
         return link.footage.frames()
-    take = link.rendered
-    kept = read_frames(take)
+    path = frames_path(link)
+    kept = read_frames(path)
     if kept is not None:
         return kept
     import torch
 
     # ComfyUI says so for the thread that runs prompts, and a film is read in another.
     with torch.inference_mode():
-        frames = link.model.family.decode(link.model, take.latent())
+        frames = link.model.family.decode(link.model, link.rendered.latent())
     if len(frames) != link.clip.frames:
         raise RuntimeError(f"the VAE decoded {len(frames)} frames where {link.clip.frames} were rendered")
     stage = None if chain is None else chain.links.index(link) + 1
-    film = [] if chain is None else [one.take for one in chain.links if one.take is not None]
-    write_frames(take, tuple(frames.shape), lambda array: _quantise(frames, array, stage), film)
-    return np.load(take.frames_path, mmap_mode="r")
+    film = [] if chain is None else [frames_path(one) for one in chain.links if one.take is not None]
+    write_frames(path, tuple(frames.shape), lambda array: _quantise(frames, array, stage), film)
+    return np.load(path, mmap_mode="r")
 
 
 def _quantise(frames: torch.Tensor, array: np.ndarray, stage: int | None) -> None:

@@ -14,6 +14,7 @@ from ..errors import Refusal
 from ..lora.ltx2 import LTX2_LORA
 from ..lora.traits import LoraTraits
 from ..media.pictures import fit_film
+from ..model import tiles
 from ..model.bundle import RetakeModel, SoundModel
 from ..model.shot import Shot
 from ..model.variant import Mode, Training, Variant
@@ -87,6 +88,7 @@ class Ltx2:
     text_encoder_hint: str = "Gemma 3 12B (gemma_3_12B_it_fp4_mixed.safetensors)"
     variants: tuple[Variant, ...] = VARIANTS
     lora: LoraTraits = LTX2_LORA
+    renderer: str = "ComfyUI"
 
     def variant_of(self, config: Mapping[str, Any]) -> Variant | None:
         """The distilled variant of the release that made the weights; they cannot tell whether they are distilled."""
@@ -171,7 +173,7 @@ class Ltx2:
         return canvas
 
     def decode(self, model: VideoModel, latent: torch.Tensor) -> torch.Tensor:
-        frames = model.vae.get().decode(latent)
+        frames = tiles.decode(model.vae.get(), latent, model.tiled)
         return frames.reshape(-1, *frames.shape[-3:])
 
 

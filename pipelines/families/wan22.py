@@ -13,6 +13,7 @@ import torch
 from ..errors import Refusal
 from ..lora.traits import LoraTraits
 from ..lora.wan22 import WAN_LORA
+from ..model import tiles
 from ..model.bundle import RetakeModel, SoundModel
 from ..model.shot import Pictures, Shot
 from ..model.variant import Mode, Variant
@@ -118,6 +119,7 @@ class Wan22:
     text_encoder_hint: str = "UMT5-XXL (umt5_xxl_fp8_e4m3fn_scaled.safetensors)"
     variants: tuple[Variant, ...] = VARIANTS
     lora: LoraTraits = WAN_LORA
+    renderer: str = "ComfyUI"
 
     def variant_of(self, config: Mapping[str, Any]) -> Variant | None:
         # Only the plain transformer: "i2v" here is Wan 2.1's, which looks at the image through CLIP, and VACE, S2V,
@@ -193,7 +195,7 @@ class Wan22:
         return replace(start, values={**start.values, "clip_vision_output": clip_vision})
 
     def decode(self, model: VideoModel, latent: torch.Tensor) -> torch.Tensor:
-        frames = model.vae.get().decode(latent)
+        frames = tiles.decode(model.vae.get(), latent, model.tiled)
         return frames.reshape(-1, *frames.shape[-3:])
 
 

@@ -201,14 +201,15 @@ def room_for(path: Path) -> Iterator[None]:
         ) from error
 
 
-def forget_oldest(paths: Iterable[Path], limit: int, spare_newest: bool = True) -> int:
+def forget_oldest(paths: Iterable[Path], limit: int, spare_newest: bool = True, only_look: bool = False) -> int:
     """Remove the files that were not used for longest, until at most `limit` bytes are kept.
 
     Args:
         spare_newest: keep the newest file, however large it is.
+        only_look: remove nothing.
 
     Returns:
-        the bytes that are kept.
+        the bytes that are kept, or would be.
     """
     kept: dict[Path, os.stat_result] = {}
     for path in paths:
@@ -220,7 +221,8 @@ def forget_oldest(paths: Iterable[Path], limit: int, spare_newest: bool = True) 
         if total <= limit:
             break
         with contextlib.suppress(OSError):
-            path.unlink()
+            if not only_look:
+                path.unlink()
             total -= kept[path].st_size
     return total
 

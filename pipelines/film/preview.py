@@ -14,9 +14,10 @@ from ..chain.decode import kept_sound
 from ..errors import Refusal
 from ..media.codecs import Form
 from ..media.encode import encode
-from ..media.frames import Excerpt, FrameSource, bounds
+from ..media.frames import Excerpt, FrameSource, bounds, in_8_bits
 from ..media.sound import SoundExcerpt, Waveform
-from ..takes.decoded import read_frames
+from ..media.swscale import ACCURATE, AREA, Converter
+from ..takes.decoded import frames_file, read_frames
 from ..timeline.clips import Join
 from .soundtrack import soundtrack
 from .stitch import Film
@@ -61,7 +62,8 @@ def preview_at_hand(take: Take, first: int, stop: int) -> Path | None:
     path = take.preview_path(first, stop)
     if path.exists():
         return path
-    frames, sound = read_frames(take), kept_sound(take)
+    at_hand = (read_frames(frames_file(take, tiled)) for tiled in (False, True))
+    frames, sound = next((one for one in at_hand if one is not None), None), kept_sound(take)
     if frames is None or (sound is None and take.audio() is not None):
         return None
     rate = Fraction(facts["fps"])
@@ -98,11 +100,15 @@ class Shrunk:
         self.frame_count = source.frame_count
 
     def frames(self, start: int = 0, stop: int | None = None) -> Iterator[np.ndarray]:
-        step, places = self.square, range(self.square)
-        for frame in self.source.frames(start, stop):
-            used = frame[: self.height * step, : self.width * step]
-            total = sum(
-                (used[row::step, column::step].astype(np.uint32) for row in places for column in places),
-                np.zeros((self.height, self.width, 3), np.uint32),
-            )
-            yield (total // step**2).astype(np.uint16)
+        for frame in self.frames_8(start, stop):
+            yield frame.astype(np.uint16) * 257
+
+    def frames_8(self, start: int = 0, stop: int | None = None) -> Iterator[np.ndarray]:
+        """The same in 8 bits, which is all that a preview shows."""
+        import av
+
+        shrink = Converter("rgb24", AREA | ACCURATE, width=self.width, height=self.height)
+        height, width = self.height * self.square, self.width * self.square
+        for frame in in_8_bits(self.source, start, stop):
+            used = np.ascontiguousarray(frame[:height, :width])
+            yield shrink(av.VideoFrame.from_ndarray(used, format="rgb24")).to_ndarray()

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cached_property
 from itertools import pairwise
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from ..chain import record
 from ..chain.chain import Chain, Link
 from ..errors import Refusal
+from ..files.reading import Damaged, Unreadable
 from ..identity import Unidentified, digest
-from ..media.frames import bounds, buffer_8, frames_digest, from_float, rows_of, to_uint8
+from ..media.chapters import Chapter
+from ..media.frames import bounds, buffer_8, frames_digest, to_uint8
+from ..media.light import blend
 from ..media.segments import Run, Segments, Shelf
-from ..timeline.clips import Transition
+from ..timeline.clips import Transition, starts
 from .colour import Grade, Match, seen_of
 
 if TYPE_CHECKING:
@@ -26,7 +31,9 @@ _Clips: TypeAlias = "dict[int, np.ndarray | FootageFrames]"
 # Frames of a run that is kept: fewer are kept with what follows them, more in parts.
 SHORTEST = 16
 LONGEST = 240
-LIGHT = 2**20 - 1  # linear light of white in a fade
+TITLE = 60  # characters of a prompt that name its chapter
+CHAIN_TAG = "longtake_chain"
+ASKED = ("prompt", "negative_prompt", "seed")
 MADE = 1  # raised by hand whenever the same clips would be shown otherwise than before
 
 
@@ -100,6 +107,39 @@ class Film:
         ]
         return Segments(runs, self.shelf)
 
+    @property
+    def chapters(self) -> list[Chapter]:
+        """The stages, each from the first frame that shows it; a fade belongs to the stage that it leads into."""
+        spans = zip(starts(self.chain.clips), self.chain.spans, strict=True)
+        begins = [start + span.first for start, span in spans]
+        parts = zip(begins, [*begins[1:], self.frame_count], self.chain.links, strict=True)
+        chapters = []
+        for number, (start, stop, link) in enumerate(parts, start=1):
+            prompt = str(_facts(link).get("prompt", ""))
+            title = textwrap.shorten(prompt, TITLE, placeholder="...") or ("Video" if link.footage else "Stage")
+            if start < stop:
+                chapters.append(Chapter(start, stop, f"{number}. {title}", prompt))
+        return chapters
+
+    @property
+    def tags(self) -> dict[str, Any]:
+        """What a file says of the film: its chain as the store keeps it, and what each stage was asked for."""
+        stored = record.stored(self.chain)
+        if stored is None:
+            return {}
+        links = self.chain.links[-len(stored.entries) :]
+        document = stored.as_json()
+        document["stages"] = [
+            entry | {name: fact for name, fact in _facts(link).items() if name in ASKED}
+            for entry, link in zip(document["stages"], links, strict=True)
+        ]
+        return {CHAIN_TAG: document}
+
+    @property
+    def cuts(self) -> frozenset[int]:
+        """The frames that show nothing of what is before them."""
+        return frozenset(scene.start for scene in _scenes(self.chain) if self._cut(scene))
+
     def _cut(self, scene: _Scene) -> bool:
         """Whether a scene shows nothing of what is before it."""
         first = scene.clips[-1]
@@ -137,36 +177,17 @@ class Film:
         return clip
 
 
+def _facts(link: Link) -> Mapping[str, Any]:
+    """What made a take; nothing of a video, and nothing where that cannot be read."""
+    try:
+        return {} if link.footage is not None else link.rendered.facts()
+    except (Damaged, Unreadable):
+        return {}
+
+
 def fade_weights(frames: int) -> np.ndarray:
     """Weight of the incoming clip in each frame of a fade: evenly from 0 to 1, both reached; 0.5 for a single frame."""
     return np.linspace(0, 1, frames, dtype=np.float32) if frames > 1 else np.array([0.5], np.float32)
-
-
-def blend(outgoing: np.ndarray, incoming: np.ndarray, weight: float) -> np.ndarray:
-    """Mix two frames `[H, W, 3]` uint16 in linear light, as two exposures of one film would mix.
-
-    Pixels are taken as sRGB (IEC 61966-2-1) on the way in and out; a weight of 0 or 1 gives back its frame exactly.
-    """
-    if weight in (0, 1):
-        return incoming if weight else outgoing
-    linear, coded = _linear_light()
-    share = np.rint((1 - weight) * linear).astype(np.int32), np.rint(weight * linear).astype(np.int32)
-    mixed = np.empty_like(outgoing)
-    for rows in rows_of(outgoing):
-        light = share[0][outgoing[rows]]
-        light += share[1][incoming[rows]]
-        mixed[rows] = coded[light]
-    return mixed
-
-
-@cache
-def _linear_light() -> tuple[np.ndarray, np.ndarray]:
-    """sRGB 0..65535 to linear light 0..LIGHT, and back: all answers. A step of light is less than one of sRGB."""
-    value = np.arange(65536) / 65535
-    light = np.arange(LIGHT + 2) / LIGHT  # two roundings can come to one more
-    linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
-    coded = np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
-    return LIGHT * linear, from_float(coded)
 
 
 @dataclass(frozen=True)

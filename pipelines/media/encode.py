@@ -10,7 +10,7 @@ import io
 import json
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any
 from ..errors import Refusal
 from ..files.whole import CountedName, whole_file
 from .ahead import ahead
+from .chapters import CHAPTERED, Chapter, Subtitles, check_subtitles, write_chapters
 from .codecs import GIF, PNG_ZIP, Form, works
-from .frames import FrameSource
+from .frames import FrameSource, in_8_bits
 from .gif import Paletted
-from .pixels import ToPixels, pictures, to_pixels
+from .pixels import MADE, ToPixels, pictures, to_pixels
 from .png_zip import write_png_zip
 from .segments import Packets, Segments, Settings, delivered
 from .sound import Sound, Waveform
@@ -46,6 +47,7 @@ LIMITED = 1
 # no frame before it looks ahead
 KEY_FRAME = 1
 LOOKS_BACK = 2
+POSTER_QUALITY = 92
 
 
 def encode(
@@ -55,6 +57,8 @@ def encode(
     *,
     audio: dict | Sound | None = None,
     metadata: dict | None = None,
+    chapters: Sequence[Chapter] = (),
+    subtitles: bool = False,
     progress: Callable[[int, int], None] | None = None,
     lasting: bool = True,
 ) -> int:
@@ -71,6 +75,8 @@ def encode(
         audio: ComfyUI's AUDIO or a Sound. It ends with the picture: to the sample, it is cut, or padded with silence,
             to round(frames / fps * sample rate). A container that holds no sound is written without.
         metadata: tags of the container; values are written as JSON, as ComfyUI does (`prompt`, `workflow`).
+        chapters: of the film; a container that holds none is written without.
+        subtitles: whether the text of each chapter is shown.
         progress: called with (frames done, frames in all) as they are; raising cancels the encoding.
         lasting: whether the file is flushed to the disk, see `whole_file`.
 
@@ -84,6 +90,8 @@ def encode(
         sound = None
     elif sound is not None:
         check_sound(form.sound_codec, sound)
+    if subtitles:
+        check_subtitles(form.container, chapters)
     tags = {key: json.dumps(value) for key, value in (metadata or {}).items()}
 
     def write(target: str | io.BytesIO, flags: str) -> int:
@@ -97,7 +105,9 @@ def encode(
         muxer = MUXERS.get(form.container, form.container)
         with av.open(target, "w", format=muxer, options=options) as container:
             container.metadata.update(tags)
-            return _write(container, source, form, sound, progress)
+            if chapters and form.container in CHAPTERED:
+                write_chapters(container, chapters, source.frame_rate)
+            return _write(container, source, form, sound, chapters if subtitles else (), progress)
 
     if not isinstance(path, io.BytesIO):
         with whole_file(path if isinstance(path, CountedName) else Path(path), lasting) as unfinished:
@@ -140,6 +150,7 @@ def _write(
     source: FrameSource,
     form: Form,
     sound: Sound | None,
+    subtitled: Sequence[Chapter],
     progress: Callable[[int, int], None] | None,
 ) -> int:
     stream = container.add_stream(form.codec.encoder, rate=source.frame_rate)
@@ -148,6 +159,7 @@ def _write(
     track = None
     if sound is not None and form.sound_codec is not None:
         track = SoundTrack(container, form.sound_codec, sound, source.frame_rate)
+    subtitles = Subtitles(container, form.container, subtitled, source.frame_rate) if subtitled else None
     container.start_encoding()
     reached = 0
     for packets, done in _packets(encoder, source, form):
@@ -159,6 +171,8 @@ def _write(
         reached = done
         if track:
             track.reach(done)
+        if subtitles:
+            subtitles.reach(done)
         if progress:
             progress(done, max(done, source.frame_count))
     if not reached:
@@ -193,7 +207,7 @@ def _packets(encoder: av.VideoCodecContext, source: FrameSource, form: Form) -> 
     segments: Segments | None = getattr(source, "segments", None)
     if segments is None or not form.codec.joins:
         return encode(0, None)
-    asked = [form.codec.encoder, form.options, form.pixels, source.width, source.height, source.frame_rate]
+    asked = [form.codec.encoder, form.options, form.pixels, source.width, source.height, source.frame_rate, MADE]
     versions = [av.__version__, list(av.library_versions["libavcodec"])]
     return delivered(segments, Settings([asked, versions], encoder.extradata or b"", source.frame_rate), encode)
 
@@ -227,6 +241,15 @@ def _set_up(codec: av.VideoCodecContext, source: FrameSource, form: Form) -> Non
     if form.pixels.startswith(("yuv", "nv")):
         codec.colorspace = codec.color_primaries = codec.color_trc = BT709
         codec.color_range = LIMITED
+
+
+def write_poster(source: FrameSource, path: Path) -> None:
+    """Write the first frame of a film as a JPEG."""
+    from PIL import Image
+
+    with whole_file(path) as unfinished:
+        for frame in in_8_bits(source, 0, 1):
+            Image.fromarray(frame).save(unfinished, format="JPEG", quality=POSTER_QUALITY)
 
 
 @contextmanager

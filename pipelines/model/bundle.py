@@ -32,6 +32,8 @@ class VideoModel:
         second_pass: the diffusion model of the second pass, where LoRAs make it another than `high`.
         image_encoder: what Wan 2.1 looks at its images with, besides encoding them.
         frame_rate: frames a second to render at, where the family leaves a choice; None takes the variant's.
+        tiled: whether frames are decoded in tiles though memory may do without. No key of a take holds it: it hardly
+            changes what is decoded, and who runs out of memory need not render again.
         notes: remarks for the person at the canvas, shown on the node that made the bundle.
     """
 
@@ -46,6 +48,7 @@ class VideoModel:
     second_pass: Part | None = None
     image_encoder: Part | None = None
     frame_rate: Fraction | None = None
+    tiled: bool = field(default=False, compare=False)
     notes: tuple[str, ...] = field(default=(), compare=False)
 
     @property
@@ -167,6 +170,11 @@ class Family(Protocol):
     @property
     def lora(self) -> LoraTraits:
         """How LoRAs trained for it name its modules."""
+        ...
+
+    @property
+    def renderer(self) -> str:
+        """Who takes its steps, as takes remember it."""
         ...
 
     def variant_of(self, config: Mapping[str, Any]) -> Variant | None:

@@ -24,15 +24,21 @@ if TYPE_CHECKING:
 DECODED_LIMIT = 8 * 2**30  # bytes; a minute and a half of 1280x720 at 16 frames a second
 
 
+def frames_file(take: Take, tiled: bool) -> Path:
+    """Where the decoded frames of a take are kept; those decoded in tiles differ by parts of a code value."""
+    path = take.frames_path
+    return path.with_name(f"tiled.{path.name}") if tiled else path
+
+
 def write_frames(
-    take: Take, shape: tuple[int, ...], fill: Callable[[np.ndarray], None], film: Sequence[Take] = ()
+    path: Path, shape: tuple[int, ...], fill: Callable[[np.ndarray], None], film: Sequence[Path] = ()
 ) -> None:
     """Keep the decoded frames of a take.
 
     Args:
         shape: `(T, H, W, 3)`.
         fill: writes 16-bit values into the array `[T, H, W, 3]`, a file mapped into memory.
-        film: the takes of the film that is being read, in order.
+        film: where those of the film that is being read are, or would be, in order.
     """
     import numpy as np
 
@@ -44,15 +50,14 @@ def write_frames(
                 os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
         fill(frames)
 
-    write_whole(take.frames_path, write, lasting=False)
-    forget_frames(DECODED_LIMIT, [one.frames_path for one in film], take.frames_path)
+    write_whole(path, write, lasting=False)
+    forget_frames(DECODED_LIMIT, film, path)
 
 
-def read_frames(take: Take) -> np.ndarray | None:
+def read_frames(path: Path) -> np.ndarray | None:
     """The decoded frames of a take `[T, H, W, 3]` uint16, mapped from disk, or None where they are not kept."""
     import numpy as np
 
-    path = take.frames_path
     try:
         frames = np.load(path, mmap_mode="r")
     except FileNotFoundError:

@@ -86,6 +86,6 @@ def files(root: Path) -> Iterator[Path]:
     return (root / FOLDER / name for name in names_in(root / FOLDER) if not name.startswith("."))
 
 
-def forget_down_to(root: Path, limit: int) -> int:
+def forget_down_to(root: Path, limit: int, only_look: bool = False) -> int:
     """Remove what was not used for longest until at most `limit` bytes are kept, and say how many bytes are."""
-    return forget_oldest(files(root), limit, spare_newest=False)
+    return forget_oldest(files(root), limit, spare_newest=False, only_look=only_look)

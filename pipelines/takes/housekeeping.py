@@ -46,7 +46,7 @@ _swept: dict[Path, float] = {}
 
 @dataclass(frozen=True)
 class Pruned:
-    """What pruning did.
+    """What pruning did, or would do.
 
     Args:
         removed: keys of takes that are gone.
@@ -73,16 +73,19 @@ def verify(store: Store) -> Iterator[dict[str, str]]:
         yield {"chain": name, "problem": problem}
 
 
-def prune(store: Store, limit: int) -> Pruned:
+def prune(store: Store, limit: int, only_look: bool = False) -> Pruned:
     """Remove what was used longest ago until the store takes no more than `limit` bytes: first of what films made of
     takes, then takes.
 
     Never removed: what a named chain needs, what is marked to be kept, and what a running server uses, be it this one
     or another on the same store.
+
+    Args:
+        only_look: remove nothing, and say what would go.
     """
     rows = listing.by_key(store.root)
     size, freed, removed = sum(row.size for row in rows.values()), 0, []
-    made = derived.forget_down_to(store.root, max(0, limit - size))
+    made = derived.forget_down_to(store.root, max(0, limit - size), only_look)
     if size > limit:
         needed = {entry.key for chain in chains.list_chains(store) if chain.name for entry in chain.entries}
         kept = {take.key for take in store.noted() if _is_kept(take)}
@@ -99,8 +102,9 @@ def prune(store: Store, limit: int) -> Pruned:
                 heapq.heappush(oldest, (now, key))
             # Asked anew for every take: another server may just have begun to use it.
             elif key not in uses.in_use(store.root):
-                store.delete(take)
-                del last_used[key]
+                if not only_look:
+                    store.delete(take)
+                    del last_used[key]
                 removed.append(key)
                 freed += rows[key].size
     return Pruned(tuple(removed), freed, size - freed + made)

@@ -64,15 +64,16 @@ def outline(path: str | os.PathLike[str]) -> Outline:
         ) from error
     if _is_mlx(tensors, metadata):
         raise Refusal(
-            f"{path.name} holds weights for MLX, whose layout ComfyUI does not compute with; use the safetensors file "
-            "that was published for PyTorch, diffusers or ComfyUI."
+            f"{path.name} holds weights for MLX, whose layout ComfyUI does not compute with; use what was published "
+            "for PyTorch, diffusers or ComfyUI. To render Wan by MLX, put it into models/diffusers as diffusers has "
+            "it, and choose MLX as what it is rendered by in Load Diffusers Folder."
         )
     return Outline(path.name, tensors, metadata)
 
 
 def _is_mlx(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> bool:
-    """MLX says so in the metadata; its quantised weights lie beside their scales and biases."""
-    if metadata.get("format") == "mlx":
+    """MLX says so in the metadata, as MLX-Gen does; quantised weights lie beside their scales and biases."""
+    if metadata.get("format") == "mlx" or "mflux_version" in metadata:
         return True
     quantised = (key.removesuffix(".scales") for key in tensors if key.endswith(".scales"))
     return any(f"{name}.biases" in tensors and f"{name}.weight" in tensors for name in quantised)

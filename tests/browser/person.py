@@ -17,7 +17,7 @@ from tests.host.workflows import canvas_file
 RUN = 90_000  # milliseconds that a run of tiny models may take on a busy machine
 
 CLEAR = """async () => {
-  app.extensionManager.toast.removeAll();
+  app.extensionManager.toast.removeAll?.();
   const empty = { last_node_id: 0, last_link_id: 0, nodes: [], links: [], groups: [], version: 0.4 };
   await app.loadGraphData(empty, true, true, 'empty');
   app.canvas.ds.scale = 1;
@@ -78,14 +78,16 @@ SHOWN = """([id, selector]) => {
 }"""
 
 SHRINK = """() => {
+  const all = app.graph.nodes.flatMap((node) => [node, ...(node.subgraph?.nodes ?? [])]);
   const sizes = { 'size.width': 96, 'size.height': 64, 'length.seconds': 0.5, steps: 2 };
-  for (const node of app.graph.nodes) {
+  for (const node of all) {
     for (const side of ['size.width', 'size.height']) {
       const slot = node.inputs.findIndex((input) => input.name === side);
       if (slot >= 0 && node.inputs[slot].link !== null) node.disconnectInput(slot);
     }
     for (const widget of node.widgets ?? []) {
       if (widget.name in sizes) widget.value = sizes[widget.name];
+      if (widget.name.startsWith('seconds of stage')) widget.value = sizes['length.seconds'];
       if (widget.name === 'storyboard') {
         const board = JSON.parse(widget.value);
         Object.assign(board.defaults, { width: 96, height: 64, seconds: 0.5 });
@@ -202,9 +204,15 @@ class Person:
 
     def write(self, node: str, widget: str, text: str) -> None:
         """Type into a text box of a node, in place of what is there."""
-        self.see(node)
-        area = self.area(node, widget)
-        area.click()
+        for last in (False, False, True):  # a page that has just loaded a graph may still bring all of it into sight
+            self.see(node)
+            area = self.area(node, widget)
+            try:
+                area.click(timeout=None if last else 2000)
+                break
+            except TooLate:
+                if last:
+                    raise
         self.page.keyboard.press("ControlOrMeta+a")
         self.page.keyboard.type(text)
         self.page.mouse.click(800, 980)
@@ -312,7 +320,9 @@ class Person:
               const node = app.graph.getNodeById(id);
               const box = document.querySelector(`[data-node-id="${id}"] .widget-text-preview textarea`);
               if (box) return box.value;
-              return node.widgets.find((one) => one.name === '$$node-text-preview')?.value ?? '';
+              const line = node.widgets.find((one) => one.name === '$$node-text-preview');
+              const report = node.widgets.find((one) => one.name === 'longtake_report');
+              return line?.value ?? report?.element.textContent ?? '';
             }""",
             node,
         )

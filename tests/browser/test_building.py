@@ -129,3 +129,18 @@ def test_a_film_dropped_on_the_canvas_brings_back_its_workflow(person: Person) -
 
     person.page.wait_for_function("() => app.graph.nodes.length > 2")
     person.until_queued(asked)
+
+
+def test_undo_with_nothing_to_take_back_leaves_what_was_written_in_an_earlier_graph(person: Person) -> None:
+    stage = film(person)
+    person.write(stage, "prompt", "words of the first graph")
+    second = film(person)
+    asked = person.queued()
+    assert asked[second]["inputs"]["prompt"] != "words of the first graph"
+
+    person.page.mouse.click(800, 980)
+    for _ in range(3):
+        person.page.keyboard.press("ControlOrMeta+z")
+        person.drawn()
+
+    assert person.queued() == asked

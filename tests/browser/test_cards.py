@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Browser
 
-from tests.browser.browser import opened
 from tests.browser.cards import CHECKS, Cards
-from tests.host.server import Server
+from tests.browser.person import Person
 
 
-@pytest.fixture(params=["classic", "nodes_2"])
-def cards(browser: Browser, page_server: Server, request: pytest.FixtureRequest) -> Iterator[Cards]:
-    """A page of the check's own: Chromium's undo goes back into whatever was written on a page before."""
-    with opened(browser, page_server, nodes_2=request.param == "nodes_2") as canvas:
-        yield Cards(canvas)
-        assert canvas.mistakes == []
+@pytest.fixture
+def cards(person: Person) -> Cards:
+    return Cards(person.canvas)
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)

@@ -15,6 +15,14 @@ SHOWN = """(kind) => {
   return { title: node.title, inputs: node.inputs.map((slot) => [slot.name, slot.localized_name]) };
 }"""
 
+# What the cards say of themselves, on a node that is new.
+CARDS = """async () => {
+  app.graph.add(LiteGraph.createNode('LongtakeRenderStoryboard'));
+  const node = app.graph.nodes.at(-1);
+  return [...node.widgets.find((one) => one.name === 'cards').element.querySelectorAll('.lt-mode')]
+    .map((mode) => mode.textContent);
+}"""
+
 
 @pytest.mark.parametrize("nodes_2", [False, True], ids=["classic", "nodes_2"])
 def test_a_node_is_shown_in_chinese(browser: Browser, page_server: Server, nodes_2: bool) -> None:
@@ -25,4 +33,6 @@ def test_a_node_is_shown_in_chinese(browser: Browser, page_server: Server, nodes
         names = dict(node["inputs"])
         for entry in ("model", "chain", "start_image", "prompt", "seed", "transition"):
             assert names[entry] == words["inputs"][entry]["name"]
+        board = canvas.page.evaluate(CARDS)
+        assert board == ["卡片", "文本"]
         assert canvas.mistakes == []

@@ -20,7 +20,7 @@ from .prompt import Prompt, Result, follow
 
 PACK_FOLDER = "comfyui-longtake"
 # What a server loads and serves of the pack; a link to the whole repository would lead into its own folder below it.
-PACK_PARTS = ("__init__.py", "pyproject.toml", "nodes", "host", "pipelines", "web", "locales", "workflows")
+PACK_PARTS = ("__init__.py", "pyproject.toml", "nodes", "host", "pipelines", "web", "locales", "workflows", "subgraphs")
 TEST_PACKS = {
     "longtake-tiny-shim": ROOT / "tests" / "tiny" / "shim",
     "longtake-test-nodes": ROOT / "tests" / "host" / "pack",
@@ -40,6 +40,7 @@ class Server:
         folder: where it keeps custom nodes, input, output, temp and user files; made when missing.
         models: a folder laid out like ComfyUI's `models`.
         options: further arguments for ComfyUI's main.py.
+        linked: install the pack as links to this repository; without, whatever lies in `custom_nodes` is the pack.
         shim: let ComfyUI's own loaders take the tiny models with random weights.
         variables: more of its environment.
     """
@@ -51,11 +52,12 @@ class Server:
         models: Path,
         options: Sequence[str] = (),
         *,
+        linked: bool = True,
         shim: bool = True,
         variables: Mapping[str, str] | None = None,
     ):
         self.place, self.folder, self.models, self.options = place, folder.resolve(), models, tuple(options)
-        self.shim = shim
+        self.linked, self.shim = linked, shim
         self.variables = dict(variables or {})
         self.input, self.output = self.folder / "input", self.folder / "output"
         self.temp, self.user = self.folder / "temp", self.folder / "user"
@@ -85,7 +87,7 @@ class Server:
         pack = self.folder / "custom_nodes" / PACK_FOLDER
         if pack.is_symlink():
             pack.unlink()
-        for part in PACK_PARTS:
+        for part in PACK_PARTS if self.linked else ():
             if (ROOT / part).exists():
                 link(ROOT / part, pack / part)
         link(self.models, self.folder / "models")

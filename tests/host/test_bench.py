@@ -75,15 +75,6 @@ def test_an_interrupted_prompt_leaves_the_server_usable(server: Server) -> None:
     assert server.run(stock.t2v(frames=5)).ok
 
 
-def test_a_killed_server_comes_back_on_its_folder(own_server: Server) -> None:
-    (kept,) = own_server.files(own_server.run(stock.t2v(frames=5)))
-    own_server.kill()
-    assert not own_server.alive()
-    own_server.restart()
-    assert kept.exists()
-    assert own_server.run(stock.t2v(frames=5)).ok
-
-
 def test_every_recipe_made_its_file(tiny_models: Path, comfyui: Path) -> None:
     folders = {path.parent for path in tiny_models.rglob("model_index.json")}
     files = {path for path in tiny_models.rglob("*") if path.is_file() and not folders & set(path.parents)}

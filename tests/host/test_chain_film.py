@@ -152,7 +152,7 @@ def test_a_storyboard_has_one_bar_over_all_its_stages(server: Server, photos: di
     assert "Stage 2 of 2, step 1 of 4" in result.texts
 
 
-def test_validate_only_answers_with_the_plan_and_loads_nothing(own_server: Server) -> None:
+def test_validate_only_answers_with_the_plan_and_loads_nothing(unloaded: Server) -> None:
     board = {"total_seconds": 20, "stages": [{"prompt": "a river"}]}
     graph = {
         "model": graphs.load("ti2v"),
@@ -160,14 +160,14 @@ def test_validate_only_answers_with_the_plan_and_loads_nothing(own_server: Serve
         **graphs.delivered("board"),
     }
     del graph["board"]["inputs"]["sampling"]
-    result = own_server.run(graph)
+    result = unloaded.run(graph)
     assert result.ok, result.why()
     plan = json.loads(result.outputs["board"]["text"][0])
     assert plan["frames"] == 480
     assert plan["seconds"] == 20
     assert len(plan["stages"]) == 5
     assert "encode" not in result.outputs
-    assert LOADING not in own_server.log.read_text()
+    assert LOADING not in unloaded.log.read_text()
 
 
 def test_an_interrupted_chain_leaves_the_server_usable(server: Server, photos: dict[str, str]) -> None:
@@ -249,6 +249,10 @@ def test_a_film_is_saved_in_the_form_that_a_prompt_names(server: Server) -> None
         result = saved_as(**form)
         assert result.ok, result.why()
         assert [path.suffix for path in server.files(result)] == [suffix]
+    result = saved_as(format="mp4", rate="motion", **{"rate.fps": 32.0})
+    assert result.ok, result.why()
+    assert look_into(server.files(result)[0]).frames == 10
+    assert "'twice' is given; one of as rendered, motion, blended, by a model is needed" in saved_as(rate="twice").why()
     refused = saved_as(format="Betamax")
     assert refused.refused, "it is not even queued"
     assert "none that can be saved here; one of mp4, H.264, " in refused.why()

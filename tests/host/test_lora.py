@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-import torch
-from safetensors.torch import save_file
 
 from tests.host import graphs, stock
-from tests.host.place import Place
 from tests.host.server import Server
 from tests.host.stock import Graph, node
 from tests.host.test_parity import assert_same, both_latents
-from tests.host.test_refusals import LOADING, message
-from tests.tiny.photos import put_photos
+from tests.host.test_refusals import message
 
 HIGH = "wan2.2_i2v_lightx2v_4steps_lora_v1_high_noise.safetensors"
 LOW = "wan2.2_i2v_lightx2v_4steps_lora_v1_low_noise.safetensors"
@@ -171,40 +162,23 @@ def test_a_merged_ltx2_checkpoint_renders_what_the_patched_one_renders(server: S
     assert (first - plain).abs().max() >= 5e-2 * first.abs().max()
 
 
-@pytest.fixture(scope="module")
-def with_bad_loras(place: Place, tiny_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server with LoRAs that fit nothing; it has loaded no weight when these tests are done."""
-    folder = tmp_path_factory.mktemp("models")
-    for one in tiny_models.iterdir():
-        if one.name != "loras":
-            os.symlink(one, folder / one.name)
-    (folder / "loras").mkdir()
-    pair = {"a.lora_A.weight": torch.zeros(2, 24), "a.lora_B.weight": torch.zeros(24, 2)}
-    save_file(pair, folder / "loras" / "other.safetensors")
-    torch.save(pair, folder / "loras" / "pickle.pt")
-    with Server(place, tmp_path_factory.mktemp("bad_loras"), folder) as running:
-        put_photos(running.input)
-        yield running
-        assert LOADING not in running.log.read_text()
-
-
-def test_a_lora_that_fits_nothing_stops_the_queue(with_bad_loras: Server) -> None:
+def test_a_lora_that_fits_nothing_stops_the_queue(unloaded: Server) -> None:
     graph = with_lora(apply_lora("other.safetensors", "none")) | graphs.delivered("stage")
-    assert message(with_bad_loras, graph) == (
+    assert message(unloaded, graph) == (
         "high_noise_lora: not one of the 2 keys of other.safetensors fits the high noise model (format: names without "
         "prefix, lora_A/B). First keys: a.lora_A.weight, a.lora_B.weight. The likely reason: it was trained for "
         "another kind of model, or is written in a format not known here."
     )
 
 
-def test_a_pickle_stops_the_queue(with_bad_loras: Server) -> None:
-    assert message(with_bad_loras, with_lora(apply_lora("pickle.pt", "none")) | graphs.delivered("stage")) == (
+def test_a_pickle_stops_the_queue(unloaded: Server) -> None:
+    assert message(unloaded, with_lora(apply_lora("pickle.pt", "none")) | graphs.delivered("stage")) == (
         "high_noise_lora: pickle.pt is not a safetensors file. Formats that can run code when opened are not read; "
         "convert it to .safetensors."
     )
 
 
-def test_a_later_stages_lora_stops_the_queue_before_the_first_stage_renders(with_bad_loras: Server) -> None:
+def test_a_later_stages_lora_stops_the_queue_before_the_first_stage_renders(unloaded: Server) -> None:
     own_files = graphs.load("i2v", vae="wan_2.1_vae.safetensors")
     for below, loader in (("model", {}), ("own", {"own": own_files})):
         late = apply_lora("other.safetensors", "none")
@@ -219,11 +193,11 @@ def test_a_later_stages_lora_stops_the_queue_before_the_first_stage_renders(with
             "second": graphs.stage("late", chain="stage"),
             **graphs.delivered("second"),
         }
-        said = message(with_bad_loras, graph)
+        said = message(unloaded, graph)
         assert "not one of the 2 keys of other.safetensors fits the high noise model" in said
 
 
-def test_a_later_stage_on_a_model_of_its_own_is_checked_with_it(with_bad_loras: Server) -> None:
+def test_a_later_stage_on_a_model_of_its_own_is_checked_with_it(unloaded: Server) -> None:
     graph = {
         **graphs.photo("astronaut.png"),
         "model": graphs.load("i2v"),
@@ -233,7 +207,7 @@ def test_a_later_stage_on_a_model_of_its_own_is_checked_with_it(with_bad_loras: 
         "second": graphs.stage("text", chain="stage"),
         **graphs.delivered("second"),
     }
-    assert message(with_bad_loras, graph) == (
+    assert message(unloaded, graph) == (
         "stage 2, transition: t2v-14b cannot continue from the stage before. Give this stage a bundle of i2v-14b or "
         "ti2v-5b, or choose transition cut.\n"
         "This is of node second (Chain Stage), which runs later; nothing is rendered before it is put right."

@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.host import graphs
-from tests.host.place import Place
 from tests.host.server import Server
 from tests.host.stock import Graph, node
-from tests.tiny.photos import put_photos
 
 LATER = "This is of node {} (Chain Stage), which runs later; nothing is rendered before it is put right."
 LOADING = "Requested to load"  # what ComfyUI logs before it brings weights to their device
-
-
-@pytest.fixture(scope="module")
-def fresh(place: Place, tiny_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server that has not loaded a weight, and must not have when these tests are done."""
-    with Server(place, tmp_path_factory.mktemp("fresh"), tiny_models) as running:
-        put_photos(running.input)
-        yield running
-        assert LOADING not in running.log.read_text()
 
 
 def film(kind: str = "i2v", **second: Any) -> Graph:
@@ -87,19 +75,19 @@ STAGES = {
 
 @pytest.mark.parametrize(("second", "expected"), STAGES.values(), ids=STAGES.keys())
 def test_a_later_stage_is_refused_before_the_first_one_renders(
-    fresh: Server, second: dict[str, Any], expected: str
+    unloaded: Server, second: dict[str, Any], expected: str
 ) -> None:
-    result = fresh.run(film(**second))
+    result = unloaded.run(film(**second))
     assert result.error is not None, result.why()
     assert result.error["exception_message"].strip() == f"{expected}\n{LATER.format('second')}"
     assert result.error["node_id"] == "first"
     assert [(event["node"], event["stage"]) for event in result.of("longtake.refused")] == [("second", 2)]
 
 
-def test_two_fades_that_meet_are_refused(fresh: Server) -> None:
+def test_two_fades_that_meet_are_refused(unloaded: Server) -> None:
     fade = {"transition": "fade", "transition.fade_frames": 12, "start_image": ["photo", 0]}
     graph = {**film(**fade), "third": graphs.stage(chain="second", **fade), **graphs.delivered("third")}
-    assert message(fresh, graph) == (
+    assert message(unloaded, graph) == (
         "stage 3, fade_frames: two fades meet: the stage before shows 17 frames, 12 of them fade in and 12 would fade "
         "out; fade at most 5, or make that stage longer\n" + LATER.format("third")
     )
@@ -124,27 +112,27 @@ FIRST = {
 
 
 @pytest.mark.parametrize(("inputs", "expected"), FIRST.values(), ids=FIRST.keys())
-def test_a_first_stage_is_refused(fresh: Server, inputs: dict[str, Any], expected: str) -> None:
+def test_a_first_stage_is_refused(unloaded: Server, inputs: dict[str, Any], expected: str) -> None:
     graph = {**film(), "anchor": node("LongtakeAnchor", image=["photo", 0], counts="automatic")}
     for name, value in inputs.items():
         if value is None:
             del graph["first"]["inputs"][name]
         else:
             graph["first"]["inputs"][name] = value
-    assert message(fresh, graph) == expected
+    assert message(unloaded, graph) == expected
 
 
-def test_a_batch_of_images_is_refused(fresh: Server) -> None:
+def test_a_batch_of_images_is_refused(unloaded: Server) -> None:
     graph = film()
     graph["batch"] = node("EmptyImage", width=96, height=64, batch_size=3, color=0)
     graph["first"]["inputs"]["start_image"] = ["batch", 0]
-    assert message(fresh, graph) == (
+    assert message(unloaded, graph) == (
         "stage 1, start_image: a batch of 3 images is connected; one image is needed. Pick one with Get Image "
         "from Batch."
     )
 
 
-def test_text_to_video_cannot_continue_and_says_what_can(fresh: Server) -> None:
+def test_text_to_video_cannot_continue_and_says_what_can(unloaded: Server) -> None:
     graph = {
         "model": graphs.load("t2v"),
         "sampling": graphs.sampling(),
@@ -152,16 +140,16 @@ def test_text_to_video_cannot_continue_and_says_what_can(fresh: Server) -> None:
         "second": graphs.stage(chain="first"),
         **graphs.delivered("second"),
     }
-    assert message(fresh, graph) == (
+    assert message(unloaded, graph) == (
         "stage 2, transition: t2v-14b cannot continue from the stage before. Give this stage a bundle of "
         "i2v-14b or ti2v-5b, or choose "
         "transition cut.\n" + LATER.format("second")
     )
 
 
-def test_a_14b_model_without_its_low_noise_expert_is_refused(fresh: Server) -> None:
+def test_a_14b_model_without_its_low_noise_expert_is_refused(unloaded: Server) -> None:
     graph = changed(film(), "model", low_noise_model="none")
-    assert message(fresh, graph) == (
+    assert message(unloaded, graph) == (
         "stage 1, low_noise_model: i2v-14b is two models and the low-noise one is not given. Choose it in the "
         "loader, or "
         "set the expert split of Wan Sampling to 'single model' for a checkpoint that does every step."
@@ -200,17 +188,17 @@ LOADERS = {
 
 
 @pytest.mark.parametrize(("inputs", "expected"), LOADERS.values(), ids=LOADERS.keys())
-def test_files_that_do_not_belong_together_are_refused(fresh: Server, inputs: dict[str, Any], expected: str) -> None:
-    assert message(fresh, changed(film(), "model", **inputs)) == expected
+def test_files_that_do_not_belong_together_are_refused(unloaded: Server, inputs: dict[str, Any], expected: str) -> None:
+    assert message(unloaded, changed(film(), "model", **inputs)) == expected
 
 
-def test_experts_in_each_others_place_are_remarked_on(fresh: Server) -> None:
+def test_experts_in_each_others_place_are_remarked_on(unloaded: Server) -> None:
     files = graphs.load("i2v")["inputs"]
     swapped = graphs.load("i2v", high_noise_model=files["low_noise_model"], low_noise_model=files["high_noise_model"])
     board = graphs.storyboard(
         {"defaults": {"start_image": "astronaut.png"}, "stages": [{"prompt": "a"}]}, validate_only=True
     )
-    result = fresh.run({"model": swapped, "sampling": graphs.sampling(), "board": board})
+    result = unloaded.run({"model": swapped, "sampling": graphs.sampling(), "board": board})
     assert result.ok, result.why()
     assert "The names suggest that the experts are swapped" in result.texts[0]
 
@@ -228,9 +216,9 @@ def test_experts_in_each_others_place_are_remarked_on(fresh: Server) -> None:
     ids=["cfg", "split step", "shift"],
 )
 def test_sampling_settings_no_sampler_can_work_with_are_refused(
-    fresh: Server, inputs: dict[str, Any], expected: str
+    unloaded: Server, inputs: dict[str, Any], expected: str
 ) -> None:
-    assert message(fresh, changed(film(), "sampling", **inputs)) == expected
+    assert message(unloaded, changed(film(), "sampling", **inputs)) == expected
 
 
 @pytest.mark.parametrize(
@@ -245,8 +233,8 @@ def test_sampling_settings_no_sampler_can_work_with_are_refused(
     ],
     ids=lambda value: str(value),
 )
-def test_a_value_out_of_its_range_is_not_even_queued(fresh: Server, where: str, inputs: dict[str, Any]) -> None:
-    result = fresh.run(changed(film(), where, **inputs))
+def test_a_value_out_of_its_range_is_not_even_queued(unloaded: Server, where: str, inputs: dict[str, Any]) -> None:
+    result = unloaded.run(changed(film(), where, **inputs))
     assert result.refused is not None
     assert where in result.refused["node_errors"]
 
@@ -280,22 +268,22 @@ BOARDS = {
 
 
 @pytest.mark.parametrize(("document", "expected"), BOARDS.values(), ids=BOARDS.keys())
-def test_a_storyboard_that_cannot_be_rendered_is_refused(fresh: Server, document: Any, expected: str) -> None:
+def test_a_storyboard_that_cannot_be_rendered_is_refused(unloaded: Server, document: Any, expected: str) -> None:
     graph = {"model": graphs.load("i2v"), "sampling": graphs.sampling(), "board": graphs.storyboard(document)}
-    assert expected in message(fresh, graph)
+    assert expected in message(unloaded, graph)
 
 
-def test_an_input_folder_link_that_leads_outside_is_refused(fresh: Server, tmp_path: Path) -> None:
+def test_an_input_folder_link_that_leads_outside_is_refused(unloaded: Server, tmp_path: Path) -> None:
     (tmp_path / "secret.png").write_bytes(b"secret")
-    (fresh.input / "link.png").symlink_to(tmp_path / "secret.png")
+    (unloaded.input / "link.png").symlink_to(tmp_path / "secret.png")
     board = {"stages": [{"prompt": "a", "start_image": "link.png"}]}
     graph = {"model": graphs.load("i2v"), "sampling": graphs.sampling(), "board": graphs.storyboard(board)}
-    assert message(fresh, graph) == (
+    assert message(unloaded, graph) == (
         "stage 1, start_image: 'link.png' lies outside ComfyUI's input folder; only files in it can be used."
     )
 
 
-def test_stills_without_a_prompt_are_refused(fresh: Server) -> None:
+def test_stills_without_a_prompt_are_refused(unloaded: Server) -> None:
     inputs = {
         "prompts": " \n ",
         "negative_prompt": "",
@@ -309,7 +297,7 @@ def test_stills_without_a_prompt_are_refused(fresh: Server) -> None:
         "stills": node("LongtakeRenderStills", model=["model", 0], **inputs),
         "png": node("SaveImage", images=["stills", 0], filename_prefix="stills/none"),
     }
-    assert message(fresh, graph) == "prompts: no prompt is given; write one a line, or a JSON list"
+    assert message(unloaded, graph) == "prompts: no prompt is given; write one a line, or a JSON list"
 
 
 def test_a_refused_stage_leaves_the_stages_before_it_usable(server: Server, photos: dict[str, str]) -> None:
@@ -340,13 +328,15 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("field", "says"), WRONG.items(), ids=WRONG.keys())
-def test_what_a_link_of_any_type_brings_is_refused_where_it_does_not_fit(fresh: Server, field: str, says: str) -> None:
+def test_what_a_link_of_any_type_brings_is_refused_where_it_does_not_fit(
+    unloaded: Server, field: str, says: str
+) -> None:
     graph = {
         **changed(film(), "first", **{field: ["any", 0]}),
         "text": node("PrimitiveString", value="a fox"),
         "any": node("ComfySwitchNode", switch=True, on_true=["text", 0], on_false=["text", 0]),
     }
-    assert message(fresh, graph) == says
+    assert message(unloaded, graph) == says
 
 
 IMPOSSIBLE = {
@@ -359,21 +349,20 @@ IMPOSSIBLE = {
 
 
 @pytest.mark.parametrize(("prefix", "expected"), IMPOSSIBLE.values(), ids=IMPOSSIBLE.keys())
-def test_a_film_that_could_not_be_saved_is_not_even_queued(fresh: Server, prefix: str, expected: str) -> None:
-    (fresh.output / "taken").write_bytes(b"a file")
-    result = fresh.run(changed(film(), "encode", filename_prefix=prefix))
+def test_a_film_that_could_not_be_saved_is_not_even_queued(unloaded: Server, prefix: str, expected: str) -> None:
+    (unloaded.output / "taken").write_bytes(b"a file")
+    result = unloaded.run(changed(film(), "encode", filename_prefix=prefix))
     assert result.refused is not None
-    # ComfyUI tells what a node says of its inputs of each that the node was asked of.
-    errors = result.refused["node_errors"]["encode"]["errors"]
-    assert {error["extra_info"]["input_name"] for error in errors} == {"filename_prefix", "format"}
-    assert all(expected in error["details"] for error in errors)
+    [error] = result.refused["node_errors"]["encode"]["errors"]
+    assert error["extra_info"]["input_name"] == "filename_prefix"
+    assert expected in error["details"]
 
 
 @pytest.mark.parametrize("missing", ["prompt", "length.frames", "seed", "model"])
-def test_a_second_stage_without_an_input_is_not_even_queued(fresh: Server, missing: str) -> None:
+def test_a_second_stage_without_an_input_is_not_even_queued(unloaded: Server, missing: str) -> None:
     graph = film()
     graph["second"] = {**graph["second"], "inputs": {**graph["second"]["inputs"]}}
     del graph["second"]["inputs"][missing]
-    result = fresh.run(graph)
+    result = unloaded.run(graph)
     assert result.refused is not None
     assert [error["type"] for error in result.refused["node_errors"]["second"]["errors"]] == ["required_input_missing"]

@@ -22,7 +22,6 @@ from PIL import Image
 
 from tests.host import graphs
 from tests.host.film import look_into
-from tests.host.place import Place
 from tests.host.server import NO_PROXY, Server
 
 BOARD = {
@@ -304,22 +303,22 @@ def held_up(path: Path) -> Iterator[None]:
     ],
 )
 def test_the_server_answers_others_while_a_file_is_slow(
-    own_folder_server: Server, file: str, method: str, path: str, body: Any
+    unloaded: Server, file: str, method: str, path: str, body: Any
 ) -> None:
     with (
         ThreadPoolExecutor(1) as pool,
-        held_up(own_folder_server.output / "longtake" / file),
+        held_up(unloaded.output / "longtake" / file),
     ):
-        slow = pool.submit(ask, own_folder_server, method, f"/longtake/{path}", body)
+        slow = pool.submit(ask, unloaded, method, f"/longtake/{path}", body)
         time.sleep(0.2)
         assert not slow.done()
-        with NO_PROXY.open(own_folder_server.url + "/", timeout=5) as page:
+        with NO_PROXY.open(unloaded.url + "/", timeout=5) as page:
             assert page.status == 200
         assert not slow.done()
 
 
-def test_the_store_is_verified_once_at_a_time_and_others_are_answered_meanwhile(own_folder_server: Server) -> None:
-    server = own_folder_server
+def test_the_store_is_verified_once_at_a_time_and_others_are_answered_meanwhile(unloaded: Server) -> None:
+    server = unloaded
     with ThreadPoolExecutor(12) as pool:
         with held_up(server.output / "longtake" / "takes" / ("e" * 64) / "take.json"):
             asked = [pool.submit(ask, server, "POST", "/longtake/verify", {}) for _ in range(12)]
@@ -336,42 +335,33 @@ def test_the_store_is_verified_once_at_a_time_and_others_are_answered_meanwhile(
     assert ask(server, "POST", "/longtake/verify", {})[0] == 200
 
 
-def test_a_name_and_a_keep_mark_given_at_once_are_both_kept(own_folder_server: Server) -> None:
+def test_a_name_and_a_keep_mark_given_at_once_are_both_kept(unloaded: Server) -> None:
     key = "d" * 64
-    Store(own_folder_server.output / "longtake").write(key, {"latent": torch.zeros(4)}, {})
+    Store(unloaded.output / "longtake").write(key, {"latent": torch.zeros(4)}, {})
     path = f"/longtake/takes/{key}"
     with ThreadPoolExecutor(2) as pool:
         for round in range(20):
-            ask(own_folder_server, "POST", path, {"name": "", "keep": False})
+            ask(unloaded, "POST", path, {"name": "", "keep": False})
             notes = [{"name": f"name {round}"}, {"keep": True}]
-            statuses = [
-                status for status, _ in pool.map(lambda note: ask(own_folder_server, "POST", path, note), notes)
-            ]
+            statuses = [status for status, _ in pool.map(lambda note: ask(unloaded, "POST", path, note), notes)]
             assert statuses == [200, 200]
-            _, take = ask(own_folder_server, "GET", path)
+            _, take = ask(unloaded, "GET", path)
             assert (take["name"], take["keep"]) == (f"name {round}", True)
 
 
-def test_damage_is_gone_and_what_is_not_there_is_not_found(own_folder_server: Server) -> None:
-    root = own_folder_server.output / "longtake"
+def test_damage_is_gone_and_what_is_not_there_is_not_found(unloaded: Server) -> None:
+    root = unloaded.output / "longtake"
     for key, file in (("a" * 64, "tensors.safetensors"), ("b" * 64, "take.json")):
         path = f"/longtake/takes/{key}"
-        assert ask(own_folder_server, "GET", path)[0] == 404
+        assert ask(unloaded, "GET", path)[0] == 404
         take = Store(root).write(key, {"latent": torch.zeros(4)}, {})
-        status, answer = ask(own_folder_server, "GET", path + "/thumbnail")
+        status, answer = ask(unloaded, "GET", path + "/thumbnail")
         assert (status, answer["error"]) == (404, "this take has no thumbnail")
         (take.path / file).write_bytes(b"{}")
-        status, answer = ask(own_folder_server, "GET", path + "/thumbnail")
+        status, answer = ask(unloaded, "GET", path + "/thumbnail")
         assert status == 410
         assert answer["error"]
         shutil.rmtree(take.path)
-
-
-@pytest.fixture(scope="module")
-def own_folder_server(place: Place, tiny_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server whose store nobody else uses."""
-    with Server(place, tmp_path_factory.mktemp("routes"), tiny_models) as running:
-        yield running
 
 
 def test_a_film_that_is_approved_stage_by_stage_waits_for_each_yes_and_goes_on(

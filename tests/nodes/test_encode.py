@@ -1,6 +1,8 @@
 import json
 from fractions import Fraction
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import av
 import numpy as np
@@ -11,9 +13,11 @@ from longtake.pipelines.errors import Refusal
 from longtake.pipelines.media.video_file import SoundTrack, VideoFile
 from longtake.pipelines.timeline.clips import Clip, Grid, Join, Length, Transition
 from longtake.pipelines.timeline.plan import plan_clip
+from PIL import Image
 
 PROMPT = {"1": {"class_type": "LongtakeEncodeVideo", "inputs": {}}}
 WORKFLOW = {"nodes": [{"id": 1}]}
+PROMPTS = ["a fox in the snow, Süden", "the fox turns\nand looks at us"]
 
 
 @pytest.fixture
@@ -39,6 +43,7 @@ def chain(tmp_path):
         key = "0" * 64
 
         def __init__(self, stage: int, frames: int):
+            self.stage = stage
             self.frames_path, self.sound_path = tmp_path / f"{stage}.npy", tmp_path / f"{stage}.sound"
             levels = (np.arange(frames) + 100 * stage).astype(np.uint16) * 257
             np.save(self.frames_path, np.broadcast_to(levels[:, None, None, None], (frames, 32, 64, 3)))
@@ -46,11 +51,15 @@ def chain(tmp_path):
         def audio(self) -> None:
             return None
 
+        def facts(self) -> dict[str, Any]:
+            return {"prompt": PROMPTS[self.stage], "negative_prompt": "blur", "seed": 7 + self.stage}
+
     clips: list[Clip] = []
     for frames, join in ((9, Join()), (13, Join(Transition.SMOOTH, overlap=5))):
         clips.append(plan_clip(clips, Length(frames=frames), join, Grid(4), Fraction(16)))
     links = tuple(
-        Link(clip, StoredTake(stage, clip.frames), SimpleNamespace(vae="vae")) for stage, clip in enumerate(clips)
+        Link(clip, StoredTake(stage, clip.frames), SimpleNamespace(vae="vae", tiled=False))
+        for stage, clip in enumerate(clips)
     )
     return Chain("wan22", 64, 32, Fraction(16), links)
 
@@ -232,3 +241,122 @@ def test_a_name_outside_the_output_folder_is_refused(encode, comfyui):
         encode(images=gray_images([0]), filename_prefix="../elsewhere/film")
 
     assert not (comfyui / "elsewhere").exists()
+
+
+def saved(chain, encode, **inputs) -> Path:
+    from longtake.nodes.encode import StitchChain
+
+    return Path(encode(video=StitchChain.execute(chain).args[0], **inputs).args[1])
+
+
+CONTAINERS = [
+    {"format": "mp4"},
+    {"format": "H.264", "container": "mkv"},
+    {"format": "H.264", "container": "mov"},
+    {"format": "VP9", "container": "webm"},
+]
+
+
+@pytest.mark.parametrize("format", CONTAINERS)
+def test_each_stage_is_a_chapter_from_the_first_frame_that_shows_it(chain, encode, format) -> None:
+    with av.open(str(saved(chain, encode, format=format))) as container:
+        found = [
+            (float(chapter["start"] * chapter["time_base"]), chapter["metadata"]["title"])
+            for chapter in container.chapters()
+        ]
+    assert found == [
+        (0.0, "1. a fox in the snow, Süden"),
+        (pytest.approx(9 / 16, abs=1e-3), "2. the fox turns and looks at us"),
+    ]
+
+
+@pytest.mark.parametrize("format", CONTAINERS)
+def test_prompts_are_shown_as_subtitles_where_asked_for(chain, encode, format) -> None:
+    with av.open(str(saved(chain, encode, format=format))) as container:
+        assert not container.streams.subtitles
+    with av.open(str(saved(chain, encode, format=format, subtitles=True, metadata=False))) as container:
+        [stream] = container.streams.subtitles
+        packets = [packet for packet in container.demux(stream) if packet.size > 2]
+    texts = [
+        bytes(packet).removeprefix(len(text.encode()).to_bytes(2, "big")).decode()
+        for packet, text in zip(packets, TEXTS, strict=True)
+    ]
+    assert texts == TEXTS
+    assert [round(float(packet.pts * packet.time_base) * 16) for packet in packets] == [0, 9]
+    assert [round(float(packet.duration * packet.time_base) * 16) for packet in packets] == [9, 8]
+
+
+TEXTS = ["a fox in the snow, Süden", "the fox turns and looks at us"]
+
+
+def test_a_film_without_metadata_says_nothing_of_how_it_was_made(chain, encode) -> None:
+    path = saved(chain, encode, metadata=False)
+    with av.open(str(path)) as container:
+        assert not container.chapters()
+        assert not {*container.metadata} & {"prompt", "workflow", "longtake_chain"}
+    assert not any(word in path.read_bytes() for word in (b"fox", b"nodes", b"Longtake", b"0" * 64))
+
+
+def test_subtitles_and_clips_are_refused_where_there_are_no_stages(encode) -> None:
+    with pytest.raises(Refusal, match="subtitles: nothing is known of what the video was asked for"):
+        encode(images=gray_images([1]), subtitles=True)
+    with pytest.raises(Refusal, match="subtitles: gif holds none; mp4, mov, mkv, webm do"):
+        encode(images=gray_images([1]), subtitles=True, format={"format": "GIF"})
+    with pytest.raises(Refusal, match="clips: the video has no stages"):
+        encode(images=gray_images([1]), clips=True)
+
+
+def test_a_poster_and_the_stages_lie_beside_the_film_where_asked_for(chain, encode) -> None:
+    path = saved(chain, encode, filename_prefix="beside/film", poster=True, clips=True)
+    names = ["film_00001_.jpg", "film_00001_.mp4", "film_00001_stage_01.mp4", "film_00001_stage_02.mp4"]
+    assert sorted(file.name for file in path.parent.iterdir()) == names
+    assert np.abs(np.array(levels_of(path.parent / names[2])) - FILM[:9]).max() <= 2
+    assert np.abs(np.array(levels_of(path.parent / names[3])) - FILM[9:]).max() <= 2
+    with Image.open(path.parent / names[0]) as poster:
+        assert poster.size == (64, 32)
+        assert abs(int(np.asarray(poster)[8, 8, 0]) - FILM[0]) <= 2
+
+
+def test_a_film_says_what_chain_it_was_made_of(chain, encode, comfyui) -> None:
+    from longtake.host.films import chain_in
+    from longtake.pipelines.chain.record import stored
+
+    path = saved(chain, encode, filename_prefix="told/film")
+    with av.open(str(path)) as container:
+        told = json.loads(container.metadata["longtake_chain"])
+    assert [stage["seed"] for stage in told["stages"]] == [7, 8]
+    assert [stage["prompt"] for stage in told["stages"]] == PROMPTS
+    for format in CONTAINERS:
+        path = saved(chain, encode, filename_prefix="told/film", format=format)
+        assert chain_in(f"told/{path.name}").ids == stored(chain).ids
+    assert chain_in("told/other.mp4") is None
+    encode(images=gray_images([1]), filename_prefix="told/images")
+    with pytest.raises(Refusal, match="does not say what chain it was made of"):
+        chain_in("told/images_00001_.mp4")
+    (comfyui / "outside.mp4").write_bytes(path.read_bytes())
+    assert chain_in("../outside.mp4") is None
+
+
+@pytest.mark.parametrize("way", ["motion", "blended"])
+def test_a_film_is_saved_at_another_rate_and_lasts_as_long(chain, encode, way) -> None:
+    audio = {"waveform": torch.zeros(1, 1, 48000), "sample_rate": 48000}
+    path = saved(chain, encode, rate={"rate": way, "fps": 32.0}, audio=audio)
+
+    film = VideoFile(path)
+    assert (film.frame_rate, film.frame_count) == (32, 2 * len(FILM))
+    assert np.abs(np.array(levels_of(path)[::2]) - FILM).max() <= 2
+    with av.open(str(path)) as container:
+        assert [float(one["start"] * one["time_base"]) for one in container.chapters()] == [
+            0,
+            pytest.approx(9 / 16, abs=1e-3),
+        ]
+        sound = container.streams.audio[0]
+        assert abs(float(sound.duration * sound.time_base) - len(FILM) / 16) < 0.001
+
+
+def test_the_rate_that_a_film_has_leaves_it_as_it_is(chain, encode) -> None:
+    first = saved(chain, encode)
+    for rate in ({"rate": "as rendered"}, {"rate": "motion", "fps": 16.0}):
+        assert levels_of(saved(chain, encode, rate=rate)) == levels_of(first)
+    with pytest.raises(Refusal, match="fps: nan is given"):
+        saved(chain, encode, rate={"rate": "blended", "fps": float("nan")})

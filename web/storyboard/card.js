@@ -1,12 +1,14 @@
 // One stage as a card. It shows what it is given and says what is done to it; it keeps nothing.
 
+import { t } from '../words.js'
 import { button, element, fill, say, written } from './elements.js'
 
 const WORDS = {
-  smooth: 'smooth: goes on from the end of the stage before',
-  cut: 'cut: begins anew',
-  fade: 'fade: blends over from the stage before'
+  smooth: () => t`smooth: goes on from the end of the stage before`,
+  cut: () => t`cut: begins anew`,
+  fade: () => t`fade: blends over from the stage before`
 }
+const TRANSITIONS = { smooth: () => t`smooth`, cut: () => t`cut`, fade: () => t`fade` }
 const SIGNS = { stored: 'check-circle', waits: 'pause-circle', new: 'circle', held: 'hourglass', left: 'minus-circle', older: 'history', rendering: 'spinner', failed: 'exclamation-triangle', unknown: 'question-circle' }
 
 export class Card {
@@ -20,11 +22,11 @@ export class Card {
     this.pill = element('button', { type: 'button', className: 'lt-pill', onclick: () => does('transition') })
     this.length = element('input', { type: 'number', min: 0, step: 'any', className: 'lt-length', onchange: () => does('length', this.length.value) })
     this.unit = element('span', { className: 'lt-unit', 'aria-hidden': 'true' })
-    this.grip = element('span', { className: 'lt-grip', title: 'drag to move; Alt with an arrow key moves it too' }, this.number)
+    this.grip = element('span', { className: 'lt-grip', ondblclick: () => does('open'), title: t`drag to move; Alt with an arrow key moves it too` }, this.number)
     this.head = element('div', { className: 'lt-head' }, this.grip, this.pill, element('span', { className: 'lt-space' }), this.length, this.unit)
 
     this.picture = element('img', { className: 'lt-picture', alt: '', loading: 'lazy', draggable: false, onerror: () => (this.picture.hidden = true) })
-    this.play = button('play', 'play', () => does('play'))
+    this.play = button(t`play`, 'play', () => does('play'))
     this.play.classList.add('lt-play')
     this.clip = element('video', { className: 'lt-clip', hidden: true, controls: true, playsInline: true, onended: () => does('ended'), onerror: () => does('unplayable') })
     this.start = slot('start', does)
@@ -32,25 +34,25 @@ export class Card {
     this.view = element('div', { className: 'lt-view' }, this.picture, this.start.root, this.end.root, this.play, this.clip)
 
     this.prompt = element('textarea', {
-      className: 'lt-prompt', placeholder: 'what is to be seen', spellcheck: false,
+      className: 'lt-prompt', placeholder: t`what is to be seen`, spellcheck: false,
       oninput: written((words) => does('prompt', words)), onchange: () => does('settle')
     })
     this.prompt.dataset.captureWheel = 'true'
     this.seed = element('input', { type: 'text', inputMode: 'numeric', className: 'lt-seed', onchange: () => does('seed', this.seed.value.trim()) })
-    this.again = button('another seed', 'sync', () => does('reroll'))
+    this.again = button(t`another seed`, 'sync', () => does('reroll'))
     this.loras = element('span', { className: 'lt-loras' })
-    this.lock = button('lock', 'lock-open', () => does('lock'))
-    this.takes = button('takes', 'images', () => does('takes'))
+    this.lock = button(t`lock`, 'lock-open', () => does('lock'))
+    this.takes = button(t`takes`, 'images', () => does('takes'))
     const tools = element(
       'div', { className: 'lt-tools' },
-      button('insert a stage before', 'plus', () => does('insert')), button('duplicate', 'copy', () => does('duplicate')),
-      button('split in two', 'arrows-h', () => does('split')), this.takes, this.lock, button('delete', 'trash', () => does('delete'))
+      button(t`insert a stage before`, 'plus', () => does('insert')), button(t`duplicate`, 'copy', () => does('duplicate')),
+      button(t`split in two`, 'arrows-h', () => does('split')), this.takes, this.lock, button(t`delete`, 'trash', () => does('delete'))
     )
-    const numbers = element('div', { className: 'lt-row' }, element('label', { className: 'lt-label' }, 'seed', this.seed), this.again, this.loras)
+    const numbers = element('div', { className: 'lt-row' }, element('label', { className: 'lt-label' }, t`seed`, this.seed), this.again, this.loras)
     this.sign = element('i', { 'aria-hidden': 'true' })
     this.status = element('span', { className: 'lt-said' })
-    this.yes = element('button', { type: 'button', className: 'lt-turn lt-yes', onclick: () => does('approve') }, 'yes, go on')
-    this.other = element('button', { type: 'button', className: 'lt-turn', onclick: () => does('retake') }, 'another take')
+    this.yes = element('button', { type: 'button', className: 'lt-turn lt-yes', onclick: () => does('approve') }, t`yes, go on`)
+    this.other = element('button', { type: 'button', className: 'lt-turn', onclick: () => does('retake') }, t`another take`)
     this.ask = element('div', { className: 'lt-row' }, this.yes, this.other)
     const foot = element('div', { className: 'lt-foot' }, element('div', { className: 'lt-status' }, this.sign, this.status), this.ask, tools)
     this.root = element('div', { className: 'lt-card', role: 'listitem', tabIndex: 0, onkeydown: (event) => keys(event, this, does) },
@@ -68,26 +70,26 @@ export class Card {
     this.index = at
     const number = at + 1
     say(this.number, String(number))
-    name(this.root, `stage ${number} of ${of}, ${status.text || 'status not known'}`)
+    name(this.root, t`stage ${number} of ${of}, ${status.text || t`status not known`}`)
     this.root.dataset.kind = status.kind
     this.root.setAttribute('aria-posinset', String(number))
     this.root.setAttribute('aria-setsize', String(of))
     this.pill.hidden = at === 0
     this.pill.dataset.transition = shown.transition
-    say(this.pill, shown.transition)
-    this.pill.title = `${WORDS[shown.transition]}; click to change`
-    name(this.pill, `transition of stage ${number}: ${shown.transition}`)
-    name(this.prompt, `prompt of stage ${number}`)
-    name(this.length, `length of stage ${number} in ${shown.unit}`)
-    name(this.seed, `seed of stage ${number}`)
+    say(this.pill, TRANSITIONS[shown.transition]?.() ?? shown.transition)
+    this.pill.title = t`${WORDS[shown.transition]?.()}; click to change`
+    name(this.pill, t`transition of stage ${number}: ${shown.transition}`)
+    name(this.prompt, t`prompt of stage ${number}`)
+    name(this.length, shown.unit === 'frames' ? t`length of stage ${number} in frames` : t`length of stage ${number} in seconds`)
+    name(this.seed, t`seed of stage ${number}`)
     fill(this.prompt, stage.prompt ?? '')
     fill(this.length, String(shown.length ?? ''))
     this.length.placeholder = shown.planned
-    say(this.unit, shown.unit === 'frames' ? 'fr' : 's')
+    say(this.unit, shown.unit === 'frames' ? t`fr` : t`s`)
     fill(this.seed, stage.seed ?? '')
     this.seed.placeholder = shown.seed
     say(this.loras, (stage.loras ?? []).map(called).join(', '))
-    this.loras.title = this.loras.textContent && `LoRAs: ${this.loras.textContent}`
+    this.loras.title = this.loras.textContent && t`LoRAs: ${this.loras.textContent}`
     show(this.picture, shown.addresses.take)
     this.picture.dataset.kind = status.kind
     this.play.hidden = !shown.addresses.clip
@@ -99,12 +101,13 @@ export class Card {
     say(this.status, status.text)
     this.status.title = status.text
     this.ask.hidden = status.kind !== 'waits'
-    name(this.yes, `yes to stage ${number}, go on`)
-    name(this.other, `another take of stage ${number}`)
+    name(this.yes, t`yes to stage ${number}, go on`)
+    name(this.other, t`another take of stage ${number}`)
     this.#locking(stage, status)
     this.takes.disabled = status.place === null
     for (const field of this.editable) field.disabled = shown.isFixed || ([this.lock, this.takes].includes(field) && field.disabled)
     this.tools.hidden = shown.isFixed
+    for (const { root } of [this.start, this.end]) root.hidden = shown.isFixed && !root.classList.contains('lt-filled')
   }
 
   /** Play a clip in place of the picture. */
@@ -126,21 +129,26 @@ export class Card {
     this.root.classList.toggle('lt-locked', locked)
     this.lock.firstChild.className = `pi pi-${locked ? 'lock' : 'lock-open'}`
     this.lock.disabled = !locked && status.number === null
-    const words = locked ? `unlock: it shows take ${stage.take} whatever its words` : 'lock: keep showing this take whatever its words'
-    this.lock.title = this.lock.disabled ? 'lock: there is no stored take to keep' : words
-    name(this.lock, locked ? 'unlock' : 'lock')
+    const words = locked ? t`unlock: it shows take ${stage.take} whatever its words` : t`lock: keep showing this take whatever its words`
+    this.lock.title = this.lock.disabled ? t`lock: there is no stored take to keep` : words
+    name(this.lock, locked ? t`unlock` : t`lock`)
     this.lock.setAttribute('aria-pressed', String(locked))
   }
+}
+
+const SLOTS = {
+  start: () => ({ short: t`start`, long: t`start image`, clear: t`take the start image away` }),
+  end: () => ({ short: t`end`, long: t`end image`, clear: t`take the end image away` })
 }
 
 // The place of a start or an end image: an image is dropped there, or chosen; the cross takes it away.
 function slot(which, does) {
   const field = `${which}_image`
   const picture = element('img', { alt: '', loading: 'lazy', draggable: false, hidden: true })
-  const words = element('span', {}, which)
+  const words = SLOTS[which]()
   const files = element('input', { type: 'file', accept: 'image/*', hidden: true, onchange: () => does('image', field, files.files[0]) })
-  const choose = element('button', { type: 'button', className: 'lt-choose', onclick: () => files.click() }, picture, words)
-  const clear = button(`take the ${which} image away`, 'times', () => does('image', field, undefined))
+  const choose = element('button', { type: 'button', className: 'lt-choose', onclick: () => files.click() }, picture, element('span', {}, words.short))
+  const clear = button(words.clear, 'times', () => does('image', field, undefined))
   const root = element('div', { className: `lt-slot lt-${which}` }, choose, clear, files)
   root.dataset.field = field
   return {
@@ -148,7 +156,7 @@ function slot(which, does) {
     update(image, address) {
       clear.hidden = image === undefined
       root.classList.toggle('lt-filled', image !== undefined)
-      choose.title = image ? `${which} image: ${image}; drop or choose another` : `${which} image: drop one here, or click to choose`
+      choose.title = image ? t`${words.long}: ${image}; drop or choose another` : t`${words.long}: drop one here, or click to choose`
       name(choose, choose.title)
       show(picture, address)
     }
@@ -182,7 +190,7 @@ function keys(event, card, does) {
   if (inField) return
   const arrow = { ArrowLeft: -1, ArrowRight: 1 }[event.key]
   if (arrow) return taken(event, () => does(event.altKey ? 'shift' : 'go', arrow))
-  if (event.key === 'Enter' && !event.ctrlKey && !event.metaKey) return taken(event, () => card.prompt.focus())
+  if (event.key === 'Enter' && !event.ctrlKey && !event.metaKey) return taken(event, () => (card.prompt.disabled ? does('open') : card.prompt.focus()))
   if (event.key.toLowerCase() === 'd' && (event.ctrlKey || event.metaKey)) return taken(event, () => does('duplicate'))
   if (CARD_KEYS[event.key]) return taken(event, () => does(CARD_KEYS[event.key]))
 }

@@ -1,6 +1,7 @@
 // The cards of a storyboard beside one another, as wide as their stages are long, those in sight drawn; and what is done
 // with a mouse over several of them: moving a stage, dropping an image on one.
 
+import { t } from '../words.js'
 import { Card } from './card.js'
 import { button, element } from './elements.js'
 
@@ -27,9 +28,9 @@ export class Lane {
     this.spare = []
     this.isFixed = false
     this.mark = element('div', { className: 'lt-mark', hidden: true, 'aria-hidden': 'true' })
-    this.add = button('add a stage at the end', 'plus', () => act('add', this.views.length))
+    this.add = button(t`add a stage at the end`, 'plus', () => act('add', this.views.length))
     this.add.classList.add('lt-add')
-    this.track = element('div', { className: 'lt-track', role: 'list', 'aria-label': 'stages' })
+    this.track = element('div', { className: 'lt-track', role: 'list', 'aria-label': t`stages` })
     this.root = element('div', { className: 'lt-lane' }, this.track, this.add, this.mark)
     this.root.dataset.captureWheel = 'true'
     this.root.addEventListener('scroll', () => this.#draw(), { passive: true })

@@ -1,24 +1,25 @@
 // The face of one storyboard: its head line, the film as a strip, its cards, its text.
 
+import { address, ask, notify, queue, settle, upload, why } from '../server.js'
+import { t } from '../words.js'
 import * as storyboard from './document.js'
 import { button, element, fill, say, written } from './elements.js'
 import { Lane } from './lane.js'
-import { carried, cost, IDLE, length, progress, share, statuses } from './status.js'
+import { carried, cost, IDLE, length, progress, share, shownOf, statuses } from './status.js'
 import { Takes } from './takes.js'
 
-const FOREIGN = 'This text is read as the stages below. To edit them as cards it has to be a JSON storyboard.'
-const LINKED = 'The storyboard comes over a link; what is shown here is not used.'
+const FOREIGN = () => t`This text is read as the stages below. To edit them as cards it has to be a JSON storyboard.`
+const LINKED = () => t`The storyboard comes over a link; what is shown here is not used.`
 // Where there is no plan because of what is connected; the storyboard may be right, and may render.
 const UNKNOWN = {
-  model: 'what is stored is known with a model of Load Wan 2.2, Load LTX-2 or Load Diffusers Folder',
-  sampling: 'what is stored is known with settings of Wan Sampling or LTX-2 Sampling'
+  model: () => t`what is stored is known with a model of Load Wan 2.2, Load LTX-2 or Load Diffusers Folder`,
+  sampling: () => t`what is stored is known with settings of Wan Sampling or LTX-2 Sampling`
 }
 const USUAL_SECONDS = 5 // of a card whose length nobody has said yet
 
 export class Panel {
   /**
-   * @param ways `{write(text), settle(), show(isText), upload(file), address(kind, name), why(address),
-   *   notify(words), confirm(words), ask(method, path, body), replan(), queue(), wheel(event)}`: how the panel reaches the widget, the undo history and the server.
+   * @param ways `{write(text), show(isText), replan(), wheel(event)}`: how the panel reaches its widget and its node.
    */
   constructor(ways) {
     this.ways = ways
@@ -34,34 +35,34 @@ export class Panel {
     this.canDraw = true
     this.read = null // what the server makes of a text that is no JSON storyboard
 
-    this.modes = ['cards', 'text'].map((mode) =>
-      element('button', { type: 'button', className: 'lt-mode', onclick: () => this.show(mode === 'text') }, mode)
+    this.modes = [t`cards`, t`text`].map((mode, isText) =>
+      element('button', { type: 'button', className: 'lt-mode', onclick: () => this.show(Boolean(isText)) }, mode)
     )
     this.film = element('span', { className: 'lt-film' })
     this.cost = element('span', { className: 'lt-cost', role: 'status' })
     const head = element('div', { className: 'lt-top' },
-      element('div', { className: 'lt-modes', role: 'group', 'aria-label': 'how the storyboard is shown' }, ...this.modes),
+      element('div', { className: 'lt-modes', role: 'group', 'aria-label': t`how the storyboard is shown` }, ...this.modes),
       this.cost)
     this.bar = element('div', { className: 'lt-bar', hidden: true }, element('div'))
     this.strip = element('div', { className: 'lt-strip', 'aria-hidden': 'true' })
-    this.whole = button('play the film so far', 'play', () => this.#playOn(0))
+    this.whole = button(t`play the film so far`, 'play', () => this.#playOn(0))
     const scale = element('div', { className: 'lt-scale' }, this.whole, this.strip, this.film)
     this.problemLine = element('div', { className: 'lt-problem', role: 'alert', hidden: true })
-    this.turn = element('button', { type: 'button', className: 'lt-turn', onclick: () => this.#turn() }, 'turn into a storyboard')
+    this.turn = element('button', { type: 'button', className: 'lt-turn', onclick: () => this.#turn() }, t`turn into a storyboard`)
     this.foreign = element('div', { className: 'lt-foreign', hidden: true },
       element('span'), this.turn)
     this.prefix = element('input', {
-      type: 'text', className: 'lt-prefix', placeholder: 'words before every prompt: style, light, who is seen', spellcheck: false,
-      'aria-label': 'words before every prompt',
+      type: 'text', className: 'lt-prefix', placeholder: t`words before every prompt: style, light, who is seen`, spellcheck: false,
+      'aria-label': t`words before every prompt`,
       oninput: written((words) => this.#edit(storyboard.withDefault(this.text, 'prompt_prefix', words || undefined))),
-      onchange: () => this.ways.settle()
+      onchange: () => settle()
     })
     this.lane = new Lane((name, index, ...more) => this.#act(name, index, ...more))
-    const shared = { ...ways, closed: (index) => this.lane.go(index), changed: () => ways.replan() }
-    this.takes = new Takes(shared, (index, number) => this.#act('take', index, number))
+    const choose = (index, number) => this.#act('take', index, number)
+    this.takes = new Takes({ choose, closed: (index) => this.lane.go(index), changed: ways.replan })
     this.editor = element('textarea', {
-      className: 'lt-text', spellcheck: false, 'aria-label': 'storyboard as text',
-      oninput: written((text) => this.#edit(text)), onchange: () => this.ways.settle()
+      className: 'lt-text', spellcheck: false, 'aria-label': t`storyboard as text`,
+      oninput: written((text) => this.#edit(text)), onchange: () => settle()
     })
     this.editor.dataset.captureWheel = 'true'
     this.root = element('div', { className: 'longtake-storyboard' },
@@ -99,7 +100,7 @@ export class Panel {
   /** What the server says of the document: a plan or a refusal; and how it reads a text that is no JSON storyboard. */
   told(plan, problem, read) {
     const isOpen = problem && !problem.stage && (this.isLinked || UNKNOWN[problem.field])
-    this.hint = isOpen ? (UNKNOWN[problem.field] ?? '') : ''
+    this.hint = isOpen ? (UNKNOWN[problem.field]?.() ?? '') : ''
     if (isOpen) problem = null
     if (isOpen) this.plan = null
     this.problem = problem
@@ -127,7 +128,7 @@ export class Panel {
     this.problemLine.hidden = !this.problem || onCard
     say(this.problemLine, this.problem?.error ?? '')
     this.foreign.hidden = !this.isFixed || !(this.board || this.isLinked)
-    say(this.foreign.firstChild, this.isLinked ? LINKED : FOREIGN)
+    say(this.foreign.firstChild, this.isLinked ? LINKED() : FOREIGN())
     this.turn.hidden = this.isLinked
     this.editor.disabled = this.isLinked
     this.editor.hidden = !isText
@@ -141,7 +142,7 @@ export class Panel {
     const { board } = this
     fill(this.prefix, board.defaults.prompt_prefix ?? '')
     const all = this.#statuses()
-    this.whole.disabled = !all.some(clipOf)
+    this.whole.disabled = !all.some(shownOf)
     this.lane.update(board.stages.map((stage, index) => [stage, all[index], this.#shown(stage, index, all[index])]), this.isFixed)
     this.#drawStrip(all)
   }
@@ -150,7 +151,7 @@ export class Panel {
     const { defaults } = this.board
     const unit = 'frames' in stage || (!('seconds' in stage) && 'frames' in defaults) ? 'frames' : 'seconds'
     const planned = unit === 'frames' ? sum(status.stages, 'rendered_frames') : sum(status.stages, 'adds_seconds')
-    const image = (name) => name && this.ways.address('input', name)
+    const image = (name) => name && address('input', name)
     return {
       transition: storyboard.transition(this.board, index),
       seed: storyboard.seed(this.board, index),
@@ -159,8 +160,8 @@ export class Panel {
       planned: String(defaults[unit] ?? (planned === null ? '' : Math.round(planned * 100) / 100)),
       fallback: Number(stage.seconds ?? defaults.seconds) || USUAL_SECONDS,
       addresses: {
-        take: status.take && this.ways.address('take', status.take),
-        clip: clipOf(status) && this.ways.address('clip', clipOf(status)),
+        take: status.take && address('take', status.take),
+        clip: shownOf(status) && address('clip', shownOf(status)),
         start: image(stage.start_image ?? (index ? undefined : defaults.start_image)),
         end: image(stage.end_image)
       }
@@ -189,7 +190,7 @@ export class Panel {
   // An act on a card: the text is changed, and the keyboard follows the stage.
   #act(name, index, ...more) {
     if (name === 'prompt') return this.#edit(storyboard.withField(this.text, index, 'prompt', more[0]))
-    if (name === 'settle') return this.ways.settle()
+    if (name === 'settle') return settle()
     if (name === 'go') return this.lane.go(index + more[0])
     if (name === 'play') return this.#play(index)
     if (name === 'takes') return this.#openTakes(index)
@@ -198,19 +199,20 @@ export class Panel {
     if (name === 'image' && more[1]) return this.#place(index, ...more)
     if (name === 'approve') return this.#approve(index)
     const act = ACTS[name]
+    if (!act) return
     const { text, focus, inPrompt } = act(this.text, index, more, { status: this.#statusOf(index), board: this.board })
     this.#edit(text)
-    this.ways.settle()
+    settle()
     if (focus !== undefined) this.lane.go(focus, inPrompt)
-    if (name === 'retake') this.ways.queue()
+    if (name === 'retake') queue()
   }
 
   /** Say yes to the take that a stage shows, and let the film go on. */
   async #approve(index) {
-    const { ok, answer } = await this.ways.ask('POST', `/longtake/takes/${this.#statusOf(index).take}`, { approved: true })
-    if (!ok) return this.ways.notify(answer.error)
+    const { ok, answer } = await ask('POST', `/longtake/takes/${this.#statusOf(index).take}`, { approved: true })
+    if (!ok) return notify(answer.error)
     this.ways.replan()
-    this.ways.queue()
+    queue()
   }
 
   #statuses() {
@@ -225,7 +227,7 @@ export class Panel {
     this.lane.each((card) => card.stop())
     this.isFilm = false
     this.lane.show(index)
-    this.lane.card(index)?.run(this.ways.address('clip', clipOf(this.#statusOf(index))))
+    this.lane.card(index)?.run(address('clip', shownOf(this.#statusOf(index))))
   }
 
   #openTakes(index) {
@@ -236,7 +238,7 @@ export class Panel {
 
   /** Play the film from a stage on, as far as it is there. */
   #playOn(from) {
-    const next = this.#statuses().findIndex((status, index) => index >= from && clipOf(status))
+    const next = this.#statuses().findIndex((status, index) => index >= from && shownOf(status))
     this.lane.each((card) => card.stop())
     if (next < 0) return
     this.#play(next)
@@ -245,25 +247,25 @@ export class Panel {
 
   async #unplayable(index) {
     const card = this.lane.card(index)
-    const address = card?.clip.getAttribute('src')
-    if (!address) return
+    const asked = card?.clip.getAttribute('src')
+    if (!asked) return
     card.stop()
-    this.ways.notify(`stage ${index + 1} cannot be played: ${await this.ways.why(address)}`)
+    notify(t`stage ${index + 1} cannot be played: ${await why(asked)}`)
     if (this.isFilm) this.#playOn(index + 1)
   }
 
   async #place(index, field, file) {
     const before = this.text
     try {
-      const image = await this.ways.upload(file)
+      const image = await upload(file)
       // Stages may have moved while it was on its way.
       if (this.text !== before && storyboard.read(this.text)?.stages.length !== storyboard.read(before)?.stages.length) {
-        return this.ways.notify(`${image} is in ComfyUI's input folder; drop it again, the stages have changed meanwhile`)
+        return notify(t`${image} is in ComfyUI's input folder; drop it again, the stages have changed meanwhile`)
       }
       this.#edit(storyboard.withImage(this.text, index, field, image))
-      this.ways.settle()
+      settle()
     } catch (error) {
-      this.ways.notify(`the image was not stored: ${error.message}`)
+      notify(t`the image was not stored: ${error.message}`)
     }
   }
 
@@ -272,7 +274,7 @@ export class Panel {
     this.#edit(this.read)
     this.isText = false
     this.draw()
-    this.ways.settle()
+    settle()
   }
 
   // Over cards that have the keyboard the wheel moves along the film; elsewhere it is the canvas's.
@@ -317,7 +319,7 @@ const ACTS = {
 // A new stage goes on with the words of the one before, selected to be written over: a prompt that is empty is refused,
 // and with it all that is known of the others.
 function likeBefore({ stages, defaults }, index) {
-  return (stages[index - 1] ?? stages[index])?.prompt ?? (defaults.prompt ? undefined : 'what is to be seen')
+  return (stages[index - 1] ?? stages[index])?.prompt ?? (defaults.prompt ? undefined : t`what is to be seen`)
 }
 
 function plainDigits(digits) {
@@ -327,12 +329,6 @@ function plainDigits(digits) {
 function randomSeed() {
   const [high, low] = crypto.getRandomValues(new Uint32Array(2))
   return String((BigInt(high >>> 11) << 32n) | BigInt(low))
-}
-
-/** What can be played of a stage: a take that is stored, and the frames of it that the film shows. */
-function clipOf({ kind, take, stages }) {
-  const isThere = take && stages.length === 1 && kind !== 'older'
-  return isThere ? { take, first: stages[0].shows[0], stop: stages[0].shows[1] } : null
 }
 
 function sum(stages, name) {

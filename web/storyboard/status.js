@@ -1,23 +1,25 @@
 // What is said of a storyboard and of each of its stages: from the server's plan, and from what it tells while it runs.
 
+import { t } from '../words.js'
+
 const STEPS_SEEN = 9 // the newest, that a pace is told by
 
 export function lasting(seconds) {
-  if (seconds < 100) return `${Math.max(1, Math.round(seconds))} s`
+  if (seconds < 100) return t`${Math.max(1, Math.round(seconds))} s`
   const minutes = Math.round(seconds / 60)
-  if (minutes < 100) return `${minutes} minutes`
-  return `${Math.floor(minutes / 60)} h ${minutes % 60} min`
+  if (minutes < 100) return t`${minutes} minutes`
+  return t`${Math.floor(minutes / 60)} h ${minutes % 60} min`
 }
 
 export function room(bytes) {
   const megabytes = bytes / 1e6
   if (megabytes >= 1000) return `${(megabytes / 1000).toFixed(1)} GB`
-  return megabytes < 1 ? 'under 1 MB' : `${Math.round(megabytes)} MB`
+  return megabytes < 1 ? t`under 1 MB` : `${Math.round(megabytes)} MB`
 }
 
 /** How long the film is: "15.2 s, 243 frames at 16 a second". */
 export function length(plan) {
-  return plan ? `${round(plan.seconds)} s, ${plan.frames} frames at ${round(plan.fps)} a second` : ''
+  return plan ? t`${round(plan.seconds)} s, ${plan.frames} frames at ${round(plan.fps)} a second` : ''
 }
 
 /** What a Run would do: "renders 1 of 6 stages, about 4 minutes, 120 MB". */
@@ -28,14 +30,14 @@ export function cost(plan) {
   const some = plan.stages_to_render
   const left = plan.takes.filter((take) => take.status === 'left').length
   const waits = plan.takes.find((take) => take.waits)
-  if (waits) return `stage ${waits.stage} of ${all} waits for your yes, nothing is rendered before`
-  if (!some && left) return `renders nothing, ${left} of ${all} stages are left out`
-  if (!some) return all === 1 ? 'the stage is stored, nothing to render' : `all ${all} stages are stored, nothing to render`
-  const time = plan.rendering_seconds === null ? 'time not known yet' : `about ${lasting(plan.rendering_seconds)}`
-  const disk = plan.disk_bytes === null ? 'size not known yet' : room(plan.disk_bytes)
-  const without = left ? `, ${left} left out` : ''
-  const then = plan.takes.some((take) => take.status === 'held') ? ', then waits for your yes' : ''
-  return `renders ${some} of ${all} stage${all === 1 ? '' : 's'}, ${time}, ${disk}${without}${then}`
+  if (waits) return t`stage ${waits.stage} of ${all} waits for your yes, nothing is rendered before`
+  if (!some && left) return t`renders nothing, ${left} of ${all} stages are left out`
+  if (!some) return all === 1 ? t`the stage is stored, nothing to render` : t`all ${all} stages are stored, nothing to render`
+  const time = plan.rendering_seconds === null ? t`time not known yet` : t`about ${lasting(plan.rendering_seconds)}`
+  const disk = plan.disk_bytes === null ? t`size not known yet` : room(plan.disk_bytes)
+  const without = left ? t`, ${left} left out` : ''
+  const then = plan.takes.some((take) => take.status === 'held') ? t`, then waits for your yes` : ''
+  return (all === 1 ? t`renders the stage, ${time}, ${disk}` : t`renders ${some} of ${all} stages, ${time}, ${disk}`) + without + then
 }
 
 /** A run of which nothing has been heard. */
@@ -86,10 +88,10 @@ export function progress(run, plan) {
   if (!run.active) return ''
   const { stage, film } = left(run, plan)
   const rest = film ?? (run.stage === run.stages ? stage : null)
-  const parts = [`stage ${run.stage} of ${run.stages}`]
-  if (run.steps) parts.push(`step ${run.step} of ${run.steps}`)
-  if (rest !== null && rest >= 1) parts.push(`about ${lasting(rest)} left`)
-  return parts.join(', ')
+  const parts = [t`stage ${run.stage} of ${run.stages}`]
+  if (run.steps) parts.push(t`step ${run.step} of ${run.steps}`)
+  if (rest !== null && rest >= 1) parts.push(t`about ${lasting(rest)} left`)
+  return parts.join(t`, `)
 }
 
 /** How much of a run is done, 0 to 1. */
@@ -124,6 +126,12 @@ export function statuses(count, plan, run) {
   })
 }
 
+/** What can be played of a stage: a take that is stored, and the frames of it that the film shows; null where nothing can. */
+export function shownOf({ kind, take, stages }) {
+  const isThere = take && stages.length === 1 && kind !== 'older'
+  return isThere ? { take, first: stages[0].shows[0], stop: stages[0].shows[1] } : null
+}
+
 /**
  * What the stages of a document are like while its own plan is not there: those that a planned one had too keep their
  * pictures and lengths, wherever they stand now, and whatever has changed is not known.
@@ -151,18 +159,18 @@ function said(numbers, takes, run) {
   if (run.failed && numbers.includes(run.failed.stage)) return { kind: 'failed', text: run.failed.message }
   if (run.active && numbers.includes(run.stage) && !run.done.includes(run.stage)) {
     const { stage } = left(run, null)
-    const rest = stage !== null && stage >= 1 ? `, about ${lasting(stage)} left` : ''
-    return { kind: 'rendering', text: run.steps ? `step ${run.step} of ${run.steps}${rest}` : 'rendering' }
+    const rest = stage !== null && stage >= 1 ? t`, ` + t`about ${lasting(stage)} left` : ''
+    return { kind: 'rendering', text: run.steps ? t`step ${run.step} of ${run.steps}` + rest : t`rendering` }
   }
   if (!takes.length) return { kind: 'unknown', text: '' }
-  if (takes.some((take) => take.waits)) return { kind: 'waits', text: 'rendered, waits for your yes' }
+  if (takes.some((take) => take.waits)) return { kind: 'waits', text: t`rendered, waits for your yes` }
   const open = takes.filter((take) => take.status !== 'stored')
-  if (!open.length) return { kind: 'stored', text: takes[0].number ? `stored, take ${takes[0].number}` : 'stored' }
-  if (open.every((take) => take.status === 'left')) return { kind: 'left', text: 'left out: not among the stages to render' }
-  if (open.every((take) => take.status === 'held')) return { kind: 'held', text: 'will be rendered after a yes to what comes before' }
-  if (open.length < takes.length) return { kind: 'new', text: `${open.length} of its ${takes.length} stages will be rendered` }
-  if (takes.some((take) => take.older)) return { kind: 'older', text: 'its take is older than its words' }
-  return { kind: 'new', text: 'will be rendered' }
+  if (!open.length) return { kind: 'stored', text: takes[0].number ? t`stored, take ${takes[0].number}` : t`stored` }
+  if (open.every((take) => take.status === 'left')) return { kind: 'left', text: t`left out: not among the stages to render` }
+  if (open.every((take) => take.status === 'held')) return { kind: 'held', text: t`will be rendered after a yes to what comes before` }
+  if (open.length < takes.length) return { kind: 'new', text: t`${open.length} of its ${takes.length} stages will be rendered` }
+  if (takes.some((take) => take.older)) return { kind: 'older', text: t`its take is older than its words` }
+  return { kind: 'new', text: t`will be rendered` }
 }
 
 function round(number) {

@@ -129,6 +129,8 @@ class DiffusersFolder:
         """
         if listed and not self.has(name):
             raise Refusal(f"{self.name} has no {name}, which its kind of model needs.", field="folder")
+        if (package := self.path / name / "0.safetensors").is_file():  # as MLX-Gen saves one, without its config
+            Component(name, {}, (str(package),)).outline()
         found = Component(name, self.config(name), ())
         if found.kind not in known:
             raise Refusal(f"{self.name}: {name} is a {found.kind}; {' or '.join(known)} can be loaded.", field="folder")

@@ -10,11 +10,14 @@ from typing import Any
 from ...errors import Refusal
 from ...families.wan22 import WAN22
 from ...families.wan22_sampling import SamplingSettings, Split
+from ...mlx.process import FIELD
+from ...mlx.wan22 import Transformer, Weights, by_mlx
 from ...model.bundle import VideoModel
 from ...model.part import Part
 from ...model.variant import Mode, Variant
 from ...timeline.clips import Carry
 from ...weights.outline import Outline, model_config
+from ...weights.pairs import Noise
 from ..parts import check_vae
 from .clip_vision import image_encoder_part
 from .folder import Component, DiffusersFolder, check_fixed
@@ -34,11 +37,14 @@ FIRST = frozenset({Mode.IMAGE, Mode.CONTINUE})
 FIRST_AND_LAST = frozenset({Mode.FIRST_LAST, Mode.CONTINUE_TO_LAST})
 
 
-def wan_bundle(folder: DiffusersFolder, weight_dtype: str) -> VideoModel:
+def wan_bundle(folder: DiffusersFolder, weight_dtype: str, mlx: Weights | None = None) -> VideoModel:
     """A bundle of a folder whose configs and headers are checked now and whose weights load when first needed.
 
+    Args:
+        mlx: what its weights are held in where MLX renders its stages; None where ComfyUI does.
+
     Raises:
-        Refusal: a component is of an unknown class, not whole, or not what ComfyUI computes.
+        Refusal: a component is of an unknown class, not whole, or not what ComfyUI computes, or MLX if that renders.
     """
     high, variant = expert(folder, "transformer", weight_dtype)
     low = None
@@ -50,7 +56,7 @@ def wan_bundle(folder: DiffusersFolder, weight_dtype: str) -> VideoModel:
                 field="folder",
             )
     variant, notes = _published(folder, variant, experts=1 if low is None else 2)
-    return VideoModel(
+    bundle = VideoModel(
         family=WAN22,
         variant=variant,
         high=high,
@@ -60,6 +66,26 @@ def wan_bundle(folder: DiffusersFolder, weight_dtype: str) -> VideoModel:
         image_encoder=image_encoder_part(folder) if _looks_at_images(high) else None,
         notes=notes,
     )
+    return bundle if mlx is None else _by_mlx(bundle, folder, weight_dtype, mlx)
+
+
+def _by_mlx(bundle: VideoModel, folder: DiffusersFolder, weight_dtype: str, weights: Weights) -> VideoModel:
+    if weight_dtype != "default":
+        raise Refusal(
+            f"{weight_dtype} given, which is a precision of PyTorch's; choose default here, and {FIELD} says what MLX "
+            "holds weights in.",
+            field="weight_dtype",
+        )
+    transformers = {Noise.HIGH: _transformer(folder, "transformer")}
+    if bundle.low is not None:
+        transformers[Noise.LOW] = _transformer(folder, "transformer_2")
+    return by_mlx(bundle, transformers, weights)
+
+
+def _transformer(folder: DiffusersFolder, name: str) -> Transformer:
+    component = folder.component(name, TRANSFORMER)
+    config = _complete(component, f"{folder.name}/{name}")
+    return Transformer(component.files, config, transformer_weights({key: key for key in component.outline()}))
 
 
 def transformer_metadata(config: Mapping[str, Any]) -> dict[str, str]:

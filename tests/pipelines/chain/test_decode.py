@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -62,6 +63,7 @@ class Decodes:
     """A family, and a model of it, that decodes a number to grey frames."""
 
     decoded: list[int] = field(default_factory=list)
+    tiled: bool = False
 
     @property
     def family(self) -> Decodes:
@@ -180,3 +182,14 @@ def test_nothing_that_can_be_made_again_is_flushed_to_the_disk(film: Any, monkey
     monkeypatch.setattr(os, "fsync", flushed.append)
     assert film(STAGES) == STAGES
     assert flushed == []
+
+
+def test_frames_decoded_in_tiles_are_others(film: Any) -> None:
+    from longtake.pipelines.film.colour import seen_of
+
+    tiled = replace(film.chain, links=tuple(replace(link, model=Decodes(tiled=True)) for link in film.chain.links))
+    film(STAGES)
+    film(STAGES, tiled)
+    assert len(tiled.links[0].model.decoded) == 1
+    whole = replace(film.chain.links[0], model=SimpleNamespace(vae="vae", tiled=False))
+    assert seen_of(whole) != seen_of(replace(whole, model=SimpleNamespace(vae="vae", tiled=True)))

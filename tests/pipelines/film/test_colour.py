@@ -176,7 +176,7 @@ class Bridged(Drifting):
 
 def with_takes(chain: Chain, *keys: str) -> Chain:
     links = [replace(link, take=SimpleNamespace(key=key)) for link, key in zip(chain.links, keys, strict=True)]
-    return replace(chain, links=tuple(replace(link, model=SimpleNamespace(vae="vae")) for link in links))
+    return replace(chain, links=tuple(replace(link, model=SimpleNamespace(vae="vae", tiled=False)) for link in links))
 
 
 def test_a_stage_rendered_anew_between_others_takes_the_difference_and_they_look_as_they_did(tmp_path: Path) -> None:

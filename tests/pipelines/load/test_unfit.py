@@ -38,6 +38,7 @@ def test_weights_of_another_shape_are_refused_by_the_first_of_them(
     ("extra", "metadata"),
     [
         ((), {"format": "mlx"}),
+        ((), {"mflux_version": "0.38.0", "quantization_level": "None"}),
         ((".scales", ".biases"), None),
         ((".scales", ".biases"), {"format": "pt"}),
     ],
@@ -49,8 +50,9 @@ def test_weights_for_mlx_are_refused_as_such(
 
     names = ["blocks.0.attn.q" + end for end in (".weight", *extra)]
     save_file({name: torch.zeros(4, 4) for name in names}, tmp_path / "model.safetensors", metadata)
-    with pytest.raises(Refusal, match=r"^model\.safetensors holds weights for MLX"):
+    with pytest.raises(Refusal, match=r"^model\.safetensors holds weights for MLX") as refused:
         outline(tmp_path / "model.safetensors")
+    assert refused.value.message.endswith("choose MLX as what it is rendered by in Load Diffusers Folder.")
 
 
 def test_scales_alone_are_not_mlx(tmp_path: Path) -> None:

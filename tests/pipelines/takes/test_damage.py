@@ -319,7 +319,7 @@ def test_decoded_frames_that_are_not_whole_are_decoded_again(
     monkeypatch.setattr(temp, "temp_folder", lambda: tmp_path)
     take = Take(store.root / "takes" / KEY)
     for _ in range(2):
-        decoded.write_frames(take, (4, 8, 8, 3), lambda frames: frames.fill(7))
-        assert decoded.read_frames(take) is not None
+        decoded.write_frames(take.frames_path, (4, 8, 8, 3), lambda frames: frames.fill(7))
+        assert decoded.read_frames(take.frames_path) is not None
         harm(take.frames_path)
-        assert decoded.read_frames(take) is None
+        assert decoded.read_frames(take.frames_path) is None

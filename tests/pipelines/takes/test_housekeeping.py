@@ -46,6 +46,13 @@ def test_pruning_removes_what_was_used_longest_ago(store: Store) -> None:
     assert done.size == sum(take.size() for take in store.takes())
 
 
+def test_looking_at_what_pruning_would_remove_removes_nothing(store: Store) -> None:
+    size = store.take(f"{0:064x}").size()
+    would = housekeeping.prune(store, 9 * size // 2, only_look=True)
+    assert numbers(store) == [0, 1, 2, 3, 4, 5]
+    assert housekeeping.prune(store, 9 * size // 2) == would
+
+
 def test_pruning_never_removes_what_a_named_chain_needs_or_what_is_kept(store: Store) -> None:
     chain_of(store, 0, 3, name="film")
     chain_of(store, 1, 4)

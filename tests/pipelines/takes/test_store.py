@@ -155,7 +155,7 @@ def test_decoded_frames_that_find_no_room_are_an_error_and_no_crash(
     monkeypatch.setattr(temp, "temp_folder", lambda: small_disk)
     take = store.write(KEY, {"latent": LATENT}, {})
     with pytest.raises(Refusal, match="is full"):
-        decoded.write_frames(take, (100, 64, 64, 3), lambda frames: frames.fill(1))
+        decoded.write_frames(take.frames_path, (100, 64, 64, 3), lambda frames: frames.fill(1))
     assert list(small_disk.iterdir()) == []
 
 
@@ -197,17 +197,17 @@ def test_decoded_frames_are_forgotten_before_they_fill_the_disk(
     monkeypatch.setattr(folder_paths, "temp_directory", str(tmp_path))
     takes = [Take(tmp_path / "takes" / (letter * 64)) for letter in "abc"]
     for age, take in enumerate(takes):
-        decoded.write_frames(take, (1, 8, 8, 3), lambda frames: frames.fill(7))
+        decoded.write_frames(take.frames_path, (1, 8, 8, 3), lambda frames: frames.fill(7))
         os.utime(take.frames_path, (age, age))
     size = takes[0].frames_path.stat().st_size
 
-    assert decoded.read_frames(takes[0]) is not None, "and with that it is the one used last"
+    assert decoded.read_frames(takes[0].frames_path) is not None, "and with that it is the one used last"
     decoded.forget_frames(2 * size)
 
     assert [take.frames_path.exists() for take in takes] == [True, False, True]
     decoded.forget_frames(0)
     assert [take.frames_path.exists() for take in takes] == [True, False, False]
-    assert decoded.read_frames(takes[1]) is None
+    assert decoded.read_frames(takes[1].frames_path) is None
 
 
 def test_the_store_can_be_moved_for_many_servers_to_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
