@@ -58,8 +58,7 @@ def noise(*shape: int) -> torch.Tensor:
 
 IMAGE = noise(1, HEIGHT, WIDTH, 3)
 CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
-    "text, two experts, guided": (T2V, {}, {}),
-    "text, UniPC over both experts": (T2V, {"custom": Solver.UNIPC}, {}),
+    "text, both experts guided, UniPC over both": (T2V, {"custom": Solver.UNIPC}, {}),
     "first and last image, low expert unguided": (
         I2V,
         {"cfg_low": 1.0, "split": Split.STEP, "split_step": 2, "shift": None},
@@ -121,7 +120,6 @@ def test_fewer_bits_are_further_from_the_weights(tiny_models: Path, tmp_path: Pa
     exact = rendered(bundle(folder, None), settings)
     far = [
         (rendered(bundle(folder, weights), settings) - exact).abs().mean().item()
-        for weights in (Weights.FP32, Weights.BF16, Weights.EIGHT_BITS, Weights.FOUR_BITS)
+        for weights in (Weights.BF16, Weights.EIGHT_BITS, Weights.FOUR_BITS)
     ]
-    assert far == sorted(far)
-    assert far[0] < 1e-5 < far[2] < 0.3 * far[3]
+    assert 0 < far[0] < far[1] < 0.3 * far[2]
