@@ -199,13 +199,14 @@ class EncodeVideo(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, filename_prefix: str | None = None, format: Any = None) -> bool | str:
+    def validate_inputs(cls, filename_prefix: str | None = None, *, format: Any = None, rate: Any = None) -> bool | str:
         """A film that could not be saved is not even queued; a linked prefix is not known yet and comes as None.
 
-        ComfyUI hands over what is nested, does not check it then, and leaves out what is no option.
+        ComfyUI puts what is said here on every input that can be given by position. By keyword it hands over what is
+        nested, without its values, and leaves out what is no option.
         """
-        if problem := _form_problem(format.get("format") if isinstance(format, Mapping) else format):
-            return f"format: {problem}"
+        if format is None:
+            return f"format: {_form_problem(None)}"
         problem = filename_prefix and _prefix_problem(filename_prefix)
         return f"filename_prefix: {problem}" if problem else True
 
@@ -229,7 +230,7 @@ class EncodeVideo(io.ComfyNode):
         source, sound = _what_to_save(video, images, fps)
         if audio is not None:
             sound = Waveform(audio)
-        source = _at_rate(source, rate)
+        source = _at_rate(source, rate or _unknown_rate(cls.hidden))
         chapters = chapters_of(source)
         if clips and not chapters:
             raise Refusal("the video has no stages; connect the video of Stitch Chain", field="clips")
@@ -320,6 +321,15 @@ def _at_rate(source: FrameSource, rate: Mapping[str, Any] | None) -> FrameSource
     if rate["rate"] == BY_MODEL:
         return Interpolated(source, frame_rate, ByModel(rate["interpolation_model"]))
     return Interpolated(source, frame_rate, Motion() if rate["rate"] == MOVED else Blended())
+
+
+def _unknown_rate(hidden: io.HiddenHolder) -> Mapping[str, Any] | None:
+    """Raise `Refusal` for a rate that is no option: ComfyUI leaves it out. One that is not asked for is as rendered."""
+    asked = (hidden.prompt or {}).get(hidden.unique_id, {}).get("inputs", {}).get("rate")
+    if asked is not None:
+        ways = ", ".join((AS_RENDERED, MOVED, BLENDED, BY_MODEL))
+        raise Refusal(f"{asked!r} is given; one of {ways} is needed", field="rate")
+    return None
 
 
 def _beside_inputs() -> list[io.Input]:

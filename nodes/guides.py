@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from comfy_api.latest import io
 
 from ..pipelines.errors import Refusal
-from ..pipelines.model.shot import Keyframe
 from .types import AUTOMATIC, STAGE, Guide
 
 if TYPE_CHECKING:
@@ -51,6 +50,8 @@ class KeyframeNode(io.ComfyNode):
 
     @classmethod
     def execute(cls, image: torch.Tensor, frame: int, strength: float) -> io.NodeOutput:
+        from ..pipelines.model.shot import Keyframe
+
         return io.NodeOutput(Keyframe(image, frame, strength))
 
 

@@ -22,7 +22,7 @@ from .chapters import CHAPTERED, Chapter, Subtitles, check_subtitles, write_chap
 from .codecs import GIF, PNG_ZIP, Form, works
 from .frames import FrameSource, in_8_bits
 from .gif import Paletted
-from .pixels import ToPixels, pictures, to_pixels
+from .pixels import MADE, ToPixels, pictures, to_pixels
 from .png_zip import write_png_zip
 from .segments import Packets, Segments, Settings, delivered
 from .sound import Sound, Waveform
@@ -207,7 +207,7 @@ def _packets(encoder: av.VideoCodecContext, source: FrameSource, form: Form) -> 
     segments: Segments | None = getattr(source, "segments", None)
     if segments is None or not form.codec.joins:
         return encode(0, None)
-    asked = [form.codec.encoder, form.options, form.pixels, source.width, source.height, source.frame_rate]
+    asked = [form.codec.encoder, form.options, form.pixels, source.width, source.height, source.frame_rate, MADE]
     versions = [av.__version__, list(av.library_versions["libavcodec"])]
     return delivered(segments, Settings([asked, versions], encoder.extradata or b"", source.frame_rate), encode)
 

@@ -13,8 +13,8 @@ from .frames import FrameSource, in_8_bits, to_uint8
 if TYPE_CHECKING:
     import av
 
-# without the last two chroma is off by up to a code value; they cost nothing
-PRECISE = swscale.AREA | swscale.ACCURATE | swscale.FULL_CHROMA_IN
+MADE = 2  # raised by hand whenever the same frames would be converted otherwise than before
+PRECISE = swscale.AREA | swscale.ACCURATE
 
 
 class ToPixels(Protocol):
@@ -42,7 +42,7 @@ class _Yuv8:
     dtype = np.uint8
 
     def __init__(self, format: str):
-        self._convert = swscale.Converter(format, PRECISE, **_bt709())
+        self._convert = swscale.ToYuv(format)
 
     def __call__(self, frame: np.ndarray) -> av.VideoFrame:
         import av
@@ -56,7 +56,7 @@ class _Yuv10:
     dtype = np.uint16
 
     def __init__(self, format: str):
-        self._convert = swscale.Converter(format, PRECISE, **_bt709())
+        self._convert = swscale.ToYuv(format)
 
     def __call__(self, frame: np.ndarray) -> av.VideoFrame:
         import av
@@ -84,13 +84,3 @@ def pictures(source: FrameSource, convert: ToPixels, start: int = 0, stop: int |
     """Frames [start, stop) as an encoder takes them."""
     shallow = convert.dtype is np.uint8
     return map(convert, in_8_bits(source, start, stop) if shallow else source.frames(start, stop))
-
-
-def _bt709() -> dict[str, Any]:
-    from av.video.reformatter import ColorRange, Colorspace
-
-    return {
-        "dst_colorspace": Colorspace.ITU709,
-        "src_color_range": ColorRange.JPEG,
-        "dst_color_range": ColorRange.MPEG,
-    }

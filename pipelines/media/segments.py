@@ -33,6 +33,8 @@ HEAD = 8  # bytes that say how long the index is
 # again with it: two runs share one, or more where they are short.
 SHARED = 160  # frames; two runs of Wan's usual length
 SHARED_MOST = 250  # frames; x264's own distance of key frames
+# Further on in a film more may share one: the part of the film before it that is encoded again stays as small.
+OF_FILM = 6
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,8 @@ class Segments:
         sharing, begun = 0, 0
         for run in self.runs:
             shared = run.stop - begun
-            if run.cut or not sharing or shared > (SHARED_MOST if sharing == 1 else SHARED):
+            room = SHARED_MOST if sharing == 1 else max(SHARED, min(SHARED_MOST, begun // OF_FILM))
+            if run.cut or not sharing or shared > room:
                 frames.add(run.start)
                 sharing, begun = 0, run.start
             sharing += 1

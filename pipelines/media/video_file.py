@@ -167,6 +167,7 @@ class _ToRgb:
         precise = swscale.BICUBIC | swscale.ACCURATE | swscale.FULL_CHROMA_OUT
         self._to_rgb24 = swscale.Converter("rgb24", precise)
         self._to_rgb48 = swscale.Converter("gbrp16le", precise)
+        self._to_rgb48_of_mpeg = swscale.FromMpeg("gbrp16le")
         self._stretch: tuple[int, np.ndarray] = (0, np.empty(0, np.uint16))
 
     def __call__(self, frame: av.VideoFrame) -> np.ndarray:
@@ -175,7 +176,8 @@ class _ToRgb:
             rgb = self._to_rgb24(frame).to_ndarray().astype(np.uint16)
             rgb *= 257
         else:
-            rgb = self._to_rgb48(frame).to_ndarray()
+            convert = self._to_rgb48_of_mpeg if swscale.has_mpeg_chroma(frame) else self._to_rgb48
+            rgb = convert(frame).to_ndarray()
             rgb = self._to_full_scale(_white(frame))[rgb]
         turns = round((frame.rotation or 0) / 90) % 4
         return np.ascontiguousarray(np.rot90(rgb, turns)) if turns else rgb

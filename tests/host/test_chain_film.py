@@ -249,6 +249,10 @@ def test_a_film_is_saved_in_the_form_that_a_prompt_names(server: Server) -> None
         result = saved_as(**form)
         assert result.ok, result.why()
         assert [path.suffix for path in server.files(result)] == [suffix]
+    result = saved_as(format="mp4", rate="motion", **{"rate.fps": 32.0})
+    assert result.ok, result.why()
+    assert look_into(server.files(result)[0]).frames == 10
+    assert "'twice' is given; one of as rendered, motion, blended, by a model is needed" in saved_as(rate="twice").why()
     refused = saved_as(format="Betamax")
     assert refused.refused, "it is not even queued"
     assert "none that can be saved here; one of mp4, H.264, " in refused.why()

@@ -19,6 +19,7 @@ from longtake.pipelines.film.colour import Match
 from longtake.pipelines.film.stitch import Film
 from longtake.pipelines.media.codecs import Form
 from longtake.pipelines.media.encode import encode
+from longtake.pipelines.media.segments import Run, Segments
 from longtake.pipelines.takes import housekeeping
 from longtake.pipelines.takes.derived import Derived, files
 from longtake.pipelines.takes.store import Store
@@ -189,6 +190,17 @@ def test_a_key_frame_is_shared_where_nothing_is_cut(deliver) -> None:
     path, _, _ = deliver(chain, alike=True)
 
     assert key_frames(path) == [0, 81 + 76, 81 + 3 * 76]
+
+
+def test_what_shares_a_key_frame_is_never_more_than_a_sixth_of_what_comes_before(shelf: Derived) -> None:
+    runs = [Run(76 * place, 76 * place + 76, str(place), place == 0) for place in range(40)]
+    keys = sorted(Segments(runs, shelf).key_frames)
+    ends = [*keys[1:], runs[-1].stop]
+    shared = [(end - key) // 76 for key, end in zip(keys, ends, strict=True)]
+    assert shared == [2] * 9 + [3] * 7 + [1]
+    assert all(end - key <= max(2 * 76, key / 6) for key, end in zip(keys, ends, strict=True))
+    # A longer film has the key frames of a shorter one.
+    assert [key for key in keys if key < 30 * 76] == sorted(Segments(runs[:30], shelf).key_frames)
 
 
 def test_what_looks_behind_is_encoded_again_when_that_changes(deliver) -> None:
