@@ -280,7 +280,8 @@ def _naming_the_stage(number: int, before: Chain | None, progress: Progress) -> 
 
 
 def _stages_kept(chain: Chain | None) -> str:
-    stored = None if chain is None else record.stored(chain)
+    # Where only some stages are rendered, those before may be planned alone.
+    stored = record.stored(chain) if chain is not None and chain.rendered else None
     if chain is None or stored is None:
         return ""
     last = len(chain.links)

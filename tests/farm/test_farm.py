@@ -166,7 +166,7 @@ def test_the_longest_scene_is_begun_first_and_a_slow_server_gets_less(farm: Farm
 
     slow, fast = sorted(farm.alive(), key=lambda url: farm.servers[url])
     wait = farm.wait_file(slow)
-    wait.write_text(str(10 * servers.WAIT))
+    wait.write_text(str(6 * servers.WAIT))
     try:
         farm.render(note, graph)
     finally:
@@ -176,6 +176,19 @@ def test_the_longest_scene_is_begun_first_and_a_slow_server_gets_less(farm: Farm
     assert plans[0]["status"] == "new" and plans[0]["rendering"], "a plan says what another server renders"
     assert len(scenes) == 5
     assert Counter(server for _, server in scenes)[fast] > Counter(server for _, server in scenes)[slow]
+
+
+def test_a_stage_that_fails_on_one_server_is_rendered_by_another(farm: Farm) -> None:
+    broken, sound = sorted(farm.alive())
+    wait = farm.wait_file(broken)
+    wait.write_text("fail")
+    try:
+        report = farm.render(graph=servers.film("failing", (1, 1)))
+    finally:
+        wait.write_text(str(servers.WAIT))
+    assert len(report.rendered) == 2 and set(report.rendered.values()) == {1}
+    assert {row.server for row in report.rows.values() if row.scene != DELIVERY} == {sound}
+    assert any("this GPU fails" in trouble for trouble in report.troubles), report.text()
 
 
 def test_a_server_without_a_model_is_left_out(farm: Farm) -> None:

@@ -1,6 +1,6 @@
 """Test-only node pack: every call of a model takes a while, as on a busy GPU, and none of the computer's cores.
 
-LONGTAKE_TEST_WAIT names a file that says how long, in seconds; it is read at every call.
+LONGTAKE_TEST_WAIT names a file that says how long, in seconds, or "fail"; it is read at every call.
 """
 
 from __future__ import annotations
@@ -16,8 +16,12 @@ _apply = comfy.model_base.BaseModel.apply_model
 
 
 def waiting(self, *arguments, **more):
-    with contextlib.suppress(OSError, KeyError, ValueError):
-        time.sleep(float(Path(os.environ["LONGTAKE_TEST_WAIT"]).read_text()))
+    said = "0"
+    with contextlib.suppress(OSError, KeyError):
+        said = Path(os.environ["LONGTAKE_TEST_WAIT"]).read_text()
+    if said == "fail":
+        raise RuntimeError("this GPU fails")
+    time.sleep(float(said))
     return _apply(self, *arguments, **more)
 
 
