@@ -166,7 +166,7 @@ def test_the_longest_scene_is_begun_first_and_a_slow_server_gets_less(farm: Farm
 
     slow, fast = sorted(farm.alive(), key=lambda url: farm.servers[url])
     wait = farm.wait_file(slow)
-    wait.write_text(str(6 * servers.WAIT))
+    wait.write_text(str(10 * servers.WAIT))
     try:
         farm.render(note, graph)
     finally:
