@@ -172,7 +172,7 @@ def test_the_longest_scene_is_begun_first_and_a_slow_server_gets_less(farm: Farm
     finally:
         wait.write_text(str(servers.WAIT))
     scenes = [(scene, server) for scene, server in begun if scene != DELIVERY]
-    assert scenes[0][0] == "5-6"
+    assert "5-6" in [scene for scene, _ in scenes[:2]], "two are begun at once"
     assert plans[0]["status"] == "new" and plans[0]["rendering"], "a plan says what another server renders"
     assert len(scenes) == 5
     assert Counter(server for _, server in scenes)[fast] > Counter(server for _, server in scenes)[slow]
