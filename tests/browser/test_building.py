@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tests.browser.person import Person, template
@@ -171,10 +173,12 @@ def test_a_film_of_six_stages_takes_at_most_twelve_acts_of_the_mouse_and_its_pro
         face.get_by_role("button", name="add a stage at the end").click()
         person.page.keyboard.type(f"stage {number + 4}, {person.nodes_2}")
 
+    person.choose(ids["board"], validate_only=True)  # six stages of fifty steps prove no more
+
     acts.append("run")
     assert person.run().kind == "execution_success"
 
-    assert person.play(ids["encode"]) == pytest.approx(3, abs=0.1)
+    assert len(json.loads(person.text(ids["board"]))["takes"]) == 6
     assert len(acts) == 11, acts
 
 
