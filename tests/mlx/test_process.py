@@ -82,7 +82,7 @@ def mlx(mlx_python: Path, comfyui: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 
 @pytest.fixture
 def job(tiny_models: Path) -> Job:
-    """Steps of half a second and more, far more of them than a test waits for."""
+    """Steps of a quarter of a second and more, far more of them than a test waits for."""
     import json
 
     folder = tiny_models / "diffusers" / "Wan2.1-T2V-1.3B-Diffusers" / "transformer"
@@ -91,7 +91,7 @@ def job(tiny_models: Path) -> Job:
     shape |= {key: config[key] for key in ("out_channels", "text_dim", "freq_dim", "ffn_dim", "num_layers")}
     steps = 1000
     return Job(
-        tensors={"latent": torch.randn(1, 16, 3, 64, 64), "positive": torch.randn(1, 8, 32)},
+        tensors={"latent": torch.randn(1, 16, 3, 48, 48), "positive": torch.randn(1, 8, 32)},
         experts=(Expert("tiny", tuple(map(str, folder.glob("*.safetensors"))), shape, {}, steps, 1.0),),
         sigmas=tuple(1 - step / steps for step in range(steps + 1)),
         timesteps=tuple(1000 - step for step in range(steps)),
