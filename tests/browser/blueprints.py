@@ -29,12 +29,14 @@ class Blueprint:
         name: on the canvas, and of the file.
         workflow: that it is made of.
         words: by which it is found beside its name.
+        without: kinds of nodes that the workflow has and the film has not.
     """
 
     name: str
     workflow: str
     description: str
     words: tuple[str, ...]
+    without: tuple[str, ...] = ()
 
 
 BLUEPRINTS = (
@@ -49,11 +51,13 @@ BLUEPRINTS = (
         "ltx2_film_with_sound",
         "Stages with sound from their prompts alone. Connect Encode Video.",
         ("long video", "text to video", "longtake", "ltx", "sound"),
+        without=("LongtakeAnchor",),  # it needs an image
     ),
 )
 
 # The nodes become one, and what a person changes of each stage becomes an input of it.
-CONVERT = """([outside, name]) => {
+CONVERT = """([outside, without, name]) => {
+  for (const node of app.graph.nodes.filter((one) => without.includes(one.type))) app.graph.remove(node);
   const inside = app.graph.nodes.filter((node) => !outside.includes(node.type));
   const { subgraph, node } = app.graph.convertToSubgraph(new Set(inside));
   subgraph.name = node.title = name;
@@ -83,7 +87,7 @@ def make(opened: Canvas, blueprint: Blueprint) -> dict[str, Any]:
     workflow = json.loads(canvas_file(blueprint.workflow).read_text(encoding="utf-8"))
     opened.open()
     opened.load(workflow, blueprint.workflow)
-    graph = opened.ask(CONVERT, [list(OUTSIDE), blueprint.name])
+    graph = opened.ask(CONVERT, [list(OUTSIDE), list(blueprint.without), blueprint.name])
     (whole,) = graph["definitions"]["subgraphs"]
     whole["description"], whole["category"] = blueprint.description, "Longtake"
     graph["extra"] = {"BlueprintDescription": blueprint.description, "BlueprintSearchAliases": list(blueprint.words)}
