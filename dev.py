@@ -9,6 +9,7 @@
     python dev.py workflows   write workflows/*.json anew from workflows/api/*.json, in a real browser
 
     --host 0.24.1             another ComfyUI for any of these; one of those in HOSTS below
+    --page 1.58.1             another version of ComfyUI's page (comfyui-frontend-package), as in: test tests/browser
 
 The first call sets up ComfyUI and its environment (about 6 GB) in a per-user cache folder.
 
@@ -32,7 +33,7 @@ import sys
 import tarfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import NoReturn
 
@@ -71,17 +72,17 @@ class Host:
     """A ComfyUI folder, the Python it runs on, and where models made for it are kept.
 
     Attributes:
-        packages: a folder of packages that go before those of its Python, or None.
+        packages: folders of packages that go before those of its Python.
     """
 
     comfyui: Path
     python: Path
     cache: Path
-    packages: Path | None = None
+    packages: tuple[Path, ...] = ()
 
     def environment(self) -> dict[str, str]:
         """Environment for programs that use this host; one thread, because the tiny models' ops contend otherwise."""
-        packages = {"PYTHONPATH": str(self.packages)} if self.packages else {}
+        packages = {"PYTHONPATH": os.pathsep.join(map(str, self.packages))} if self.packages else {}
         return {
             **os.environ,
             **packages,
@@ -348,7 +349,21 @@ def set_up(command: str, version: str = MAIN_HOST) -> Host:
         other = cache / host_name(version)
         if not (other / "complete").exists():
             add_host(version, python, other)
-    return Host(other / "ComfyUI", python, cache, other / "packages")
+    return Host(other / "ComfyUI", python, cache, (other / "packages",))
+
+
+def with_page(host: Host, version: str) -> Host:
+    """The host with another version of ComfyUI's page."""
+    folder = host.cache / f"page-{version}"
+    with locked(host.cache / f"{folder.name}.lock"):
+        if not (folder / "complete").exists():
+            say(f"fetching ComfyUI's page {version} (once)")
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            package = f"{PAGE[0]}=={version}"
+            pip(host.python, "install", "--no-deps", f"--target={folder}", package, log=folder / "setup.log")
+            (folder / "complete").touch()
+    return replace(host, packages=(folder, *host.packages))
 
 
 def test(host: Host, arguments: Sequence[str]) -> int:
@@ -379,9 +394,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("command", choices=("demo", "test", "serve", "host", "train", "workflows"))
     parser.add_argument("--host", choices=HOSTS, default=MAIN_HOST)
+    parser.add_argument("--page", metavar="VERSION")
     options, rest = parser.parse_known_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     host = set_up(options.command, options.host)
+    if options.page:
+        host = with_page(host, options.page)
     if options.command == "host":
         say(f"ComfyUI: {host.comfyui}")
         say(f"Python:  {host.python}")

@@ -6,9 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..pipelines.errors import Refusal
-from ..pipelines.stage.check import split_stage
-from ..pipelines.stage.guides import Guide, guided
-from ..pipelines.stage.stage import Stage
 from ..pipelines.timeline.clips import Carry, Join, Length, Transition
 
 if TYPE_CHECKING:
@@ -17,6 +14,8 @@ if TYPE_CHECKING:
     from ..pipelines.chain.chain import Chain
     from ..pipelines.model.bundle import VideoModel
     from ..pipelines.model.variant import Settings
+    from ..pipelines.stage.guides import Guide
+    from ..pipelines.stage.stage import Stage
 
 ONE_CLIP, AS_CHAIN = "one clip", "chain"
 
@@ -46,6 +45,8 @@ def stages_of(model: VideoModel, chain: Chain | None, long_stages: str = ONE_CLI
     Raises:
         Refusal: the inputs leave it open, or what is asked cannot be.
     """
+    from ..pipelines.stage.check import split_stage
+
     try:
         stage = stage_of(model, chain, **inputs)
         return split_stage(stage, model, chain) if long_stages == AS_CHAIN else [stage]
@@ -70,6 +71,9 @@ def stage_of(
     **_: Any,
 ) -> Stage:
     """What the inputs of a Chain Stage ask for, behind a chain; raises `Refusal` where they leave it open."""
+    from ..pipelines.stage.guides import guided
+    from ..pipelines.stage.stage import Stage
+
     width, height = size_of(size or {})
     stage = Stage(
         prompt=prompt,

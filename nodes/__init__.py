@@ -1,4 +1,8 @@
-"""The nodes a person sees."""
+"""The nodes a person sees.
+
+ComfyUI imports every shell at each start, used or not. So a module here imports at its head what its schemas say, and
+in `execute` what it does its work with.
+"""
 
 from comfy_api.latest import ComfyExtension, io
 

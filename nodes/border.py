@@ -13,15 +13,25 @@ import torch
 from comfy_api.latest import io
 
 from ..host.refused import announce_refusal
-from ..pipelines.chain.chain import Chain as ChainValue
 from ..pipelines.errors import Refusal
-from ..pipelines.model.bundle import VideoModel
 from .types import Chain, ModelBundle, Sampling
 
 
 def _has(*names: str) -> Callable[[Any], bool]:
     # Other packs' models need not be ComfyUI's own classes.
     return lambda value: all(hasattr(value, name) for name in names)
+
+
+def _is_bundle(value: Any) -> bool:
+    from ..pipelines.model.bundle import VideoModel
+
+    return isinstance(value, VideoModel)
+
+
+def _is_chain(value: Any) -> bool:
+    from ..pipelines.chain.chain import Chain as ChainValue
+
+    return isinstance(value, ChainValue)
 
 
 def _is_sound(value: Any) -> bool:
@@ -34,8 +44,8 @@ def _is_image(value: Any) -> bool:
 
 # By type of socket: what is needed, in words, and whether a value is one.
 SOCKETS: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    ModelBundle.io_type: ("a model bundle of a Longtake loader", lambda value: isinstance(value, VideoModel)),
-    Chain.io_type: ("a chain", lambda value: isinstance(value, ChainValue)),
+    ModelBundle.io_type: ("a model bundle of a Longtake loader", _is_bundle),
+    Chain.io_type: ("a chain", _is_chain),
     Sampling.io_type: ("what Wan Sampling or LTX-2 Sampling gives", _has("steps", "check", "filled", "facts")),
     io.Image.io_type: ("images [frames, height, width, channels]", _is_image),
     io.Audio.io_type: ("audio", _is_sound),
@@ -78,4 +88,4 @@ def check(name: str, kind: str, value: Any) -> None:
 def _sockets(node: type[io.ComfyNode]) -> dict[str, tuple[str, bool]]:
     """Type, and whether it may be empty, of each socket that is known here."""
     inputs = node.define_schema().inputs
-    return {one.id: (one.io_type, bool(one.optional)) for one in inputs if one.io_type in SOCKETS}
+    return {socket.id: (socket.io_type, bool(socket.optional)) for socket in inputs if socket.io_type in SOCKETS}

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import torch
+from typing import TYPE_CHECKING
+
 from comfy_api.latest import io, ui
 
-from ..host.ahead import look_ahead
 from ..host.graph import Run
 from ..host.progress import NodeProgress, say
-from ..pipelines.chain.chain import Chain as ChainValue
-from ..pipelines.model.bundle import VideoModel
-from ..pipelines.model.variant import Settings
-from ..pipelines.stage.bridge import bridge, check_bridge
-from ..pipelines.stage.guides import Guide, guided
-from ..pipelines.stage.stage import Stage
 from ..pipelines.takes import store
-from ..pipelines.timeline.clips import Join, Length
 from .guides import guides_input
 from .seed import seed_input
 from .take_node import TakeNode
 from .types import STAGE, Chain, ModelBundle, Sampling
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..pipelines.chain.chain import Chain as ChainValue
+    from ..pipelines.model.bundle import VideoModel
+    from ..pipelines.model.variant import Settings
+    from ..pipelines.stage.guides import Guide
 
 
 class BridgeStage(TakeNode):
@@ -65,8 +66,14 @@ class BridgeStage(TakeNode):
         sampling: Settings | None = None,
         guides: dict[str, Guide] | None = None,
     ) -> io.NodeOutput:
+        from ..host.ahead import look_ahead
+        from ..pipelines.stage.bridge import bridge, check_bridge
+        from ..pipelines.stage.guides import guided
+        from ..pipelines.stage.stage import Stage
+        from ..pipelines.timeline.clips import Join, Length
+
         run = Run.of(cls.hidden)
-        wanted = Stage(
+        new_stage = Stage(
             prompt=prompt,
             negative_prompt=negative_prompt,
             length=Length(frames=1),
@@ -75,12 +82,12 @@ class BridgeStage(TakeNode):
             start_image=start_image,
             sampling=sampling,
         )
-        wanted = guided(wanted, (guides or {}).values())
-        ready = check_bridge(chain, stage, wanted, model)[0]
+        new_stage = guided(new_stage, (guides or {}).values())
+        ready = check_bridge(chain, stage, new_stage, model)[0]
         look_ahead(run, chain, (), model)
         frames = {stage: ready.clip.frames}
         progress = NodeProgress(cls.hidden.unique_id, len(chain.links), ready.sampling.steps, frames)
-        bridged, error = bridge(store.here(), chain, stage, wanted, model, progress)
+        bridged, error = bridge(store.here(), chain, stage, new_stage, model, progress)
         report = f"Stage {stage}: {error or 'the stage after does not continue it, so that no seam is there'}"
         say(cls.hidden.unique_id, report)
         return io.NodeOutput(bridged, report, ui=ui.PreviewText(report))

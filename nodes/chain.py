@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 
-from ..pipelines.chain.chain import Chain as ChainValue
 from ..pipelines.errors import Refusal
 from .types import FILM, Chain
+
+if TYPE_CHECKING:
+    from ..pipelines.chain.chain import Chain as ChainValue
 
 
 class ChainToLatent(io.ComfyNode):

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io, ui
 
 from ..host.films import chain_in
 from ..host.progress import say
-from ..pipelines.chain import record
-from ..pipelines.chain.chain import Chain as ChainValue
 from ..pipelines.errors import Refusal
-from ..pipelines.model.bundle import VideoModel
 from ..pipelines.takes import chains, store
 from .types import TAKES, Chain, ModelBundle
+
+if TYPE_CHECKING:
+    from ..pipelines.chain.chain import Chain as ChainValue
+    from ..pipelines.model.bundle import VideoModel
 
 MODEL_TIP = "A bundle of the family it was rendered with; its VAE decodes it. No diffusion weights are loaded."
 
@@ -59,6 +60,8 @@ class LoadChain(io.ComfyNode):
 
     @classmethod
     def execute(cls, model: VideoModel, chain: str, first_stage: int, last_stage: int) -> io.NodeOutput:
+        from ..pipelines.chain import record
+
         takes = store.here()
         opened = _opened(takes, chain.strip())
         if opened is None:
@@ -102,6 +105,8 @@ class LoadTake(io.ComfyNode):
 
     @classmethod
     def execute(cls, model: VideoModel, take: str) -> io.NodeOutput:
+        from ..pipelines.chain import record
+
         takes = store.here()
         return io.NodeOutput(record.single(takes, takes.named(take.strip()), model))
 
@@ -126,6 +131,8 @@ class KeepChain(io.ComfyNode):
 
     @classmethod
     def execute(cls, chain: ChainValue, name: str) -> io.NodeOutput:
+        from ..pipelines.chain import record
+
         takes = store.here()
         name = name.strip()
         if not name:

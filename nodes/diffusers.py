@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
 import folder_paths
 from comfy_api.latest import io
 
 from ..host.progress import say
-from ..pipelines.load.diffusers.bundle import bundle_from_folder
-from ..pipelines.load.diffusers.folder import DEFAULT, VARIANTS, folders_below, open_folder
-from ..pipelines.load.diffusers.ltx2 import OWN, Ltx2Choices
-from ..pipelines.mlx.wan22 import Weights
+from ..pipelines.load.diffusers.folder import DEFAULT, OWN, VARIANTS, folders_below, open_folder
+from ..pipelines.mlx.process import Weights
 from ..pipelines.model.variant import Training
 from ..pipelines.sampling.schedulers import DiffusersSampler, Solver, as_sampler
 from .load import NONE, TILED, decode_input, describe, frame_rate_input, model_file, upscaler_input
 from .types import AUTOMATIC, LOAD, ModelBundle
+
+if TYPE_CHECKING:
+    from ..pipelines.load.diffusers.ltx2 import Ltx2Choices
 
 BY_SCHEDULER = "as its scheduler says"
 COMFYUI = "ComfyUI"
@@ -96,6 +98,8 @@ class LoadDiffusersFolder(io.ComfyNode):
         rendered_by: str = COMFYUI,
         decode: str = AUTOMATIC,
     ) -> io.NodeOutput:
+        from ..pipelines.load.diffusers.bundle import bundle_from_folder
+
         opened = open_folder(folder, folder_paths.get_folder_paths("diffusers"), variant)
         mlx = None if rendered_by == COMFYUI else Weights(rendered_by)
         bundle = bundle_from_folder(opened, weight_dtype, _choices(family), mlx)
@@ -105,6 +109,8 @@ class LoadDiffusersFolder(io.ComfyNode):
 
 
 def _choices(family: dict) -> Ltx2Choices | None:
+    from ..pipelines.load.diffusers.ltx2 import Ltx2Choices
+
     if family["family"] == AUTOMATIC:
         return None
     training, upscaler = family["sampled_as"], family["latent_upscaler"]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from comfy_api.latest import Input, io
 
 from ..host.stage_inputs import size_of
-from ..pipelines.chain.begin import begin_with
-from ..pipelines.media.video import frames_and_sound
-from ..pipelines.model.bundle import VideoModel
 from .sizes import size_input
 from .types import STAGE, Chain, ModelBundle
+
+if TYPE_CHECKING:
+    from ..pipelines.model.bundle import VideoModel
 
 
 class ExtendVideo(io.ComfyNode):
@@ -44,6 +46,9 @@ class ExtendVideo(io.ComfyNode):
 
     @classmethod
     def execute(cls, model: VideoModel, video: Input.Video, size: dict, keep: dict) -> io.NodeOutput:
+        from ..pipelines.chain.begin import begin_with
+        from ..pipelines.media.video import frames_and_sound
+
         source, sound = frames_and_sound(video)
         return io.NodeOutput(begin_with(model, source, sound, *size_of(size), keep.get("seconds", 0.0)))
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from comfy_api.latest import io
 
 from ..pipelines.errors import Refusal
-from ..pipelines.model.shot import Keyframe
-from ..pipelines.stage.guides import Anchor, Soundtrack
 from .types import AUTOMATIC, STAGE, Guide
+
+if TYPE_CHECKING:
+    import torch
 
 
 def guides_input() -> io.Autogrow.Input:
@@ -50,6 +50,8 @@ class KeyframeNode(io.ComfyNode):
 
     @classmethod
     def execute(cls, image: torch.Tensor, frame: int, strength: float) -> io.NodeOutput:
+        from ..pipelines.model.shot import Keyframe
+
         return io.NodeOutput(Keyframe(image, frame, strength))
 
 
@@ -79,6 +81,8 @@ class AnchorNode(io.ComfyNode):
 
     @classmethod
     def execute(cls, image: torch.Tensor, counts: dict[str, Any]) -> io.NodeOutput:
+        from ..pipelines.stage.guides import Anchor
+
         return io.NodeOutput(Anchor(image, counts.get("strength")))
 
 
@@ -98,6 +102,8 @@ class SoundtrackNode(io.ComfyNode):
 
     @classmethod
     def execute(cls, audio: dict[str, Any] | None = None) -> io.NodeOutput:
+        from ..pipelines.stage.guides import Soundtrack
+
         # Optional, as Get Video Components gives nothing for a video without sound: that is refused in words.
         if audio is None:
             raise Refusal("it holds no sound; disconnect it, or give another.", field="audio")

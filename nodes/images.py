@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import torch
+from typing import TYPE_CHECKING
+
 from comfy_api.latest import io
 
-from ..pipelines.media.pictures import best_size
-from ..pipelines.model.bundle import VideoModel
 from .types import STAGE, ModelBundle
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..pipelines.model.bundle import VideoModel
 
 
 class BestSize(io.ComfyNode):
@@ -37,6 +41,8 @@ class BestSize(io.ComfyNode):
 
     @classmethod
     def execute(cls, model: VideoModel, image: torch.Tensor, area: str) -> io.NodeOutput:
+        from ..pipelines.media.pictures import best_size
+
         variant = model.variant
         width, height = best_size(image.shape[2], image.shape[1], variant.areas[area], variant.size_step)
         return io.NodeOutput(width, height)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
 import folder_paths
 from comfy_api.latest import io
@@ -13,19 +14,21 @@ from ..host.graph import Run
 from ..host.model_files import MODEL_FILES
 from ..host.progress import say
 from ..host.source import source_of
-from ..pipelines.families.wan22 import WAN22
-from ..pipelines.load.files import ModelFile, bundle_from_files, bundle_from_loaded
 from ..pipelines.load.kinds import Kind
-from ..pipelines.load.ltx2 import Ltx2Files, ltx2_bundle
-from ..pipelines.model.bundle import VideoModel
 from ..pipelines.model.variant import Training
 from .types import AUTOMATIC, LOAD, ModelBundle
+
+if TYPE_CHECKING:
+    from ..pipelines.load.files import ModelFile
+    from ..pipelines.model.bundle import VideoModel
 
 NONE = "none"
 TILED = "tiled"
 
 
 def model_file(folder: str, name: str) -> ModelFile:
+    from ..pipelines.load.files import ModelFile
+
     return ModelFile(name, folder_paths.get_full_path_or_raise(folder, name))
 
 
@@ -39,6 +42,9 @@ def wan22_bundle(
     high_noise_model: str, low_noise_model: str, text_encoder: str, vae: str, weight_dtype: str = "default"
 ) -> VideoModel:
     """What Load Wan 2.2 makes of its inputs; raises `Refusal` like `bundle_from_files`."""
+    from ..pipelines.families.wan22 import WAN22
+    from ..pipelines.load.files import bundle_from_files
+
     return bundle_from_files(
         WAN22,
         model_file("diffusion_models", high_noise_model),
@@ -225,6 +231,8 @@ class LoadLtx2(io.ComfyNode):
         frame_rate: str,
         decode: str = AUTOMATIC,
     ) -> io.NodeOutput:
+        from ..pipelines.load.ltx2 import Ltx2Files, ltx2_bundle
+
         if files["files"] == "checkpoint":
             chosen = Ltx2Files.of_checkpoint(model_file("checkpoints", files["checkpoint"]))
         else:
@@ -272,6 +280,8 @@ class UseLoadedModels(io.ComfyNode):
 
     @classmethod
     def execute(cls, model, clip, vae, low_noise_model=None, audio_vae=None, decode: str = AUTOMATIC) -> io.NodeOutput:
+        from ..pipelines.load.files import bundle_from_loaded
+
         inputs = {
             "high": ("model", model),
             "low": ("low_noise_model", low_noise_model),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import comfy.utils
 import folder_paths
@@ -12,11 +13,11 @@ from ..host.loras import lora_names, lora_path, state_of_loras
 from ..host.progress import say
 from ..pipelines.files.whole import CountedName
 from ..pipelines.lora.choice import AUTO, NONE, LoraChoice, Passes
-from ..pipelines.model.bundle import VideoModel
-from ..pipelines.model.fuse import experts_to_fuse, fuse
-from ..pipelines.model.lora import apply_lora
-from ..pipelines.weights.stored import StoredWeights
 from .types import LOAD, ModelBundle
+
+if TYPE_CHECKING:
+    from ..pipelines.model.bundle import VideoModel
+    from ..pipelines.weights.stored import StoredWeights
 
 
 def _strength(name: str, expert: str) -> io.Float.Input:
@@ -92,6 +93,8 @@ class ApplyLora(io.ComfyNode):
         strength_low: float,
         passes: str = Passes.BOTH.value,
     ) -> io.NodeOutput:
+        from ..pipelines.model.lora import apply_lora
+
         choice = LoraChoice(high_noise_lora, low_noise_lora, strength_high, strength_low, Passes(passes))
         bundle, reports, remarks = apply_lora(model, choice, lora_names(), lora_path)
         text = "\n".join(warnings_first([*remarks, *(line for report in reports for line in report.lines())]))
@@ -134,6 +137,8 @@ class FuseAndSave(io.ComfyNode):
 
     @classmethod
     def execute(cls, model: VideoModel, filename_prefix: str) -> io.NodeOutput:
+        from ..pipelines.model.fuse import experts_to_fuse, fuse
+
         chosen = experts_to_fuse(model)
         folder, filename, counter, _, _ = folder_paths.get_save_image_path(
             f"{_models_folder(chosen[0][1])}/{filename_prefix}", folder_paths.get_output_directory()

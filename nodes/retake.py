@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from comfy_api.latest import Input, io
 
 from ..host.previews import preview_of
 from ..host.progress import NodeProgress
 from ..host.stage_inputs import size_of
-from ..pipelines.media.video import frames_and_sound
-from ..pipelines.model.bundle import VideoModel
-from ..pipelines.model.variant import Settings
-from ..pipelines.stage.retake import Retake, plan_retake, render_retake
 from ..pipelines.takes import store
 from .seed import seed_input
 from .sizes import size_input
 from .take_node import TakeNode
 from .types import STAGE, Chain, ModelBundle, Sampling
+
+if TYPE_CHECKING:
+    from ..pipelines.model.bundle import VideoModel
+    from ..pipelines.model.variant import Settings
 
 ANEW, KEPT = "rendered anew", "kept"
 
@@ -68,6 +70,9 @@ class RetakeNode(TakeNode):
         seed: int,
         sampling: Settings | None = None,
     ) -> io.NodeOutput:
+        from ..pipelines.media.video import frames_and_sound
+        from ..pipelines.stage.retake import Retake, plan_retake, render_retake
+
         retake = Retake(start_seconds, end_seconds, sound == ANEW, prompt, negative_prompt, seed)
         planned, settings = plan_retake(retake, model, *frames_and_sound(video), *size_of(size), sampling)
         progress = NodeProgress(cls.hidden.unique_id, 1, settings.steps, {1: planned.frames})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 from comfy.model_management import throw_exception_if_processing_interrupted
@@ -10,13 +12,12 @@ from comfy_api.latest import io, ui
 
 from ..host.decoding import decoding
 from ..host.progress import say
-from ..pipelines.chain.chain import Chain as ChainValue
-from ..pipelines.film.seam_plot import plot
-from ..pipelines.film.seams import measure
-from ..pipelines.film.soundtrack import soundtrack
 from ..pipelines.takes import store
 from ..pipelines.takes.derived import Derived
 from .types import FILM, Chain
+
+if TYPE_CHECKING:
+    from ..pipelines.chain.chain import Chain as ChainValue
 
 
 class SeamReport(io.ComfyNode):
@@ -41,6 +42,10 @@ class SeamReport(io.ComfyNode):
 
     @classmethod
     def execute(cls, chain: ChainValue) -> io.NodeOutput:
+        from ..pipelines.film.seam_plot import plot
+        from ..pipelines.film.seams import measure
+        from ..pipelines.film.soundtrack import soundtrack
+
         bar = ProgressBar(chain.frames, node_id=cls.hidden.unique_id)
 
         def watch(done: int, frames: int) -> None:

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
 
-from ..host.ahead import look_ahead
 from ..host.graph import Run
 from ..host.jobs import unfinished_until_rendered
 from ..host.muted import muted_before
 from ..host.previews import preview_of
 from ..host.progress import NodeProgress, say
 from ..host.stage_inputs import AS_CHAIN, ONE_CLIP, stages_of
-from ..pipelines.chain.chain import Chain as ChainValue
-from ..pipelines.model.bundle import VideoModel
-from ..pipelines.stage.check import check_stages
-from ..pipelines.stage.render import render_stages
 from ..pipelines.takes import store
 from ..pipelines.timeline.clips import Carry, Transition
 from .guides import guides_input
@@ -24,6 +19,10 @@ from .seed import seed_input
 from .sizes import size_input
 from .take_node import TakeNode
 from .types import AUTOMATIC, STAGE, Chain, ModelBundle, Sampling
+
+if TYPE_CHECKING:
+    from ..pipelines.chain.chain import Chain as ChainValue
+    from ..pipelines.model.bundle import VideoModel
 
 
 def length_input() -> io.DynamicCombo.Input:
@@ -218,6 +217,10 @@ class ChainStage(TakeNode):
 
     @classmethod
     def execute(cls, model: VideoModel, chain: ChainValue | None = None, **inputs: Any) -> io.NodeOutput:
+        from ..host.ahead import look_ahead
+        from ..pipelines.stage.check import check_stages
+        from ..pipelines.stage.render import render_stages
+
         run = Run.of(cls.hidden)
         dropped = muted_before(cls.hidden.extra_pnginfo, run.node_id)
         for note in dropped:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import folder_paths
 import torch
@@ -16,15 +17,17 @@ from ..host.stage_inputs import size_of
 from ..pipelines.document import read_prompts
 from ..pipelines.errors import Refusal
 from ..pipelines.files.whole import CountedName
-from ..pipelines.model.bundle import VideoModel
-from ..pipelines.model.variant import Settings
-from ..pipelines.stage.stills import Still, plan_stills, render_stills, write_zip
 from ..pipelines.takes import store
-from ..pipelines.takes.take import Take
 from ..pipelines.takes.temp import temp_folder
 from .seed import seed_input
 from .sizes import size_input
 from .types import STAGE, ModelBundle, Sampling
+
+if TYPE_CHECKING:
+    from ..pipelines.model.bundle import VideoModel
+    from ..pipelines.model.variant import Settings
+    from ..pipelines.stage.stills import Still
+    from ..pipelines.takes.take import Take
 
 
 class RenderStills(io.ComfyNode):
@@ -81,6 +84,8 @@ class RenderStills(io.ComfyNode):
         sampling: Settings | None = None,
         zip: bool = False,
     ) -> io.NodeOutput:
+        from ..pipelines.stage.stills import plan_stills, render_stills
+
         ready = plan_stills(read_prompts(prompts), model, negative_prompt, *size_of(size), seed, sampling)
         steps = sum(still.sampling.steps for still in ready)
         frames = {still.number: 1 for still in ready}
@@ -115,6 +120,8 @@ def _show(still: Still, take: Take, progress: NodeProgress) -> ui.SavedResult | 
 
 
 def _save_zip(stills: Sequence[Still], image: torch.Tensor) -> tuple[str, list[ui.SavedResult]]:
+    from ..pipelines.stage.stills import write_zip
+
     _, height, width, _ = image.shape
     folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
         "longtake/stills", folder_paths.get_output_directory(), width, height

@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from comfy_api.latest import io, ui
 from comfy_execution.graph_utils import ExecutionBlocker
 
-from ..host.ahead import look_ahead
 from ..host.graph import Run
 from ..host.inputs import InputFiles, state_of
 from ..host.jobs import unfinished_until_rendered
@@ -19,19 +17,14 @@ from ..host.loras import lora_names, lora_path, state_of_loras
 from ..host.previews import preview_of
 from ..host.progress import NodeProgress, say
 from ..pipelines.errors import Refusal
-from ..pipelines.model.bundle import VideoModel
-from ..pipelines.model.variant import Settings
-from ..pipelines.stage.approval import stops_at
-from ..pipelines.stage.check import check_stages, format_of
-from ..pipelines.stage.forecast import forecast
-from ..pipelines.stage.keys import look_up
-from ..pipelines.stage.render import render_stages
-from ..pipelines.storyboard.plan import plan
-from ..pipelines.storyboard.selection import stages_chosen
-from ..pipelines.storyboard.stages import files_named, loras_named, models_of, stages_of
-from ..pipelines.storyboard.text import parse
 from ..pipelines.takes import store
 from .types import STAGE, Chain, ModelBundle, Sampling
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..pipelines.model.bundle import VideoModel
+    from ..pipelines.model.variant import Settings
 
 EXAMPLE = """{
   "schema": "longtake.storyboard.v1",
@@ -116,6 +109,9 @@ class RenderStoryboard(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, storyboard: str | None = None, approve: bool = False, **_: Any) -> list[Any]:
+        from ..pipelines.storyboard.stages import files_named, loras_named
+        from ..pipelines.storyboard.text import parse
+
         # A chain that ComfyUI still holds may refer to a take that has been deleted since, or to another file.
         tokens = [store.here().deletions(), store.here().approvals() if approve else 0]
         try:
@@ -135,6 +131,17 @@ class RenderStoryboard(io.ComfyNode):
         stages: str = "",
         approve: bool = False,
     ) -> io.NodeOutput:
+        from ..host.ahead import look_ahead
+        from ..pipelines.stage.approval import stops_at
+        from ..pipelines.stage.check import check_stages, format_of
+        from ..pipelines.stage.forecast import forecast
+        from ..pipelines.stage.keys import look_up
+        from ..pipelines.stage.render import render_stages
+        from ..pipelines.storyboard.plan import plan
+        from ..pipelines.storyboard.selection import stages_chosen
+        from ..pipelines.storyboard.stages import models_of, stages_of
+        from ..pipelines.storyboard.text import parse
+
         board = parse(storyboard)
         planned = plan(board, format_of(model))
         chosen = stages_chosen(stages, len(planned.stages))

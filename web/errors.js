@@ -9,6 +9,7 @@ import { t } from './words.js'
 
 const EARLIER = () => t`What is shown here is of an earlier run.`
 const TEXT = '$$node-text-preview' // ComfyUI's widget for a line of progress
+const DELIVERS = 'LongtakeEncodeVideo'
 const DOCUMENTS = { LongtakeRenderStoryboard: 'storyboard' }
 
 /** What a node is asked, to tell whether it has been changed. */
@@ -42,14 +43,33 @@ function fail(node, { message, field }) {
   app.extensionManager.toast.add({ severity: 'error', summary: node.title, detail: message, life: 30_000 })
 }
 
+// ComfyUI queues what it can: where another output is right, one that is not is left out of the Run, and nothing says so.
+let leftOut = null // {node, message, field}
+
+function noteLeftOut(node) {
+  const [, id] = [...ourNodes()].find(([other]) => other === node) ?? []
+  const [error] = app.extensionManager.lastNodeErrors?.[id]?.errors ?? []
+  if (error) {
+    const message = t`No film comes of this Run: ComfyUI leaves this node out, ${error.message} (${error.details}).`
+    leftOut = { node, message, field: error.extra_info?.input_name }
+    fail(node, leftOut)
+  } else if (leftOut?.node === node) leftOut = null
+}
+
 app.registerExtension({
   name: 'longtake.errors',
+
+  nodeCreated(node) {
+    const widget = node.comfyClass === DELIVERS && node.widgets?.[0]
+    if (widget) widget.afterQueued = () => noteLeftOut(node)
+  },
 
   setup() {
     let refused = null
     api.addEventListener('execution_start', () => {
       refused = null
       clear()
+      if (leftOut) fail(leftOut.node, leftOut)
     })
     api.addEventListener('longtake.refused', ({ detail }) => (refused = detail))
     api.addEventListener('execution_error', ({ detail }) => {
@@ -79,7 +99,7 @@ app.registerExtension({
       if (!failed || failed.asked === asked(failed.node)) return
       removeNote(failed.node)
       unmarkFields()
-      failed = null
+      failed = leftOut = null
     })
   }
 })

@@ -26,7 +26,7 @@ def main() -> None:
     from tests.host.place import Place
 
     enter_comfyui(Place.here().comfyui)
-    from longtake.benchmarks.continuity import page
+    from longtake.benchmarks.continuity import drift, page
     from longtake.benchmarks.continuity.deliveries import DELIVERIES
     from longtake.benchmarks.continuity.handing import CURED, HANDINGS
     from longtake.benchmarks.continuity.results import Results
@@ -40,12 +40,15 @@ def main() -> None:
     parser.add_argument("--deliveries", type=lambda text: text.split("; "), default=list(DELIVERIES))
     parser.add_argument("--minutes", type=float, default=90, help="after which no chain is begun")
     parser.add_argument("--store", type=Path, default=ROOT / "build" / "continuity", help="where takes are kept")
+    parser.add_argument("--drift", action="store_true", help="measure what matching costs and saves, and nothing else")
     options = parser.parse_args()
     for asked, known in ((options.handings, HANDINGS), (options.deliveries, DELIVERIES)):
         if unknown := set(asked) - set(known):
             parser.error(f"{', '.join(sorted(unknown))}: what there is: {'; '.join(known)}")
     results = Results.read()
-    if options.minutes:
+    if options.drift:
+        drift.measure(options.chains, options.store)
+    elif options.minutes:
         handings = [HANDINGS[name] for name in options.handings]
         deliveries = [DELIVERIES[name] for name in options.deliveries]
         size, until = Size(options.chains, options.stages), time.monotonic() + 60 * options.minutes

@@ -25,6 +25,11 @@ def colours_of_the_first(tail: Tail, chain: Chain) -> Tail:
     return replace(tail, frames=_with_moments(tail.frames, first, (0, 1, 2)).clamp(0, 1))
 
 
+def colours_of_the_first_every_fourth(tail: Tail, chain: Chain) -> Tail:
+    """The same, for every fourth stage alone."""
+    return tail if len(chain.links) % 4 else colours_of_the_first(tail, chain)
+
+
 def moments_of_the_first(tail: Tail, chain: Chain) -> Tail:
     """Mean and spread of each channel of the carried latents as in the first clip's."""
     if tail.latent is None:

@@ -56,9 +56,9 @@ class _Other(Match):
     def _correction(self, index: int, replay: Replay) -> Colour:
         overlap = self.chain.links[index].clip.join.overlap
         skipped = 1 if overlap > 1 else 0
-        before, after = (_unit(decoded(link)) for link in self.chain.links[index - 1 : index + 1])
+        before, after = (unit(decoded(link)) for link in self.chain.links[index - 1 : index + 1])
         gain, offset = self.compare(before[skipped - overlap :], after[skipped:overlap])
-        return Colour(_rgb(gain), _rgb(offset))
+        return Colour(rgb(gain), rgb(offset))
 
 
 class _All(Match):
@@ -68,11 +68,11 @@ class _All(Match):
         return replay.correction
 
 
-def _unit(frames: Any) -> np.ndarray:
+def unit(frames: Any) -> np.ndarray:
     return np.asarray(frames).astype(np.float64) / 65535
 
 
-def _rgb(values: np.ndarray) -> tuple[float, float, float]:
+def rgb(values: np.ndarray) -> tuple[float, float, float]:
     red, green, blue = (float(value) for value in values)
     return red, green, blue
 
@@ -102,17 +102,17 @@ class _Whole(Match):
 
     def __init__(self, chain: Chain):
         super().__init__(chain, decoded)
-        self.first = _unit(decoded(chain.links[0]))
+        self.first = unit(decoded(chain.links[0]))
 
     def of(self, index: int) -> Grade:
-        gain, offset = _spreads(self.first, _unit(decoded(self.chain.links[index])))
-        colour = Colour(_rgb(gain), _rgb(offset))
+        gain, offset = _spreads(self.first, unit(decoded(self.chain.links[index])))
+        colour = Colour(rgb(gain), rgb(offset))
         return Grade(colour, colour)
 
 
 def _let_go(chain: Chain) -> np.ndarray:
     """Each clip begins with the colours of the end before it and has its own again when it ends."""
-    clips = [_unit(decoded(link)) for link in chain.links]
+    clips = [unit(decoded(link)) for link in chain.links]
     match = Match(chain, decoded)
     film = [clips[0]]
     for index, (link, clip) in enumerate(zip(chain.links, clips, strict=True)):
@@ -132,7 +132,7 @@ def _let_go(chain: Chain) -> np.ndarray:
 
 def _in_linear_light(chain: Chain) -> np.ndarray:
     """Means and spreads of light instead of code values."""
-    clips = [_light(_unit(decoded(link))) for link in chain.links]
+    clips = [_light(unit(decoded(link))) for link in chain.links]
     plain = Match(chain, decoded)
     gain, offset, film = np.ones(3), np.zeros(3), [clips[0]]
     for index in range(1, len(clips)):
@@ -160,7 +160,7 @@ def _drifting(chain: Chain) -> Callable[[Link], np.ndarray]:
 
     def opened(link: Link) -> np.ndarray:
         stage = next(index for index, other in enumerate(chain.links) if other is link)
-        values = (_unit(decoded(link)) - 0.5) * GAIN**stage + 0.5 + np.array(STEP) * stage
+        values = (unit(decoded(link)) - 0.5) * GAIN**stage + 0.5 + np.array(STEP) * stage
         return np.rint(values.clip(0, 1) * 65535).astype(np.uint16)
 
     return opened

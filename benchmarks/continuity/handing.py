@@ -39,6 +39,7 @@ USUAL = PIXELS[1]  # the pack's default
 AGAIN = Handing(f"{USUAL.name}, other seeds", Carry.PIXELS, USUAL.frames, other_seeds=True)
 CURED = (
     Handing("pixels 5, colours of stage 1", Carry.PIXELS, 5, cure=cures.colours_of_the_first),
+    Handing("pixels 5, colours of stage 1 every 4th", Carry.PIXELS, 5, cure=cures.colours_of_the_first_every_fourth),
     Handing("pixels 5, spectrum of stage 1", Carry.PIXELS, 5, cure=cures.spectrum_of_the_first),
     Handing("latents 5, moments of stage 1", Carry.LATENTS, 5, cure=cures.moments_of_the_first),
     Handing("latents 5, noised", Carry.LATENTS, 5, cure=cures.noised),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from . import drift
 from .deliveries import DRIFTED, GAIN, MATCHED, OTHERWISE, RENDERED, STEP
 from .figures import AT_SEAMS, MEASURES, OVER_FILM, Measure
 from .handing import AGAIN, BY_HAND, CURED, LATENTS, PIXELS, USUAL, WITHOUT
@@ -22,6 +23,7 @@ NEIGHBOURS = (
     (PIXELS[2], USUAL),
     (PIXELS[3], PIXELS[2]),
     (PIXELS[3], USUAL),
+    (LATENTS[2], USUAL),
     *zip(LATENTS, PIXELS[1:], strict=True),
 )
 
@@ -35,6 +37,8 @@ def write(results: Results) -> None:
     for films in lengths:
         parts.extend(_length(films, results))
     parts.extend(_matching(lengths))
+    if films := drift.read():
+        parts.extend([DRIFT_AND_LIGHT, drift.table(films)])
     parts.extend(_cures(lengths))
     parts.extend([CONCLUSIONS, LIMITS])
     PAGE.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
@@ -176,6 +180,15 @@ two means lie apart at most in 95 of 100 such runs. Of two ways of handing on, a
 interval holds zero, is not claimed. Two ways of showing the same takes share their seeds: the interval decides, and an
 asterisk says that the difference is below the floor all the same, less than other seeds would have made."""
 
+DRIFT_AND_LIGHT = f"""\
+What it costs and what it saves, in films of {drift.STAGES} stages of `{USUAL.name}`. The demo model drifts by nothing
+that adds up, and its light never changes: both are put into its takes, the light over the film, the same in both clips
+of a seam, and the drift from stage to stage, contrast by {GAIN - 1:.0%}, red and blue by {STEP[0]:.1%} of the range
+against each other, or a quarter of that. What the film would look like without the drift is known; the figures are how
+far the mean colour of a frame is from that, of 255, in the last {drift.AT_THE_END} stages. `towards stage 1` takes a
+correction only as far as it brings the whole clip nearer to the first, so that a model is let that finds back by
+itself."""
+
 CURES = """\
 ## Cures
 
@@ -193,8 +206,8 @@ What might keep colour, contrast and sharpness over many seams, each against the
 
 On what is handed on: `colours of stage 1` (mean and spread of red, green and blue of the tail's pixels), `moments of
 stage 1` (of the latents' channels), `noised` (by 5 % of a channel's spread) and `spectrum of stage 1` (each ring of
-frequencies as strong as in the first clip, by a factor of 1.25 at most). Beginning anew from stage 1 every n stages was
-not tried."""
+frequencies as strong as in the first clip, by a factor of 1.25 at most). `every 4th` begins with the colours of stage 1
+anew at every fourth stage alone. An anchor of stage 1 in every stage needs a model that was trained for it."""
 
 DRIFT_PUT_IN = f"""\
 With a drift put in, since the demo model has none of its own that adds up: from stage to stage contrast grows by
@@ -206,19 +219,23 @@ CONCLUSIONS = """\
 
 - An overlap of 5 frames beats the last frame by hand where a chain is seen to be one: less jump at the seam, and the
   motion goes on at its speed. `pixels 1` is the same as by hand, to the bit.
-- Longer overlaps are hardly better: 9 frames are not separable from 5, 13 jump a little less and add 8 frames less to
-  the film with every stage. The default stays 5.
-- Slot-aware latents are not separable from pixels encoded again, with any overlap. The default stays the simpler one,
+- One step longer is hardly better: 9 frames are not separable from 5, nor 13 from 9. Over many stages the longest adds
+  up: `latents 13` jumps less than the default, keeps the speed better and more of the contrast. It adds 8 frames less
+  to the film with every stage, a tenth of a stage of 81 frames. The default stays 5, as short films gain nothing by
+  more; for a film of many stages 13 frames, as latents, are the setting to choose.
+- With equal overlaps slot-aware latents are not separable from pixels encoded again. The default stays the simpler one,
   and the other an advanced setting. A real VAE, which loses something each time, may tell them apart; this one cannot.
 - Colour matching used to take back all that differs over the overlap, and lost: colours drifted further with it than
   without, and seams jumped more. The cause is neither the grid of sampled pixels nor a motion that is followed: the
   model shows the frames it was given a little off, and the first frame of its own is right again. Carried on, that
   added up. Now only as much is taken back as the frames after the overlap still have: it loses half of what it lost
-  over 5 stages. It is no match for no matching where nothing drifts: over 20 stages what it takes for drift still adds
-  up to more than other seeds would have made, in the few chains that show their shape that long. Where something
-  drifts, the seam jumps less and colours are less far off, as the drift put in shows, and a drift of that size would be
-  half as much contrast again after 20 stages. The demo model has no drift and real ones are said to, so it stays on;
-  that is a judgement, not a figure.
+  over 5 stages.
+- Colour matching is an insurance, and its price is known. Where nothing drifts, a film is shown 4 or 5 of 255 off after
+  20 stages, gradually, so that no seam shows it. Where contrast grows by 2 % with every stage it is shown 7 to 10 off
+  instead of 16 to 22, and the seams jump by half as much. It breaks even at about a quarter of that drift. Limiting it
+  to what brings a clip nearer to stage 1 costs less where nothing drifts and saves less where light changes and
+  something does: neither is better everywhere, and the plainer one stays. Models are said to drift by more than a
+  quarter of that, so it is on unless it is switched off.
 - Of the cures, `colours of stage 1` alone keeps more contrast, just above the noise floor, and it is made for this
   world: one scene from end to end, whose means and spreads never change. A film whose picture changes would be bent to
   look like its first stage. The pack does not have it. The others win nothing by more than chance, or lose."""

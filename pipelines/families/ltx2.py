@@ -88,6 +88,7 @@ class Ltx2:
     text_encoder_hint: str = "Gemma 3 12B (gemma_3_12B_it_fp4_mixed.safetensors)"
     variants: tuple[Variant, ...] = VARIANTS
     lora: LoraTraits = LTX2_LORA
+    renderer: str = "ComfyUI"
 
     def variant_of(self, config: Mapping[str, Any]) -> Variant | None:
         """The distilled variant of the release that made the weights; they cannot tell whether they are distilled."""

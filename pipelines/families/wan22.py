@@ -119,6 +119,7 @@ class Wan22:
     text_encoder_hint: str = "UMT5-XXL (umt5_xxl_fp8_e4m3fn_scaled.safetensors)"
     variants: tuple[Variant, ...] = VARIANTS
     lora: LoraTraits = WAN_LORA
+    renderer: str = "ComfyUI"
 
     def variant_of(self, config: Mapping[str, Any]) -> Variant | None:
         # Only the plain transformer: "i2v" here is Wan 2.1's, which looks at the image through CLIP, and VACE, S2V,

@@ -153,8 +153,8 @@ class Replay:
         Args:
             step, contrast: that other difference; where it goes the other way, nothing is taken back.
         """
-        steps = [_part(whole, other) for whole, other in zip(self.step, step, strict=True)]
-        logs = [_part(math.log(whole), math.log(other)) for whole, other in zip(self.contrast, contrast, strict=True)]
+        steps = [part(whole, other) for whole, other in zip(self.step, step, strict=True)]
+        logs = [part(math.log(whole), math.log(other)) for whole, other in zip(self.contrast, contrast, strict=True)]
         gain = np.exp(-np.array(logs))
         return Colour(_rgb(gain), _rgb(np.array(self.mean) * (1 - gain) - np.array(steps)))
 
@@ -202,7 +202,7 @@ def _step(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     return after.mean(0) - before.mean(0) - apart * (np.mean(paces, axis=0) if paces else 0)
 
 
-def _part(whole: float, other: float) -> float:
+def part(whole: float, other: float) -> float:
     """As much of a difference as there is of another one: from none to all of it."""
     return min(max(other, min(whole, 0.0)), max(whole, 0.0))
 

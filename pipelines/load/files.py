@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ..errors import Refusal
-from ..families import FAMILIES, recognise
+from ..families.recognise import FAMILIES, recognise
 from ..identity import Source
 from ..model.bundle import Family, VideoModel
 from ..model.part import Part

@@ -8,10 +8,7 @@ import threading
 from collections.abc import Callable, Iterable
 
 from ..errors import Refusal
-from ..families.ltx2 import LTX2
-from ..families.wan22 import WAN22
 from ..weights.outline import Outline, model_config, outline, vae_channels
-from .ltx2 import holds_audio_vae, holds_projection, holds_video_vae, is_upscaler
 
 
 class Kind(enum.Flag):
@@ -31,6 +28,11 @@ class Kind(enum.Flag):
 
 def kind_of(file: Outline) -> Kind:
     """Everything that a file can be used as, by the rules its loader checks it with."""
+    # Asked of the first file, once the server is up; the lists alone need no rules.
+    from ..families.ltx2 import LTX2
+    from ..families.wan22 import WAN22
+    from .ltx2 import holds_audio_vae, holds_projection, holds_video_vae, is_upscaler
+
     config = model_config(file)
     tests: dict[Kind, Callable[[Outline], object]] = {
         Kind.WAN: lambda _: config and WAN22.variant_of(config),

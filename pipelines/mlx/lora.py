@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from ..errors import Refusal
 from ..lora.applied import AppliedLora
+from ..lora.file import LoraFile
 from ..lora.match import Match, match
 from ..lora.skeleton import PREFIX
 from ..model.lora import skeleton_of, text_shapes
@@ -24,8 +26,17 @@ def check_loras(model: VideoModel) -> None:
     """Raise `Refusal` for a LoRA that changes weights otherwise than by low-rank pairs and differences."""
     for noise in Noise:
         for lora in model.loras_of(noise):
-            for change in _patches(model, noise, lora, lora.file.tensors).values():
-                _check_kind(change, lora)
+            part = model.expert(noise)
+            assert part is not None  # noqa: S101 - it carries the LoRA
+            good = _good.setdefault(part.root, set())
+            if (lora.file, noise) not in good:
+                for change in _patches(model, noise, lora, lora.file.tensors).values():
+                    _check_kind(change, lora)
+                good.add((lora.file, noise))
+
+
+# Every stage of a film is checked, and matching a file takes a moment.
+_good: WeakKeyDictionary[Part, set[tuple[LoraFile, Noise]]] = WeakKeyDictionary()
 
 
 def changes(model: VideoModel, noise: Noise, diffusers_name: Callable[[str], str]) -> dict[str, torch.Tensor]:

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -35,6 +36,24 @@ POLL = 0.1  # seconds between two looks at whether the person has cancelled
 TOLD = 3  # lines of what a runner said last, in an error
 
 _HOW = f'"pip install mlx-gen=={MLX_GEN}" into a Python of its own, and {VARIABLE} names it (docs/apple.md).'
+
+
+class Weights(str, Enum):
+    """What MLX holds weights in; the values finish "rendered by"."""
+
+    BF16 = "MLX"
+    EIGHT_BITS = "MLX, 8 bits"
+    FOUR_BITS = "MLX, 4 bits"
+    FP32 = "MLX, fp32"
+
+    @property
+    def bits(self) -> int | None:
+        return {Weights.EIGHT_BITS: 8, Weights.FOUR_BITS: 4}.get(self)
+
+    @property
+    def dtype(self) -> str:
+        """Of what is not quantised, and of predictions, by MLX's name."""
+        return "float32" if self is Weights.FP32 else "bfloat16"
 
 
 class MlxFailed(RuntimeError):
@@ -76,6 +95,7 @@ class Job:
         solver: "euler" or "unipc".
         dtype: MLX's name of the precision of weights and predictions.
         bits: of quantised weights; None leaves them.
+        shown: the slot that is told of after each step.
     """
 
     tensors: Mapping[str, torch.Tensor]
@@ -85,6 +105,7 @@ class Job:
     solver: str
     dtype: str
     bits: int | None
+    shown: int = 0
 
 
 def check_python() -> None:
@@ -122,18 +143,18 @@ def _check(python: str) -> None:
         )
 
 
-def denoise(job: Job, on_step: Callable[[int], None]) -> torch.Tensor:
+def denoise(job: Job, on_step: Callable[[int, torch.Tensor], None]) -> torch.Tensor:
     """Do a job and return its latent `[1, C, T, h, w]`, normalised.
 
     Args:
-        on_step: told how many steps are done; may raise to cancel.
+        on_step: told how many steps are done, and what the last took the picture for, of the slot that is shown,
+            `[1, C, 1, h, w]`, normalised; may raise to cancel.
 
     Raises:
         Refusal: the runner cannot do it.
         MlxFailed: the runner ended without an answer.
     """
     import folder_paths
-    from safetensors.torch import load_file
 
     python = os.environ.get(VARIABLE, "")
     with tempfile.TemporaryDirectory(prefix="longtake-mlx-", dir=_made(folder_paths.get_temp_directory())) as folder:
@@ -141,8 +162,14 @@ def denoise(job: Job, on_step: Callable[[int], None]) -> torch.Tensor:
         with _Runner(python, Path(folder)) as runner:
             runner.begin(line)
             finished = runner.follow(on_step)
-        # Read whole before the folder goes: Windows removes no file that is mapped.
-        return load_file(finished)["latent"].clone()
+        return _tensor(finished, "latent")
+
+
+def _tensor(path: str, name: str) -> torch.Tensor:
+    from safetensors.torch import load
+
+    # All of it is read before the folder goes: a file that is mapped is not removed everywhere.
+    return load(Path(path).read_bytes())[name]
 
 
 def _made(folder: str) -> str:
@@ -172,6 +199,8 @@ def _written(job: Job, folder: Path) -> dict[str, Any]:
         "solver": job.solver,
         "dtype": job.dtype,
         "bits": job.bits,
+        "shown": job.shown,
+        "seen": str(folder / "seen"),
     }
 
 
@@ -192,9 +221,12 @@ class _Runner:
         command = [python, "-E", str(RUNNER)]
         # Its standard input stays open: it ends when that does, which it does with this process.
         with self._log.open("wb") as log:
-            self._process = subprocess.Popen(  # noqa: S603 - as above
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log
-            )
+            try:
+                self._process = subprocess.Popen(  # noqa: S603 - as above
+                    command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log
+                )
+            except OSError as error:
+                raise Refusal(f"{VARIABLE} is {python}, which does not run ({error}).", field="model") from None
         self._told: queue.Queue[dict[str, Any] | None] = queue.Queue()
         threading.Thread(target=self._read, args=(self._process.stdout,), name="longtake-mlx", daemon=True).start()
 
@@ -218,7 +250,7 @@ class _Runner:
         except OSError as error:
             raise self._failed() from error
 
-    def follow(self, on_step: Callable[[int], None]) -> str:
+    def follow(self, on_step: Callable[[int, torch.Tensor], None]) -> str:
         """Pass on what the runner tells until it is done; the path that it wrote."""
         while True:
             stop_if_cancelled()
@@ -229,7 +261,7 @@ class _Runner:
             if told is None:
                 raise self._failed()
             if "step" in told:
-                on_step(told["step"])
+                on_step(told["step"], _tensor(told["seen"], "seen"))
             if "refused" in told:
                 raise Refusal(told["refused"], field="model")
             if "finished" in told:

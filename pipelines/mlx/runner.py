@@ -4,9 +4,10 @@
     PYTHON runner.py               one job
 
 The job is the first line of standard input, as JSON; `process.py` says what is in it. Tensors come and go in files of
-safetensors. What it tells of itself are lines of JSON on standard output, each of one entry:
+safetensors. What it tells of itself are lines of JSON on standard output:
 
-    {"step": NUMBER}   steps that are done
+    {"step": NUMBER, "seen": PATH}
+                       steps that are done, and what the last of them took the picture for, of one slot of the clip
     {"refused": TEXT}  it cannot do this job, in words for the person who asked
     {"finished": PATH} the latent is written there
 
@@ -64,15 +65,18 @@ def denoise(job: dict[str, Any]) -> Any:
         model = load(expert, job["bits"], dtype)
         for _ in range(expert["steps"]):
             sigma, timestep = job["sigmas"][done], job["timesteps"][done]
-            seen = x if mask is None else x * mask + kept * (1 - mask)
-            model_input = mx.concatenate([seen, *concat], axis=1).astype(dtype)
+            noisy = x if mask is None else x * mask + kept * (1 - mask)
+            model_input = mx.concatenate([noisy, *concat], axis=1).astype(dtype)
             velocity = _guided(model, model_input, _per_token(timestep, mask, model), texts, expert["guidance"])
             if mask is not None:
                 velocity = velocity * mask + (x - kept) / sigma * (1 - mask)
+            picture = (x - sigma * velocity)[:, :, job["shown"] : job["shown"] + 1]
             x = step_of(velocity, done, x)
             mx.eval(x)
             done += 1
-            tell(step=done)
+            seen_at = f"{job['seen']}-{done}.safetensors"
+            mx.save_safetensors(seen_at, {"seen": picture})
+            tell(step=done, seen=seen_at)
         del model
         gc.collect()
         mx.clear_cache()
@@ -149,7 +153,8 @@ def load(expert: dict[str, Any], bits: int | None, dtype: Any) -> Any:
     del mapped
     if bits is not None:
         nn.quantize(model, GROUP, bits, class_predicate=_is_quantised)
-    mx.eval(model.parameters())
+    for _, parameter in tree_flatten(model.parameters()):
+        mx.eval(parameter)  # one after the other: together, all would be held as they are read
     mx.clear_cache()
     return model
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,16 +14,17 @@ from ..families.wan22_sampling import SamplingSettings, Split, high_noise_steps,
 from ..identity import Source
 from ..model.part import Part
 from ..sampling.schedulers import DiffusersSampler, Solver, whole_timestep
-from ..sampling.span import own_random_state
+from ..sampling.span import own_random_state, shown_slot
 from ..weights.pairs import Noise
 from .lora import changes, check_loras
-from .process import FIELD, MLX_GEN, Expert, Job, check_python, denoise
+from .process import FIELD, MLX_GEN, Expert, Job, Weights, check_python, denoise
 
 if TYPE_CHECKING:
     from ..families.wan22_sampling import Start
     from ..model.bundle import VideoModel
     from ..model.shot import Shot
 
+RENDERER = f"mlx-gen {MLX_GEN}"
 # Wan's own; ComfyUI's uni_pc goes by the same paper in another way.
 UNIPC = DiffusersSampler(Solver.UNIPC, order=2, integer_timesteps=True)
 _SOLVERS = {"euler": DiffusersSampler(Solver.EULER), "uni_pc": UNIPC, "uni_pc_bh2": UNIPC}
@@ -43,24 +43,6 @@ _CONFIG = (
 )  # fmt: skip
 _READABLE = (torch.float32, torch.float16, torch.bfloat16)
 _STARTS_OVER = "Rendered by MLX: a stage that is stopped midway starts over."
-
-
-class Weights(str, Enum):
-    """What MLX holds weights in; the values finish "rendered by"."""
-
-    BF16 = "MLX"
-    EIGHT_BITS = "MLX, 8 bits"
-    FOUR_BITS = "MLX, 4 bits"
-    FP32 = "MLX, fp32"
-
-    @property
-    def bits(self) -> int | None:
-        return {Weights.EIGHT_BITS: 8, Weights.FOUR_BITS: 4}.get(self)
-
-    @property
-    def dtype(self) -> str:
-        """Of what is not quantised, and of predictions, by MLX's name."""
-        return "float32" if self is Weights.FP32 else "bfloat16"
 
 
 @dataclass(frozen=True)
@@ -95,12 +77,17 @@ class Wan22ByMlx(Wan22):
         check_loras(model)
 
     def sample(self, model: VideoModel, shot: Shot) -> dict[str, torch.Tensor]:
-        from comfy.model_management import intermediate_device
+        import latent_preview
+        from comfy.model_management import get_torch_device, intermediate_device
 
         format_ = _latent_format(model)
+        previewer = latent_preview.get_previewer(get_torch_device(), format_)
+
+        def on_step(done: int, seen: torch.Tensor) -> None:
+            shot.on_step(done, previewer and previewer.decode_latent_to_preview_image("JPEG", seen))
+
         with torch.inference_mode():
-            job = self._job(model, shot, self.condition(model, shot), format_)
-            latent = denoise(job, lambda done: shot.on_step(done, None))
+            latent = denoise(self._job(model, shot, self.condition(model, shot), format_), on_step)
             return {"latent": format_.process_out(latent).to(intermediate_device())}
 
     def _job(self, model: VideoModel, shot: Shot, start: Start, format_: Any) -> Job:
@@ -118,6 +105,7 @@ class Wan22ByMlx(Wan22):
             solver="unipc" if solver.solver is Solver.UNIPC else "euler",
             dtype=self.weights.dtype,
             bits=self.weights.bits,
+            shown=shown_slot(start.latent.shape[2], start.pinned),
         )
 
     def _experts(self, model: VideoModel, settings: SamplingSettings, sigmas: torch.Tensor) -> tuple[Expert, ...]:
@@ -159,7 +147,7 @@ def by_mlx(model: VideoModel, transformers: Mapping[Noise, Transformer], weights
     check_python()
     return replace(
         model,
-        family=Wan22ByMlx(weights=weights, transformers=transformers),
+        family=Wan22ByMlx(renderer=f"{RENDERER}, {weights.name.lower()}", weights=weights, transformers=transformers),
         high=_keyed(model.high, weights),
         low=None if model.low is None else _keyed(model.low, weights),
         notes=(*model.notes, _STARTS_OVER),
@@ -179,7 +167,7 @@ def _check_readable(part: Part | None) -> None:
 def _keyed(part: Part, weights: Weights) -> Part:
     source = part.source
     if source is not None:
-        renderer = (("renderer", f"mlx-gen {MLX_GEN}"), ("weights", weights.name))
+        renderer = (("renderer", RENDERER), ("weights", weights.name))
         source = Source(source.files, (*source.options, *renderer), source.upstream)
     return Part(part.name, part.get, source, header=part.header, stored=part.stored)
 

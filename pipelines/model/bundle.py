@@ -172,6 +172,11 @@ class Family(Protocol):
         """How LoRAs trained for it name its modules."""
         ...
 
+    @property
+    def renderer(self) -> str:
+        """Who takes its steps, as takes remember it."""
+        ...
+
     def variant_of(self, config: Mapping[str, Any]) -> Variant | None:
         """The variant of a detected `unet_config`, or None where it is not this family's."""
         ...

@@ -101,13 +101,20 @@ def own_random_state() -> Iterator[None]:
         yield
 
 
+def shown_slot(slots: int, pinned: int) -> int:
+    """The slot of a clip that previews show: halfway into what is being generated.
+
+    A pinned one would show the same picture at every step.
+    """
+    return min(slots - 1, pinned + (slots - pinned) // 2)
+
+
 def _preview_callback(model: ModelPatcher, span: Span, on_step: StepCallback) -> Callable[..., None]:
     """What a sampler tells after each step, as a step of the stage with a picture of how far it is."""
     import latent_preview
 
     previewer = latent_preview.get_previewer(model.load_device, model.model.latent_format)
-    # Halfway into what is being generated: a pinned slot would show the same picture at every step.
-    shown = min(span.slots - 1, span.pinned + (span.slots - span.pinned) // 2)
+    shown = shown_slot(span.slots, span.pinned)
 
     def callback(step: int, x0: Any, x: Any, total: int) -> None:
         preview = None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from ..chain.tail import encoded_sound
 from ..errors import Refusal
-from ..families import FAMILIES
+from ..families.recognise import FAMILIES
 from ..media.pictures import check_single
 from ..media.sound import Waveform
 from ..model.shot import Keyframe

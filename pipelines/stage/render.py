@@ -225,6 +225,7 @@ def keep(
     made_by = {
         "family": model.family.name,
         "variant": model.variant.name,
+        "renderer": model.family.renderer,
         "fps": str(model.fps),
         "loras": [lora.facts() for lora in model.loras],
     }

@@ -16,7 +16,7 @@ from ..chain.begin import begin_with
 from ..chain.chain import Chain, Link
 from ..chain.tail import encoded_sound
 from ..errors import Refusal
-from ..families import FAMILIES
+from ..families.recognise import FAMILIES
 from ..identity import Identity, identity
 from ..media.frames import as_images
 from ..model.shot import Shot

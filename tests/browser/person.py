@@ -17,7 +17,7 @@ from tests.host.workflows import canvas_file
 RUN = 90_000  # milliseconds that a run of tiny models may take on a busy machine
 
 CLEAR = """async () => {
-  app.extensionManager.toast.removeAll();
+  app.extensionManager.toast.removeAll?.();
   const empty = { last_node_id: 0, last_link_id: 0, nodes: [], links: [], groups: [], version: 0.4 };
   await app.loadGraphData(empty, true, true, 'empty');
   app.canvas.ds.scale = 1;
@@ -78,14 +78,16 @@ SHOWN = """([id, selector]) => {
 }"""
 
 SHRINK = """() => {
+  const all = app.graph.nodes.flatMap((node) => [node, ...(node.subgraph?.nodes ?? [])]);
   const sizes = { 'size.width': 96, 'size.height': 64, 'length.seconds': 0.5, steps: 2 };
-  for (const node of app.graph.nodes) {
+  for (const node of all) {
     for (const side of ['size.width', 'size.height']) {
       const slot = node.inputs.findIndex((input) => input.name === side);
       if (slot >= 0 && node.inputs[slot].link !== null) node.disconnectInput(slot);
     }
     for (const widget of node.widgets ?? []) {
       if (widget.name in sizes) widget.value = sizes[widget.name];
+      if (widget.name.startsWith('seconds of stage')) widget.value = sizes['length.seconds'];
       if (widget.name === 'storyboard') {
         const board = JSON.parse(widget.value);
         Object.assign(board.defaults, { width: 96, height: 64, seconds: 0.5 });
@@ -155,8 +157,12 @@ class Person:
         self.ask("async () => { await app.extensionManager.command.execute('Comfy.Canvas.FitView') }")
         self.drawn()
 
-    def add(self, words: str, title: str, x: float, y: float) -> str:
-        """Find a node by typing words, pick it by its title, and have it at a place of the page; returns its id."""
+    def add(self, words: str, title: str | None, x: float, y: float) -> str:
+        """Find a node by typing words, pick it by its title, and have it at a place of the page; returns its id.
+
+        Args:
+            title: None takes the first that is found, by Enter.
+        """
         before = {node["id"] for node in self.nodes()}
         box = self.page.locator("[role=search] [role=combobox]")
         for _ in range(4):  # now and then a double click is taken for two
@@ -167,7 +173,12 @@ class Person:
             except TooLate:
                 continue
         box.fill(words)
-        self.page.locator("[data-testid=result-item]", has_text=re.compile(f"^{re.escape(title)}")).first.click()
+        results = self.page.locator("[data-testid=result-item]")
+        if title is None:
+            results.filter(has_text=words).first.wait_for()
+            self.page.keyboard.press("Enter")
+        else:
+            results.filter(has_text=re.compile(f"^{re.escape(title)}")).first.click()
         self.page.wait_for_function(f"() => app.graph.nodes.length > {len(before)}")
         self.drawn()
         (added,) = (node["id"] for node in self.nodes() if node["id"] not in before)
@@ -318,7 +329,9 @@ class Person:
               const node = app.graph.getNodeById(id);
               const box = document.querySelector(`[data-node-id="${id}"] .widget-text-preview textarea`);
               if (box) return box.value;
-              return node.widgets.find((one) => one.name === '$$node-text-preview')?.value ?? '';
+              const line = node.widgets.find((one) => one.name === '$$node-text-preview');
+              const report = node.widgets.find((one) => one.name === 'longtake_report');
+              return line?.value ?? report?.element.textContent ?? '';
             }""",
             node,
         )

@@ -1,4 +1,4 @@
-"""Take the README's pictures: python tests/run.py browser.pictures"""
+"""Take the pictures of the README and of the help pages: python tests/run.py browser.pictures"""
 
 from __future__ import annotations
 
@@ -117,6 +117,37 @@ def take_cards_picture(place: Place) -> None:
             cards.face.screenshot(path=FOLDER / "cards.png")
 
 
+HELP = ROOT / "web" / "docs"
+HELPED = {"LongtakeChainStage": "stage", "LongtakeEncodeVideo": "film", "LongtakeSeamReport": "seams"}
+SEE = """(kind) => {
+  const node = app.graph.nodes.findLast((one) => one.comfyClass === kind);
+  app.graph.nodes.filter((one) => one !== node).forEach((one) => (one.pos = [one.pos[0] + 5000, one.pos[1]]));
+  app.canvas.ds.scale = 1;
+  app.canvas.ds.offset = [200 - node.pos[0], 120 - node.pos[1]];
+  app.canvas.setDirty(true, true);
+  return String(node.id);
+}"""
+
+
+def take_help_pictures(place: Place) -> None:
+    """Nodes that have run, as their help pages show them."""
+    models = demo_models(ROOT / "build" / "browser" / "demo_models")
+    with Server(place, ROOT / "build" / "browser" / "demo", models, shim=False) as server:
+        graph = film_graph(STAGES[:3])
+        assert server.run(graph, timeout=600).ok
+        with canvas(server, nodes_2=True, size=(1360, 1300)) as opened:
+            opened.ask("async (prompt) => { await app.loadApiJson(prompt, 'film') }", graph)
+            opened.ask("async () => { await app.queuePrompt(0) }")
+            opened.page.locator("video").first.wait_for(timeout=120_000)
+            opened.settle(5000)
+            for kind, name in HELPED.items():
+                picture = opened.page.locator(f'[data-node-id="{opened.ask(SEE, kind)}"]')
+                opened.settle(1500)
+                folder = HELP / kind
+                folder.mkdir(exist_ok=True)
+                picture.screenshot(path=folder / f"{name}.png")
+
+
 def main() -> None:
     place = Place.here()
     server = Server(place, ROOT / "build" / "browser", tiny_models(place))
@@ -124,6 +155,8 @@ def main() -> None:
     with server:
         take_readme_picture(server)
     take_cards_picture(place)
+    (HELP / "LongtakeRenderStoryboard" / "cards.png").write_bytes((FOLDER / "cards.png").read_bytes())
+    take_help_pictures(place)
 
 
 if __name__ == "__main__":

@@ -78,3 +78,25 @@ def test_a_report_keeps_its_lines_and_begins_with_its_warning(person: Person) ->
     lines = person.text(lora).splitlines()
     assert lines[0].startswith(f"WARNING: {low} is a low-noise file")
     assert any(line.startswith("  keys: ") for line in lines)
+
+
+def test_a_film_that_is_left_out_of_a_run_is_said_on_its_node(person: Person) -> None:
+    person.load(template("wan22_i2v_long_film"))
+    person.shrink()
+    film = person.node("LongtakeEncodeVideo")
+
+    person.choose(film, crf=999)
+    assert person.run().kind in ("execution_success", "refused"), "Seam Report is an output too, and runs"
+    person.page.wait_for_function(SETTLED)
+    person.until_note(film, "alert", "No film comes of this Run: ComfyUI leaves this node out, ")
+    assert person.ask(MARKED, [film, "crf"])
+
+    person.choose(film, crf=18)
+    person.ask(CAPTURE)
+    person.until_note(film, None)
+    assert person.run().kind == "execution_success"
+    assert person.note(film) is None
+
+
+SETTLED = "() => window.ended"
+CAPTURE = "() => app.extensionManager.workflow.activeWorkflow.changeTracker.captureCanvasState()"

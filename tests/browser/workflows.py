@@ -145,7 +145,20 @@ def tidy(graph: dict[str, Any], name: str) -> dict[str, Any]:
             slot["link"] = None if slot["link"] is None else number[slot["link"]]
         for slot in node["outputs"]:
             slot["links"] = None if slot["links"] is None else [number[link] for link in slot["links"]]
-    return {**graph, "id": known, "last_link_id": len(number), "extra": {}}
+    return {**graph, "id": known, "last_link_id": len(number), "extra": app_mode(graph, name)}
+
+
+# Templates that ComfyUI's App Mode shows as a form: what is asked for there, and what is shown of them.
+APPS = ("wan22_i2v_long_film", "ltx2_film_with_sound")
+ASKED = {"LoadImage": ("image",), "LongtakeChainStage": ("prompt", "length.seconds", "seed")}
+
+
+def app_mode(graph: dict[str, Any], name: str) -> dict[str, Any]:
+    if name not in APPS:
+        return {}
+    inputs = [[node["id"], widget] for node in graph["nodes"] for widget in ASKED.get(node["type"], ())]
+    films = [node["id"] for node in graph["nodes"] if node["type"] == "LongtakeEncodeVideo"]
+    return {"linearData": {"inputs": inputs, "outputs": films}}
 
 
 def differences(wanted: dict[str, Any], found: dict[str, Any]) -> list[str]:

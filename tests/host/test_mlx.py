@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import psutil
@@ -74,6 +75,9 @@ def test_a_stage_by_mlx_joins_those_before_and_after_it_as_one_by_comfyui(server
     again = server.run(by_both)
     assert [event["stage"] for event in again.of("longtake.stored_hit")] == [1, 2, 3]
     assert not again.of("longtake.stage_started")
+    keys = [event["take"] for event in again.of("longtake.stored_hit")]
+    facts = [json.loads(next(server.output.glob(f"longtake/**/{key}/take.json")).read_text()) for key in keys]
+    assert [made["facts"]["renderer"] for made in facts] == ["ComfyUI", "mlx-gen 0.38.0, fp32", "ComfyUI"]
 
 
 def test_a_sampler_that_mlx_has_not_is_refused_before_the_first_stage(server: Server) -> None:
@@ -90,4 +94,6 @@ def test_a_cancel_ends_a_stage_by_mlx_and_the_server_goes_on(server: Server) -> 
     result = server.run(chain("MLX", "cancelled", steps=500), on_event=watch)
     assert result.interrupted and result.of("longtake.step")[-1]["stage"] == 2
     assert watch.seen and not runners(server)
-    assert server.run(chain("MLX", "cancelled")).ok
+    shown = server.run(chain("MLX", "cancelled"), extra_data={"preview_method": "latent2rgb"})
+    assert shown.ok, shown.why()
+    assert [data["node"] for data in shown.of("preview")].count("second") == 4

@@ -82,7 +82,7 @@ def mlx(mlx_python: Path, comfyui: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 
 @pytest.fixture
 def job(tiny_models: Path) -> Job:
-    """Steps of half a second and more, far more of them than a test waits for."""
+    """Steps of a quarter of a second and more, far more of them than a test waits for."""
     import json
 
     folder = tiny_models / "diffusers" / "Wan2.1-T2V-1.3B-Diffusers" / "transformer"
@@ -91,7 +91,7 @@ def job(tiny_models: Path) -> Job:
     shape |= {key: config[key] for key in ("out_channels", "text_dim", "freq_dim", "ffn_dim", "num_layers")}
     steps = 1000
     return Job(
-        tensors={"latent": torch.randn(1, 16, 3, 64, 64), "positive": torch.randn(1, 8, 32)},
+        tensors={"latent": torch.randn(1, 16, 3, 48, 48), "positive": torch.randn(1, 8, 32)},
         experts=(Expert("tiny", tuple(map(str, folder.glob("*.safetensors"))), shape, {}, steps, 1.0),),
         sigmas=tuple(1 - step / steps for step in range(steps + 1)),
         timesteps=tuple(1000 - step for step in range(steps)),
@@ -99,6 +99,10 @@ def job(tiny_models: Path) -> Job:
         dtype="float32",
         bits=None,
     )
+
+
+def ignored(done: int, seen: torch.Tensor) -> None:
+    """A step."""
 
 
 def runners() -> list[psutil.Process]:
@@ -123,7 +127,7 @@ def test_a_cancel_ends_the_runner_within_a_step(job: Job) -> None:
         cancelled.append(time.monotonic())
         interrupt_current_processing()
 
-    def on_step(done: int) -> None:
+    def on_step(done: int, _: torch.Tensor) -> None:
         if done == 1:
             threading.Timer(0.05, cancel).start()
 
@@ -138,13 +142,13 @@ def test_a_runner_that_is_killed_fails_the_stage(job: Job) -> None:
     with pytest.raises(
         MlxFailed, match=r"^the MLX runner was ended by signal 9, as the system does where memory runs out"
     ):
-        denoise(job, lambda _: runners()[0].kill())
+        denoise(job, lambda *_: runners()[0].kill())
 
 
 @pytest.mark.usefixtures("mlx")
 def test_a_crash_of_the_runner_is_told_with_its_last_words(job: Job) -> None:
     with pytest.raises(MlxFailed, match=r"ended with code 1: .*no_such_file\.safetensors"):
-        denoise(replace(job, experts=(replace(job.experts[0], files=("no_such_file.safetensors",)),)), lambda _: None)
+        denoise(replace(job, experts=(replace(job.experts[0], files=("no_such_file.safetensors",)),)), ignored)
 
 
 @pytest.mark.usefixtures("mlx")
@@ -153,7 +157,35 @@ def test_weights_that_mlx_gens_model_has_more_of_are_refused(job: Job) -> None:
     with pytest.raises(
         Refusal, match=r"tiny: MLX-Gen's transformer has blocks\.2\..*, which is not in the folder's weights"
     ):
-        denoise(replace(job, experts=(replace(job.experts[0], config=deeper),)), lambda _: None)
+        denoise(replace(job, experts=(replace(job.experts[0], config=deeper),)), ignored)
+
+
+@pytest.mark.usefixtures("mlx")
+def test_another_version_than_the_loader_saw_is_refused_by_the_runner(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("longtake.pipelines.mlx.process.MLX_GEN", "0.39.0")
+    with pytest.raises(Refusal, match=r"MLX-Gen 0\.38\.0 is installed there now, and 0\.39\.0 is what"):
+        denoise(job, ignored)
+
+
+def test_a_python_that_is_gone_is_refused(job: Job, comfyui: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "/no/such/python")
+    with pytest.raises(Refusal, match="LONGTAKE_MLX_PYTHON is /no/such/python, which does not run"):
+        denoise(job, ignored)
+
+
+@pytest.mark.usefixtures("mlx")
+def test_a_step_is_told_with_what_it_took_the_picture_for(job: Job) -> None:
+    """After the last step nothing is left of the noise."""
+    short = replace(job.experts[0], steps=2)
+    told: list[tuple[int, torch.Tensor]] = []
+    small = {**job.tensors, "latent": torch.randn(1, 16, 3, 8, 8)}
+    few = replace(job, experts=(short,), tensors=small, sigmas=(1.0, 0.6, 0.0), timesteps=(1000.0, 600.0), shown=1)
+    latent = denoise(few, lambda done, seen: told.append((done, seen)))
+    assert [done for done, _ in told] == [1, 2]
+    assert torch.allclose(told[-1][1], latent[:, :, 1:2], atol=1e-5)
+    assert (told[0][1] - told[1][1]).abs().max() > 1e-3
 
 
 def test_a_runner_ends_with_the_process_that_started_it(mlx: Path, job: Job, tmp_path: Path) -> None:
@@ -174,7 +206,7 @@ def test_a_runner_ends_with_the_process_that_started_it(mlx: Path, job: Job, tmp
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         number, told = process.stdout.readline().split(maxsplit=1)
-        assert json.loads(told) == {"step": 1}
+        assert json.loads(told)["step"] == 1
         runner = psutil.Process(int(number))
         process.kill()
     runner.wait(5)

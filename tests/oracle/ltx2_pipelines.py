@@ -153,7 +153,8 @@ def two_passes(bench: Bench) -> float:
     from diffusers import FlowMatchEulerDiscreteScheduler, LTX2LatentUpsamplePipeline
     from diffusers.pipelines.ltx2 import LTX2LatentUpsamplerModel
     from longtake.pipelines.families.ltx2_sampling import DISTILLED_SIGMAS, SECOND_SIGMAS
-    from longtake.pipelines.load.diffusers.ltx2 import OWN, Ltx2Choices
+    from longtake.pipelines.load.diffusers.folder import OWN
+    from longtake.pipelines.load.diffusers.ltx2 import Ltx2Choices
 
     def run(size: tuple[int, int], sigmas: tuple[float, ...], **begun: Any) -> tuple[torch.Tensor, torch.Tensor]:
         scheduler = FlowMatchEulerDiscreteScheduler()

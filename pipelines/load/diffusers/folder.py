@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 Weight = TypeVar("Weight")
 
 INDEX = "model_index.json"
+OWN = "from the folder"  # the upscaler that lies beside the pipeline's components
 DEFAULT = "default"  # the weights that carry no variant in their names
 VARIANTS = (DEFAULT, "fp16", "bf16", "fp32", "fp8")
 

@@ -40,7 +40,6 @@ TEXT_ENCODERS = ("Gemma3ForConditionalGeneration", "Gemma3ForCausalLM", "Gemma3M
 VIDEO_VAE = "AutoencoderKLLTX2Video"
 AUDIO_VAE = "AutoencoderKLLTX2Audio"
 VOCODERS = ("LTX2Vocoder", "LTX2VocoderWithBWE")
-OWN = "from the folder"  # the upscaler that lies beside the pipeline's components
 
 # diffusers' name of a size -> ComfyUI's, and diffusers' default for configs that leave it out.
 _SIZES: Mapping[str, tuple[str, Any]] = {
@@ -104,7 +103,7 @@ class Ltx2Choices:
 
     Args:
         training: None takes what the folder's scheduler is made for.
-        upscaler: a file, or `OWN` for the folder's; with one, stages render in two passes.
+        upscaler: a file, or `folder.OWN` for the folder's; with one, stages render in two passes.
         frame_rate: frames a second.
     """
 

@@ -208,6 +208,6 @@ def test_variants_carry_what_they_were_published_with() -> None:
 
 
 def test_a_family_without_sound_has_none_to_ask() -> None:
-    from longtake.pipelines.families import FAMILIES
+    from longtake.pipelines.families.recognise import FAMILIES
 
     assert {family.title: family.sound and family.sound.rate for family in FAMILIES} == {"Wan 2.2": None, "LTX-2": 25}
