@@ -14,7 +14,6 @@ docs.
 from __future__ import annotations
 
 import argparse
-import gc
 import re
 import resource
 import shutil
@@ -34,7 +33,6 @@ from typing import Any
 import numpy as np
 from encode_memory import name_packages
 from machine import busy
-from peak import Peak
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE, PLOT = ROOT / "docs" / "encode.md", ROOT / "docs" / "encode.png"
@@ -49,13 +47,12 @@ LOOKED_AT = 24  # frames that colours are compared of
 
 @dataclass
 class Told:
-    """What was measured of one way: CPU in parts of the bare encoder's, bytes of memory and of the file, and how far
-    its frames are from those that went in, in code values: on average, and root mean square."""
+    """What was measured of one way: CPU in parts of the bare encoder's, bytes of the file, and how far its frames are
+    from those that went in, in code values: on average, and root mean square. For memory see encode_memory.py."""
 
     film: str
     way: str
     ratios: list[float]
-    memory: int
     size: int
     mean: float
     rms: float
@@ -67,7 +64,7 @@ class Told:
     def row(self) -> str:
         spread = f"{self.ratio:.2f} ({min(self.ratios):.2f} - {max(self.ratios):.2f})"
         colour = f"{self.mean:+.2f} / {self.rms:.2f}"
-        return f"| {self.film} | {self.way} | {spread} | {self.memory / 1e6:.0f} | {self.size / 1e6:.2f} | {colour} |"
+        return f"| {self.film} | {self.way} | {spread} | {self.size / 1e6:.2f} | {colour} |"
 
 
 def cpu() -> float:
@@ -202,17 +199,14 @@ def compared(film: str, clip: np.ndarray, stages: int, rounds: int) -> list[Told
     with tempfile.TemporaryDirectory() as folder:
         found = ways(clip, stages, Path(folder))
         times: dict[str, list[float]] = {name: [] for name in found}
-        told: dict[str, tuple[int, Path]] = {}
+        told: dict[str, Path] = {}
         for _ in range(rounds):
             for name, way in found.items():
-                gc.collect()
-                with Peak() as peak:
-                    began = cpu()
-                    path = way()
-                    times[name].append(cpu() - began)
-                told[name] = max(peak.grown, told[name][0] if name in told else 0), path
+                began = cpu()
+                told[name] = way()
+                times[name].append(cpu() - began)
         rows = []
-        for name, (memory, path) in told.items():
+        for name, path in told.items():
             floors = times[OTHER_FLOOR if name in (MATCHED, OTHER_FLOOR) else FLOOR]
             ratios = [one / floor for one, floor in zip(times[name], floors, strict=True)]
             read = VideoFile(path).frames(0, LOOKED_AT)
@@ -220,7 +214,7 @@ def compared(film: str, clip: np.ndarray, stages: int, rounds: int) -> list[Told
                 [frame / 257 - clip[place] / 257 for frame, place in zip(read, places(stages), strict=False)]
             )
             size = path.stat().st_size
-            rows.append(Told(film, name, ratios, memory, size, float(off.mean()), float(np.sqrt((off**2).mean()))))
+            rows.append(Told(film, name, ratios, size, float(off.mean()), float(np.sqrt((off**2).mean()))))
             print(rows[-1].row(), flush=True)
         return rows
 
@@ -335,8 +329,8 @@ def main() -> None:
                 with tempfile.TemporaryDirectory() as folder:
                     redone = again(clip, Path(folder))
     table = [
-        "| film | way | CPU, in parts of the bare encoder's (from - to) | memory, MB | file, MB | colour, mean / RMS |",
-        "|---|---|---|---|---|---|",
+        "| film | way | CPU, in parts of the bare encoder's (from - to) | file, MB | colour, mean / RMS |",
+        "|---|---|---|---|---|",
         *(one.row() for one in told),
         "",
         "| a film of twelve stages again | CPU, in parts of the first time |",
