@@ -6,8 +6,9 @@ The ways take turns, and what is compared is the CPU time of this process and it
 of a busy machine's clock says little. The bare encoder gets RGB of 8 bits that is in memory already, through one
 swscale context. Core's own way is given its IMAGE batch ready, and so is that of VideoHelperSuite: float frames
 quantised, and piped raw to an ffmpeg, where there is one (on the path, or of imageio-ffmpeg). Both hold a film as a
-whole, so they run for films of two stages alone. Films are gradients, texture and the noise of a camera; and of each
-file of footage, which is also what the sizes of films in segments are told of. Writes its table and its plot into docs.
+whole, so they run for films of two stages alone. Films are gradients, texture and the noise of a camera; and footage,
+the first file in the first size, and every file for the sizes of films in segments. Writes its table and its plot into
+docs.
 """
 
 from __future__ import annotations
@@ -324,7 +325,7 @@ def main() -> None:
     told: list[Told] = []
     redone: list[tuple[str, float]] = []
     for footage in (None, *asked.footage[:1]):
-        for size in asked.sizes:
+        for size in asked.sizes if footage is None else asked.sizes[:1]:
             clip = clip_of(*SIZES[size], footage)
             for stages in asked.stages if footage is None else asked.stages[:1]:
                 seconds = round(float(len(list(places(stages))) / RATE))

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import hmac
 import io as streams
 import json
 import logging
+import os
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,12 +20,15 @@ from server import PromptServer
 
 from ..pipelines.errors import Refusal
 from ..pipelines.files.reading import Damaged, Unreadable
-from ..pipelines.takes import chains, housekeeping, jobs, store
+from ..pipelines.takes import chains, housekeeping, jobs, store, temp, travel
+from ..pipelines.takes.folder_name import name_of
 from ..pipelines.takes.take import KEY, Take
+from .version import VERSION
 
 log = logging.getLogger(__name__)
 
 MAX_BODY = 2**20
+SHARED_BY = "LONGTAKE_TOKEN"  # in the environment: a secret of all servers that give each other takes
 MAX_DIGITS = 9
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 T = TypeVar("T")
@@ -40,6 +46,10 @@ class Conflict(Exception):
     """What a request asks for cannot be done while something else is being done."""
 
 
+class Forbidden(Exception):
+    """What a request asks for is not for everybody."""
+
+
 class WrongType(Exception):
     """The body of a request is not declared as JSON."""
 
@@ -48,6 +58,7 @@ class WrongType(Exception):
 STATUSES: tuple[tuple[type[Exception], int], ...] = (
     (Unreadable, 503),
     (Refusal, 400),
+    (Forbidden, 403),
     (NotThere, 404),
     (Conflict, 409),
     (Damaged, 410),
@@ -121,6 +132,13 @@ class Alone:
 
 
 _verifying, _pruning = Alone("verified"), Alone("pruned")
+
+
+async def get_server(_: web.Request) -> web.Response:
+    """What tells this server from others that work on the same films."""
+    return await _json(
+        lambda: {"version": VERSION, "temp": name_of(temp.temp_folder()), "store": name_of(store.here().root)}
+    )
 
 
 async def get_chains(_: web.Request) -> web.Response:
@@ -203,6 +221,46 @@ async def get_thumbnail(request: web.Request) -> web.Response:
         return file.getvalue()
 
     return web.Response(body=await _in_thread(picture), content_type="image/png")
+
+
+async def send_take(request: web.Request) -> web.StreamResponse:
+    """A whole take, for a server that shares no folder with this one."""
+    _check_token(request)
+    size, chunks = await _in_thread(lambda: travel.packed(_take(request)))
+    response = web.StreamResponse(headers={"Content-Type": "application/octet-stream"})
+    response.content_length = size
+    await response.prepare(request)
+    for chunk in chunks:
+        await response.write(chunk)
+    await response.write_eof()
+    return response
+
+
+async def receive_take(request: web.Request) -> web.Response:
+    """A whole take of a server that shares no folder with this one; it appears when all of it is there and checked."""
+    _check_token(request)
+    key, size = request.match_info["key"], request.content_length
+    if not KEY.fullmatch(key):
+        raise NotThere("a key is 64 hex digits")
+    if size is None:
+        raise Refusal("its Content-Length is needed.")
+    arriving = await _in_thread(lambda: travel.Arriving(store.here(), key, size))
+    try:
+        async for chunk in request.content.iter_chunked(travel.CHUNK):
+            await _in_thread(functools.partial(arriving.add, chunk))
+        return await _json(lambda: _summary(arriving.keep()))
+    finally:
+        await _in_thread(arriving.__exit__)
+
+
+def _check_token(request: web.Request) -> None:
+    """Let nobody move takes but who knows this server's token."""
+    token = os.environ.get(SHARED_BY, "")
+    if not token:
+        raise Forbidden(f"this server moves no takes; start it with {SHARED_BY}, a secret of all servers of a farm.")
+    said = request.headers.get("Authorization", "")
+    if not hmac.compare_digest(said.encode(), f"Bearer {token}".encode()):
+        raise Forbidden(f"the token is not this server's {SHARED_BY}.")
 
 
 async def get_clip(request: web.Request) -> web.StreamResponse:
@@ -293,6 +351,7 @@ async def set_limit(request: web.Request) -> web.Response:
 
 
 ROUTES: tuple[tuple[str, str, Answer], ...] = (
+    ("GET", "/longtake/server", get_server),
     ("GET", "/longtake/chains", get_chains),
     ("GET", "/longtake/chains/{id}", get_chain),
     ("POST", "/longtake/chains/{id}", name_chain),
@@ -301,6 +360,8 @@ ROUTES: tuple[tuple[str, str, Answer], ...] = (
     ("GET", "/longtake/takes/{key}", get_take),
     ("POST", "/longtake/takes/{key}", note_take),
     ("DELETE", "/longtake/takes/{key}", delete_take),
+    ("GET", "/longtake/takes/{key}/whole", send_take),
+    ("PUT", "/longtake/takes/{key}/whole", receive_take),
     ("GET", "/longtake/takes/{key}/thumbnail", get_thumbnail),
     ("GET", "/longtake/takes/{key}/clip", get_clip),
     ("GET", "/longtake/jobs", get_jobs),

@@ -11,7 +11,7 @@ from comfy_api.latest import io
 
 from ..host.progress import say
 from ..pipelines.load.diffusers.folder import DEFAULT, OWN, VARIANTS, folders_below, open_folder
-from ..pipelines.mlx.wan22 import Weights
+from ..pipelines.mlx.process import Weights
 from ..pipelines.model.variant import Training
 from ..pipelines.sampling.schedulers import DiffusersSampler, Solver, as_sampler
 from .load import NONE, TILED, decode_input, describe, frame_rate_input, model_file, upscaler_input

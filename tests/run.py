@@ -16,8 +16,11 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def name_packages() -> None:
-    """Register `longtake` for the repository, without running its __init__.py, and `tests` for this folder."""
-    for name, folder in (("longtake", ROOT), ("tests", ROOT / "tests")):
+    """Register `longtake` for the repository, without running its __init__.py, `tests` for this folder, and `farm`.
+
+    A farm runs by that name, beside ComfyUI, and its workers look for what they are sent by the name it has here.
+    """
+    for name, folder in (("longtake", ROOT), ("tests", ROOT / "tests"), ("farm", ROOT / "farm")):
         spec = ModuleSpec(name, None, is_package=True)
         spec.submodule_search_locations = [str(folder)]
         sys.modules.setdefault(name, module_from_spec(spec))

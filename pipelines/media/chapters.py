@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import Refusal
 from .frames import FrameSource
+from .segments import packet_of
 
 if TYPE_CHECKING:
     import av
@@ -101,13 +102,11 @@ class Subtitles:
             self._write(self._waiting.pop(0))
 
     def _write(self, chapter: Chapter) -> None:
-        import av
-
         text = " ".join(chapter.text.split()).encode()
         if self._kind == "mov_text":  # 3GPP TS 26.245: its length in two bytes before it
             text = text[:LONGEST]
             text = len(text).to_bytes(2, "big") + text
-        packet = av.Packet(text)
+        packet = packet_of(text)
         packet.stream, packet.time_base = self._stream, TICK
         begin, end = (round(at / self._frame_rate / TICK) for at in (chapter.start, chapter.stop))
         packet.pts = packet.dts = begin

@@ -18,12 +18,15 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import Refusal
 from ..files.reading import Damaged, Unreadable, contents
 from ..files.sealed import sealed, unsealed
 from ..identity import digest
+
+if TYPE_CHECKING:
+    import av
 
 log = logging.getLogger(__name__)
 
@@ -167,11 +170,18 @@ def delivered(segments: Segments, settings: Settings, encode: Encode) -> Packets
     segments.shelf.make_room()
 
 
-def _copied(segment: Segment, start: int, frame_rate: Fraction) -> Packets:
+def packet_of(data: bytes) -> av.Packet:
+    """A packet with room of its own: one that PyAV 17.0 makes of bytes loses them while the muxer waits with it."""
     import av
 
+    packet = av.Packet(len(data))
+    packet.update(data)
+    return packet
+
+
+def _copied(segment: Segment, start: int, frame_rate: Fraction) -> Packets:
     for number, coded in enumerate(segment.packets, start=1):
-        packet = av.Packet(coded.data)
+        packet = packet_of(coded.data)
         packet.pts, packet.dts, packet.duration = coded.pts + start, coded.dts + start, 1
         packet.time_base = 1 / frame_rate
         packet.is_keyframe = coded.key

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -35,6 +36,24 @@ POLL = 0.1  # seconds between two looks at whether the person has cancelled
 TOLD = 3  # lines of what a runner said last, in an error
 
 _HOW = f'"pip install mlx-gen=={MLX_GEN}" into a Python of its own, and {VARIABLE} names it (docs/apple.md).'
+
+
+class Weights(str, Enum):
+    """What MLX holds weights in; the values finish "rendered by"."""
+
+    BF16 = "MLX"
+    EIGHT_BITS = "MLX, 8 bits"
+    FOUR_BITS = "MLX, 4 bits"
+    FP32 = "MLX, fp32"
+
+    @property
+    def bits(self) -> int | None:
+        return {Weights.EIGHT_BITS: 8, Weights.FOUR_BITS: 4}.get(self)
+
+    @property
+    def dtype(self) -> str:
+        """Of what is not quantised, and of predictions, by MLX's name."""
+        return "float32" if self is Weights.FP32 else "bfloat16"
 
 
 class MlxFailed(RuntimeError):

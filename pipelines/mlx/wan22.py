@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,7 +17,7 @@ from ..sampling.schedulers import DiffusersSampler, Solver, whole_timestep
 from ..sampling.span import own_random_state, shown_slot
 from ..weights.pairs import Noise
 from .lora import changes, check_loras
-from .process import FIELD, MLX_GEN, Expert, Job, check_python, denoise
+from .process import FIELD, MLX_GEN, Expert, Job, Weights, check_python, denoise
 
 if TYPE_CHECKING:
     from ..families.wan22_sampling import Start
@@ -44,24 +43,6 @@ _CONFIG = (
 )  # fmt: skip
 _READABLE = (torch.float32, torch.float16, torch.bfloat16)
 _STARTS_OVER = "Rendered by MLX: a stage that is stopped midway starts over."
-
-
-class Weights(str, Enum):
-    """What MLX holds weights in; the values finish "rendered by"."""
-
-    BF16 = "MLX"
-    EIGHT_BITS = "MLX, 8 bits"
-    FOUR_BITS = "MLX, 4 bits"
-    FP32 = "MLX, fp32"
-
-    @property
-    def bits(self) -> int | None:
-        return {Weights.EIGHT_BITS: 8, Weights.FOUR_BITS: 4}.get(self)
-
-    @property
-    def dtype(self) -> str:
-        """Of what is not quantised, and of predictions, by MLX's name."""
-        return "float32" if self is Weights.FP32 else "bfloat16"
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from ..takes.claim import held_keys
 from ..takes.numbers import numbered
 from .approval import stops_at
 from .keys import Planned, look_up
@@ -24,7 +25,7 @@ def forecast(
     """For each stage whether it is stored, and what the others take, as JSON values. Nothing is loaded.
 
     A stored stage says the `number` of its take; one that is not, `older`: the newest take of the same stage with other
-    words, seed, sampling or model.
+    words, seed, sampling or model, and whether some server is `rendering` it now.
 
     Times and sizes are those of the newest stored takes of the same variant, scaled by pixels, frames and steps; null
     where there is none to learn from.
@@ -35,8 +36,9 @@ def forecast(
             and those behind it, or behind the next to be rendered, are `held`.
     """
     past = [record for _, record in store.newest(0, LEARNED_FROM)[1]]
+    rendering = held_keys(store.root)
     looked_up = look_up(store, ready)
-    stages = [_stage(store, planned, past) for planned in looked_up]
+    stages = [_stage(store, planned, past, rendering) for planned in looked_up]
     chosen = {stage["stage"] for stage in stages} if chosen is None else chosen
     stop = stops_at(looked_up, chosen) if approve else None
     for stage in stages:
@@ -56,7 +58,7 @@ def forecast(
     }
 
 
-def _stage(store: Store, planned: Planned, past: Takes) -> dict[str, Any]:
+def _stage(store: Store, planned: Planned, past: Takes, rendering: Collection[str]) -> dict[str, Any]:
     ready, take = planned.ready, planned.take
     volume = ready.clip.frames * ready.width * ready.height
     alike = [record for record in past if record["facts"].get("variant") == ready.model.variant.name]
@@ -78,6 +80,7 @@ def _stage(store: Store, planned: Planned, past: Takes) -> dict[str, Any]:
         **stored,
         "older": numbers[max(numbers)].key if numbers else None,
         "unidentified": planned.identity.unidentified,
+        "rendering": planned.identity.key in rendering,
         "rendering_seconds": round(median(times) * volume * ready.sampling.steps, 1) if times else None,
         "disk_bytes": round(median(sizes) * volume) if sizes else None,
     }

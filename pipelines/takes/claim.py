@@ -60,6 +60,18 @@ def claimed(root: Path, key: str) -> Iterator[Callable[[], bool] | None]:
         yield lambda: not beat.lost and max(_claims(folder, key), default=0) == number
 
 
+def held_keys(root: Path) -> set[str]:
+    """The keys of all takes that some process renders now.
+
+    Args:
+        root: of the store.
+    """
+    with contextlib.suppress(OSError):
+        paths = [path for path in (root / FOLDER).iterdir() if path.suffix[1:].isdecimal()]
+        return {path.stem for path in paths if not _gone(path)}
+    return set()
+
+
 def _made(path: Path) -> Beat | None:
     path.parent.mkdir(parents=True, exist_ok=True)
     try:

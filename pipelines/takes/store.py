@@ -7,6 +7,7 @@
     film/<key>.*              what films made of takes, see derived.py
     jobs/<id>.json            a prompt whose render has not ended, see jobs.py
     servers/<id>              what a running server uses, see uses.py
+    name                      tells the store from others, see folder_name.py
     damaged/                  what was not what had been written
 
 A take is put together under another name and appears by one rename, so it exists wholly or not at all.
@@ -102,7 +103,6 @@ class Store:
         from safetensors.torch import save
 
         data = save({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()})
-        take = uses.held(Take(self.root / "takes" / key))
         partial = self.root / "partial" / uuid.uuid4().hex
         record = {
             "format": TAKE_FORMAT,
@@ -112,17 +112,31 @@ class Store:
             "files": {TENSORS: {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}},
         }
         try:
-            with room_for(take.path):
-                make_folder(take.path.parent, self.root)
+            with room_for(self.root / "takes" / key):
                 make_folder(partial, self.root)
-                deletions.have_token(self.root)
                 for name, content in ((TENSORS, data), (FACTS, sealed(record))):
                     (partial / name).write_bytes(content)
-                    flush(partial / name)
-                flush_folder(partial)
-                self._appear(partial, take)
+                return self.adopt(partial, key)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
+
+    def adopt(self, finished: Path, key: str) -> Take:
+        """Keep a take that lies finished in a folder of the store. No server prunes it while somebody holds it.
+
+        Args:
+            finished: the folder, which becomes the take, or stays where there is that take already.
+
+        Raises:
+            Refusal: the disk is full.
+        """
+        take = uses.held(Take(self.root / "takes" / key))
+        with room_for(take.path):
+            make_folder(take.path.parent, self.root)
+            deletions.have_token(self.root)
+            for name in (TENSORS, FACTS):
+                flush(finished / name)
+            flush_folder(finished)
+            self._appear(finished, take)
         return take
 
     def keys(self) -> list[str]:

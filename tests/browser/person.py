@@ -157,8 +157,12 @@ class Person:
         self.ask("async () => { await app.extensionManager.command.execute('Comfy.Canvas.FitView') }")
         self.drawn()
 
-    def add(self, words: str, title: str, x: float, y: float) -> str:
-        """Find a node by typing words, pick it by its title, and have it at a place of the page; returns its id."""
+    def add(self, words: str, title: str | None, x: float, y: float) -> str:
+        """Find a node by typing words, pick it by its title, and have it at a place of the page; returns its id.
+
+        Args:
+            title: None takes the first that is found, by Enter.
+        """
         before = {node["id"] for node in self.nodes()}
         box = self.page.locator("[role=search] [role=combobox]")
         for _ in range(4):  # now and then a double click is taken for two
@@ -169,7 +173,12 @@ class Person:
             except TooLate:
                 continue
         box.fill(words)
-        self.page.locator("[data-testid=result-item]", has_text=re.compile(f"^{re.escape(title)}")).first.click()
+        results = self.page.locator("[data-testid=result-item]")
+        if title is None:
+            results.filter(has_text=words).first.wait_for()
+            self.page.keyboard.press("Enter")
+        else:
+            results.filter(has_text=re.compile(f"^{re.escape(title)}")).first.click()
         self.page.wait_for_function(f"() => app.graph.nodes.length > {len(before)}")
         self.drawn()
         (added,) = (node["id"] for node in self.nodes() if node["id"] not in before)

@@ -144,3 +144,48 @@ def test_undo_with_nothing_to_take_back_leaves_what_was_written_in_an_earlier_gr
         person.drawn()
 
     assert person.queued() == asked
+
+
+def test_a_film_of_six_stages_takes_at_most_twelve_acts_of_the_mouse_and_its_prompts(person: Person) -> None:
+    acts: list[str] = []
+
+    def put(words: str, x: float, y: float) -> str:
+        acts.append(f"search {words}")
+        return person.add(words, None, x, y)
+
+    def link(*ends: str) -> None:
+        acts.append("link")
+        person.link(*ends)
+
+    ids = {"load": put("Load Wan 2.2", 80, 150), "board": put("Render Storyboard", 400, 150)}
+    ids |= {"stitch": put("Stitch Chain", 420, 800), "encode": put("Encode Video", 850, 800)}
+    link(ids["load"], "model", ids["board"], "model")
+    link(ids["board"], "chain", ids["stitch"], "chain")
+    link(ids["stitch"], "video", ids["encode"], "video")
+    person.choose(ids["load"], **FILES)
+    person.choose(ids["encode"], filename_prefix="test/six")
+    person.shrink()
+    face = person.page.locator(".longtake-storyboard")
+    for number in range(3):
+        acts.append("add a stage")
+        face.get_by_role("button", name="add a stage at the end").click()
+        person.page.keyboard.type(f"stage {number + 4}, {person.nodes_2}")
+
+    acts.append("run")
+    assert person.run().kind == "execution_success"
+
+    assert person.play(ids["encode"]) == pytest.approx(3, abs=0.1)
+    assert len(acts) == 11, acts
+
+
+def test_a_node_is_dragged_from_the_library_onto_the_canvas(person: Person) -> None:
+    person.page.locator(".node-library-tab-button").click()
+    person.page.get_by_placeholder("Search").first.fill("Chain Stage")
+    entry = person.page.locator(".comfyui-body-left, .side-tool-bar-container, aside, [class*=sidebar]").get_by_text(
+        "Chain Stage", exact=True
+    )
+
+    entry.first.drag_to(person.page.locator("#graph-canvas"), target_position={"x": 900, "y": 300})
+
+    person.page.wait_for_function("() => app.graph.nodes.some((node) => node.comfyClass === 'LongtakeChainStage')")
+    person.page.locator(".node-library-tab-button").click()

@@ -76,12 +76,8 @@ class Server:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def start(self, timeout: float = 120) -> None:
-        """Start the server and wait until it answers.
-
-        Raises:
-            ServerDied: the process ended, did not answer in time, or a node pack failed to import.
-        """
+    def lay_out(self) -> None:
+        """Make its folders, with the packs that it loads and its models."""
         for folder in (self.input, self.output, self.temp, self.user):
             folder.mkdir(parents=True, exist_ok=True)
         pack = self.folder / "custom_nodes" / PACK_FOLDER
@@ -94,6 +90,14 @@ class Server:
         for name, folder in TEST_PACKS.items():
             if self.shim or name != "longtake-tiny-shim":
                 link(folder, self.folder / "custom_nodes" / name)
+
+    def start(self, timeout: float = 120) -> None:
+        """Start the server and wait until it answers.
+
+        Raises:
+            ServerDied: the process ended, did not answer in time, or a node pack failed to import.
+        """
+        self.lay_out()
         self.port = free_port()
         command = [
             *(str(self.place.python), str(self.place.comfyui / "main.py"), "--cpu", "--port", str(self.port)),

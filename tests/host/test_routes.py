@@ -411,3 +411,12 @@ def test_a_film_that_is_approved_stage_by_stage_waits_for_each_yes_and_goes_on(
 
 def without_film(graph: dict[str, Any]) -> dict[str, Any]:
     return {name: node for name, node in graph.items() if name not in ("stitch", "encode")}
+
+
+def test_a_server_says_what_tells_it_from_others_and_moves_no_takes_unless_told(server: Server) -> None:
+    status, about = ask(server, "GET", "/longtake/server")
+    assert status == 200 and set(about) == {"version", "temp", "store"}
+    assert about == ask(server, "GET", "/longtake/server")[1] and about["temp"] != about["store"]
+    for method in ("GET", "PUT"):
+        status, said = ask(server, method, f"/longtake/takes/{'0' * 64}/whole", {} if method == "PUT" else None)
+        assert status == 403 and "LONGTAKE_TOKEN" in said["error"]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from ...errors import Refusal
-from ...mlx.process import FIELD
-from ...mlx.wan22 import Weights
+from ...mlx.process import FIELD, Weights
 from ...model.bundle import VideoModel
 from . import ltx2, wan
 from .folder import DiffusersFolder

@@ -10,8 +10,8 @@ from typing import Any
 from ...errors import Refusal
 from ...families.wan22 import WAN22
 from ...families.wan22_sampling import SamplingSettings, Split
-from ...mlx.process import FIELD
-from ...mlx.wan22 import Transformer, Weights, by_mlx
+from ...mlx.process import FIELD, Weights
+from ...mlx.wan22 import Transformer, by_mlx
 from ...model.bundle import VideoModel
 from ...model.part import Part
 from ...model.variant import Mode, Variant

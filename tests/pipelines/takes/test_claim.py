@@ -11,7 +11,7 @@ from pathlib import Path
 
 from longtake.pipelines.takes import claim
 from longtake.pipelines.takes.alive import SILENT
-from longtake.pipelines.takes.claim import claimed
+from longtake.pipelines.takes.claim import claimed, held_keys
 
 KEY = "a" * 64
 CODE = """
@@ -123,3 +123,10 @@ def test_a_store_that_takes_no_claims_holds_nobody_up(tmp_path: Path) -> None:
     (tmp_path / claim.FOLDER).write_text("no folder")
     with claimed(tmp_path, KEY) as held:
         assert held is not None and held()
+
+
+def test_what_is_rendered_now_is_known_to_all_who_share_the_store(tmp_path: Path) -> None:
+    assert held_keys(tmp_path) == set()
+    with claimed(tmp_path, "a" * 64):
+        assert held_keys(tmp_path) == {"a" * 64}
+    assert held_keys(tmp_path) == set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -22,8 +23,10 @@ from longtake.pipelines.load.diffusers.keys import (
     rename,
 )
 from longtake.pipelines.lora.ltx2 import LTX2_LORA
+from longtake.pipelines.lora.traits import LoraTraits
 from longtake.pipelines.lora.wan22 import WAN_LORA
 from longtake.pipelines.model.variant import Training
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 
@@ -118,15 +121,6 @@ def test_a_key_has_its_native_name(diffusers: str, native: str, tables: tuple) -
 
 
 @pytest.mark.parametrize(
-    "module",
-    ["blocks.0.self_attn.q", "blocks.1.cross_attn.o", "blocks.0.ffn.2", "blocks.0.norm3", "head.head",
-     "time_embedding.2", "blocks.0.cross_attn.norm_k", "time_projection.1"],
-)  # fmt: skip
-def test_loader_and_lora_agree_on_what_diffusers_calls_a_module(module: str) -> None:
-    assert rename(f"{WAN_LORA.diffusers_name(module)}.weight", WAN_TRANSFORMER) == f"{module}.weight"
-
-
-@pytest.mark.parametrize(
     ("diffusers", "native", "tables"),
     [
         ("time_embed.linear.bias", "adaln_single.linear.bias", LTX2_TRANSFORMER),
@@ -152,12 +146,43 @@ def test_a_key_of_ltx2_has_its_native_name(diffusers: str, native: str, tables: 
 
 
 @pytest.mark.parametrize(
-    "module",
-    ["transformer_blocks.0.attn1.q_norm", "audio_patchify_proj", "adaln_single.emb.timestep_embedder.linear_1",
-     "audio_prompt_adaln_single.linear", "av_ca_a2v_gate_adaln_single.linear", "transformer_blocks.1.audio_ff.net.2"],
-)  # fmt: skip
-def test_loader_and_lora_agree_on_what_diffusers_calls_a_module_of_ltx2(module: str) -> None:
-    assert rename(f"{LTX2_LORA.diffusers_name(module)}.weight", *LTX2_TRANSFORMER) == f"{module}.weight"
+    ("model", "lora", "tables", "not_in_it"),
+    [
+        ("diffusion_models/wan2.1_i2v_480p_14B_fp16", WAN_LORA, (WAN_TRANSFORMER,), ()),
+        # The connectors lie in a folder of their own, and have a table for it.
+        ("checkpoints/ltx-2-19b-dev-fp8", LTX2_LORA, LTX2_TRANSFORMER, ("connector", "prompt_adaln")),
+        ("checkpoints/ltx-2.3-22b-dev-fp8", LTX2_LORA, LTX2_TRANSFORMER, ("connector",)),
+    ],
+)
+def test_loader_and_lora_agree_on_what_diffusers_calls_every_weight_of_a_model(
+    tiny_models: Path, model: str, lora: LoraTraits, tables: tuple, not_in_it: tuple[str, ...]
+) -> None:
+    """There and back: LoRAs are read by native names turned into diffusers', folders by diffusers' turned into native.
+
+    Two tables, since they differ in more than direction: those of a LoRA match whole modules, those of a folder what a
+    key begins with, and a folder's hold what no LoRA changes.
+    """
+    weights = [key.removeprefix("model.diffusion_model.") for key in keys_of(tiny_models / f"{model}.safetensors")]
+    weights = [key for key in weights if key.startswith(PARTS_OF_A_TRANSFORMER) and "connector" not in key]
+    assert len(weights) > 50
+    for key in weights:
+        module, dot, kind = key.rpartition(".") if key.endswith((".weight", ".bias")) else (key, "", "")
+        assert rename(f"{lora.diffusers_name(module)}{dot}{kind}", *tables) == key
+    rules = [pattern for pattern, _ in lora.diffusers if not any(part in pattern for part in not_in_it)]
+    modules = {key.removesuffix(".weight").removesuffix(".bias") for key in weights}
+    assert [rule for rule in rules if not any(re.fullmatch(rule, module) for module in modules)] == []
+
+
+PARTS_OF_A_TRANSFORMER = (
+    *("blocks.", "head.", "time_", "text_embedding.", "patch_embedding."),  # Wan
+    *("transformer_blocks.", "patchify_proj.", "adaln_single.", "prompt_adaln_single.", "proj_out.", "av_ca_"),
+    *("audio_patchify_proj.", "audio_adaln_single.", "audio_prompt_adaln_single.", "audio_proj_out."),
+)
+
+
+def keys_of(path: Path) -> list[str]:
+    with safe_open(path, "pt") as file:
+        return list(file.keys())
 
 
 WAN = "Wan2.2-T2V-A14B-Diffusers"

@@ -1,0 +1,380 @@
+"""Films on two real servers that the farm starts, and what goes wrong with them.
+
+The servers are started once. Every film is the same one: what was rendered of it is forgotten first, so that its takes
+and pictures can be held against those that one server made.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import psutil
+import pytest
+from PIL import Image
+
+from farm.cluster import attached, cluster_of, connect, owned
+from farm.film import Film, Report, render_film
+from farm.scenes import storyboard_graph
+from farm.server import Server
+from farm.sheet import MARGIN
+from farm.worker import DELIVERY, TOPIC
+from tests.farm import servers
+from tests.host.film import look_into
+from tests.host.place import Place
+from tests.host.server import free_port
+from tests.run import ROOT
+
+FILM = servers.film("film")
+STAGES, SCENES, FRAMES = 5, 3, 9 + 4 + 9 + 4 + 9
+
+
+@dataclass
+class Farm:
+    """A cluster of two servers that it has started.
+
+    Attributes:
+        folder: that the servers share but for their temp folders.
+        servers: by URL the process ids of the server and of its worker, as they said when they came up.
+        reference: latents of the film by key and its picture, as one server made them.
+    """
+
+    folder: Path
+    address: str
+    servers: dict[str, tuple[int, int]] = field(default_factory=dict)
+    latents: dict[str, str] = field(default_factory=dict)
+    picture: str = ""
+
+    @property
+    def store(self) -> Path:
+        return self.folder / "store"
+
+    def hear(self, event: Mapping[str, Any]) -> None:
+        if event["event"] == "up":
+            self.servers[event["server"]] = (event["pid"], event["process"])
+
+    def render(self, told: Callable[[Any], None] = lambda event: None, graph: Any = FILM) -> Report:
+        def hear(event: Any) -> None:
+            self.hear(event)
+            told(event)
+
+        return render_film(lambda: connect(self.address), Film(graph, "board"), hear)
+
+    def wait_for_both(self) -> None:
+        """Wait until two servers run: one that was killed is being started again."""
+        until = time.monotonic() + 240
+        with connect(self.address) as client:
+            while len(self.alive()) < 2:
+                assert time.monotonic() < until, "a killed server was not started again"
+                time.sleep(0.2)
+                for _, event in client.get_events(TOPIC):
+                    self.hear(event)
+
+    def wait_file(self, url: str) -> Path:
+        """That says how long a call of a model takes on a server."""
+        return Path(psutil.Process(self.servers[url][0]).environ()["LONGTAKE_TEST_WAIT"])
+
+    def forget(self) -> None:
+        """Remove what was rendered of the film, and all that was made of it."""
+        for key in self.latents:
+            request = Request(f"{next(iter(self.alive()))}/longtake/takes/{key}", method="DELETE")
+            with suppress(HTTPError):
+                urlopen(request, timeout=30).close()
+        shutil.rmtree(self.store / "film", ignore_errors=True)
+
+    def alive(self) -> list[str]:
+        """URLs of the servers that run."""
+        return [url for url, (server, _) in self.servers.items() if psutil.pid_exists(server)]
+
+    def assert_whole(self, report: Report, rendered: Counter[str] | None = None) -> None:
+        """The film is the one that one server made, and nothing was rendered twice."""
+        counts = report.rendered if rendered is None else rendered
+        assert dict(counts) == dict.fromkeys(self.latents, 1), report.text()
+        assert servers.latents_of(self.store, self.latents) == self.latents
+        path = self.path(report)
+        assert look_into(path).frames == FRAMES
+        assert servers.picture_of(path) == self.picture
+
+    def path(self, report: Report) -> Path:
+        (file,) = report.files
+        return self.folder / "output" / file["subfolder"] / file["filename"]
+
+
+@pytest.fixture(scope="module")
+def farm(place: Place, tiny_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farm]:
+    folder = tmp_path_factory.mktemp("farm")
+    servers.lay_out(place, folder, tiny_models)
+    started = [{**servers.environment(place, folder, number), **owned("cpu")} for number in (1, 2)]
+    with cluster_of(started) as address:
+        farm = Farm(folder, address)
+        yield farm
+        processes = [psutil.Process(pid) for pids in farm.servers.values() for pid in pids if psutil.pid_exists(pid)]
+    _, alive = psutil.wait_procs(processes, timeout=20)
+    assert not alive, "a server outlived its farm"
+
+
+def test_a_film_of_two_servers_is_the_film_of_one(farm: Farm) -> None:
+    report = farm.render()
+    assert len(report.rendered) == STAGES and set(report.rendered.values()) == {1}
+    assert [row.scene for row in report.rows.values()][-1] == DELIVERY
+    picture, latents = servers.picture_of(farm.path(report)), servers.latents_of(farm.store, report.rendered)
+    farm.latents = latents
+    farm.forget()
+    ran = Server(report.server).run(FILM, lambda kind, data: None, lambda: False)
+    assert set(ran.rendered) == set(latents), "one server makes the same takes"
+    farm.latents, farm.picture = servers.latents_of(farm.store, latents), picture
+    assert farm.latents == latents
+    assert servers.picture_of(farm.folder / "output" / ran.files[0]["subfolder"] / ran.files[0]["filename"]) == picture
+
+
+def test_two_films_at_once_share_what_they_render(farm: Farm) -> None:
+    farm.forget()
+    with ThreadPoolExecutor() as both:
+        first, second = (film.result() for film in [both.submit(farm.render) for _ in range(2)])
+    rendered = first.rendered + second.rendered
+    farm.assert_whole(first, rendered)
+    farm.assert_whole(second, rendered)
+
+
+def test_the_longest_scene_is_begun_first_and_a_slow_server_gets_less(farm: Farm) -> None:
+    begun: list[tuple[str, str]] = []
+    graph = servers.film("slow", (1, 1, 1, 1, 2))
+    plans: list[Any] = []
+
+    def note(event: Mapping[str, Any]) -> None:
+        if event["event"] == "started":
+            begun.append((event["scene"], event["server"]))
+        if event["event"] == "longtake.step" and event["server"] == slow and not plans:
+            body = {"prompt": storyboard_graph(graph, "board"), "node": "board"}
+            plans.append(Server(fast).ask("/longtake/plan", body)["takes"][event["stage"] - 1])
+
+    slow, fast = sorted(farm.alive(), key=lambda url: farm.servers[url])
+    wait = farm.wait_file(slow)
+    wait.write_text(str(10 * servers.WAIT))
+    try:
+        farm.render(note, graph)
+    finally:
+        wait.write_text(str(servers.WAIT))
+    scenes = [(scene, server) for scene, server in begun if scene != DELIVERY]
+    assert scenes[0][0] == "5-6"
+    assert plans[0]["status"] == "new" and plans[0]["rendering"], "a plan says what another server renders"
+    assert len(scenes) == 5
+    assert Counter(server for _, server in scenes)[fast] > Counter(server for _, server in scenes)[slow]
+
+
+def test_a_server_without_a_model_is_left_out(farm: Farm) -> None:
+    graph = servers.film("model", (1, 1, 1), high_noise_model=servers.ONLY_FIRST)
+    with cluster_of([attached(url) for url in farm.alive()]) as address:
+        report = render_film(lambda: connect(address), Film(graph, "board"))
+    assert len(report.rendered) == 3 and set(report.rendered.values()) == {1}
+    assert len({row.server for row in report.rows.values()}) == 1
+    assert any("cannot render this film" in trouble and servers.ONLY_FIRST in trouble for trouble in report.troubles)
+
+
+def test_a_command_that_is_ended_ends_what_it_has_begun(farm: Farm, tmp_path: Path) -> None:
+    """By Ctrl-C, which a terminal sends to all of its processes."""
+    (tmp_path / "film.json").write_text(json.dumps(servers.film("ended", (2, 2))))
+    farm_command = [sys.executable, "-m", "farm", str(tmp_path / "film.json"), "--servers", *farm.alive()]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(farm_command, cwd=ROOT, stderr=pipe, text=True, start_new_session=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("stages"):
+                break
+        os.killpg(process.pid, signal.SIGINT)
+        rest = process.stderr.read()
+    assert process.returncode == 130 and "cancelled; what is rendered is stored" in rest
+    until = time.monotonic() + 10
+    while any(busy(url) for url in farm.alive()):
+        assert time.monotonic() < until, "a server still renders a cancelled film"
+        time.sleep(0.1)
+
+
+def busy(url: str) -> bool:
+    queue = Server(url).ask("/queue")
+    return bool(queue["queue_running"] or queue["queue_pending"])
+
+
+def test_a_scheduler_that_is_started_again_goes_on_with_the_film(farm: Farm) -> None:
+    farm.forget()
+    port = free_port()
+    with ExitStack() as ending:
+
+        def start() -> list[subprocess.Popen[bytes]]:
+            started = [dask("scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard")]
+            more = ("--nthreads", "1", "--resources", "GPU=1", "--memory-limit", "0", "--no-dashboard")
+            for url in farm.alive():
+                started.append(dask("worker", f"tcp://127.0.0.1:{port}", *more, LONGTAKE_SERVER=url))
+            for process in started:
+                ending.callback(stop, process)
+            return started
+
+        first = start()
+
+        def restart(event: Mapping[str, Any]) -> None:
+            first[0].kill()
+            threading.Thread(target=start, daemon=True).start()
+
+        farm_film = Film(FILM, "board")
+        report = render_film(
+            lambda: connect(f"tcp://127.0.0.1:{port}"), farm_film, once("longtake.stage_done", restart)
+        )
+    assert any("the scheduler was lost" in trouble for trouble in report.troubles)
+    assert max(report.rendered.values()) == 1
+    assert servers.latents_of(farm.store, farm.latents) == farm.latents
+    assert servers.picture_of(farm.path(report)) == farm.picture
+
+
+def dask(program: str, *arguments: str, **variables: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", f"distributed.cli.dask_{program}", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **variables}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.terminate()
+    process.wait(20)
+
+
+def once(kind: str, act: Callable[[Mapping[str, Any]], None], stage: int | None = None) -> Callable[[Any], None]:
+    """Act at the first event of a kind."""
+    seen: list[Any] = []
+
+    def hear(event: Mapping[str, Any]) -> None:
+        if event["event"] == kind and stage in (None, event.get("stage")) and not seen:
+            seen.append(event)
+            act(event)
+
+    return hear
+
+
+def test_a_server_killed_in_its_scene_costs_a_step(farm: Farm) -> None:
+    """It is killed in the second stage of its scene: the first is stored, and is not rendered again."""
+    farm.forget()
+    killed: list[str] = []
+
+    def kill(event: Mapping[str, Any]) -> None:
+        if event["event"] == "longtake.step" and event["stage"] % 2 == 0 and event["step"] == 2 and not killed:
+            killed.append(event["server"])
+            psutil.Process(farm.servers[event["server"]][0]).kill()
+
+    report = farm.render(kill)
+    farm.assert_whole(report)
+    assert sum(row.tries for row in report.rows.values()) == SCENES + 1 + 1, "one scene was begun twice"
+    assert any(killed[0] in trouble for trouble in report.troubles)
+
+
+def test_a_server_of_another_version_is_refused(farm: Farm, tmp_path: Path) -> None:
+    """The farm is of another version than the server, which is the same."""
+    shutil.copytree(ROOT / "farm", tmp_path / "farm")
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    (tmp_path / "pyproject.toml").write_text(re.sub(r'^version = ".*"', 'version = "99.0"', project, flags=re.M))
+    (tmp_path / "film.json").write_text(json.dumps(FILM))
+    ended = command(tmp_path, "film.json", "--servers", farm.alive()[0])
+    assert ended.returncode == 1
+    assert "has Longtake 0." in ended.stderr and "this is 99.0" in ended.stderr
+
+
+def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "farm", *arguments], cwd=folder, capture_output=True, text=True, timeout=120
+    )
+
+
+def test_one_server_by_two_names_is_used_once(farm: Farm) -> None:
+    """Both work in the same temp folder, as two servers would that were started with one."""
+    url = farm.alive()[0]
+    with cluster_of([attached(url), attached(url.replace("127.0.0.1", "localhost"))]) as address:
+        report = render_film(lambda: connect(address), Film(servers.film("twice", (1, 1)), "board"))
+    assert set(report.rendered.values()) == {1}
+    assert len({row.server for row in report.rows.values()}) == 1
+    assert any("shares its temp folder" in trouble for trouble in report.troubles)
+
+
+def test_one_command_renders_a_film_and_brings_it_here(farm: Farm, tmp_path: Path) -> None:
+    farm.forget()
+    (tmp_path / "film.json").write_text(json.dumps(FILM))
+    ended = command(ROOT, str(tmp_path / "film.json"), "--servers", *farm.alive())
+    assert ended.returncode == 0, ended.stderr
+    (film,) = tmp_path.glob("*.mp4")
+    assert servers.picture_of(film) == farm.picture
+    assert f"{STAGES} stages rendered; " in ended.stdout and "done in" in ended.stderr
+
+
+def test_a_film_is_rendered_with_other_seeds_to_choose_from(farm: Farm, tmp_path: Path) -> None:
+    (tmp_path / "film.json").write_text(json.dumps(servers.film("chosen", (1, 1))))
+    ended = command(ROOT, str(tmp_path / "film.json"), "--seeds", "2", "--servers", *farm.alive())
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.count("2 stages rendered; ") == 2
+    with Image.open(tmp_path / "film.seeds.png") as sheet:
+        assert sheet.width > MARGIN
+        half = (sheet.width - MARGIN) // 2, sheet.height // 2
+        corners = [(MARGIN + half[0] * column, half[1] * row) for row in (0, 1) for column in (0, 1)]
+        pictures = [sheet.crop((x, y, x + half[0], y + half[1])) for x, y in corners]
+    assert len({picture.tobytes() for picture in pictures}) == 4
+
+
+def test_a_killed_worker_takes_its_server_along_and_its_scene_goes_elsewhere(farm: Farm) -> None:
+    farm.wait_for_both()
+    farm.forget()
+    killed: list[int] = []
+
+    def kill(event: Mapping[str, Any]) -> None:
+        server, worker = farm.servers[event["server"]]
+        killed.append(server)
+        psutil.Process(worker).kill()
+
+    report = farm.render(once("longtake.step", kill))
+    farm.assert_whole(report)
+    assert not psutil.pid_exists(killed[0]), "the server ends with its worker"
+
+
+def test_servers_without_a_common_store_give_each_other_takes(farm: Farm) -> None:
+    """The second server gets a store of its own, as if its folder had never been shared."""
+    farm.wait_for_both()
+    own = servers.store_of(farm.folder, 2)
+    own.unlink()
+    own.mkdir()
+    one, two = farm.alive()
+    with cluster_of([{**attached(url), "LONGTAKE_TOKEN": ""} for url in (one, two)]) as address:
+        report = render_film(lambda: connect(address), Film(servers.film("apart", (1, 1)), "board"))
+    assert any("shares no store" in trouble and "LONGTAKE_TOKEN" in trouble for trouble in report.troubles)
+    assert len({row.server for row in report.rows.values()}) == 1
+    report = farm.render(graph=servers.film("given", (1, 1, 1, 1)))
+    assert len(report.rendered) == 4 and set(report.rendered.values()) == {1}, report.text()
+    assert {row.server for row in report.rows.values()} == {one, two}
+    assert servers.latents_of(farm.store, report.rendered) == servers.latents_of(own, report.rendered)
+    assert_guarded(two, next(iter(report.rendered)))
+
+
+def assert_guarded(url: str, key: str) -> None:
+    """What somebody is told who has no business with takes, or brings something else."""
+    for address, token, sent, status in (
+        (key, "another", None, 403),
+        (key, "another", b"x", 403),
+        ("..%2f..%2fetc%2fpasswd", servers.COMMON, b"x", 404),
+        ("0" * 64, servers.COMMON, b"x", 410),
+        ("0" * 64, servers.COMMON, None, 404),
+    ):
+        head = {"Authorization": f"Bearer {token}"}
+        request = Request(f"{url}/longtake/takes/{address}/whole", sent, head, method="PUT" if sent else "GET")
+        with pytest.raises(HTTPError) as error:
+            urlopen(request, timeout=30)
+        assert error.value.code == status
