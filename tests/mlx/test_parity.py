@@ -104,7 +104,7 @@ def test_loras_of_both_experts_count_with_their_strengths(tiny_models: Path, tmp
     more = {
         f"{block}.self_attn.q.diff_b": noise(24),
         f"{block}.cross_attn.norm_k.diff": noise(24),
-        f"{block}.modulation.diff_m": noise(1, 6, 24),
+        f"{block}.diff_m": noise(1, 6, 24),
         f"{block}.self_attn.v.lora_up.weight": noise(24, 3),
         f"{block}.self_attn.v.lora_down.weight": noise(3, 24),
         f"{block}.self_attn.v.alpha": torch.tensor(2.0),
