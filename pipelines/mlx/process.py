@@ -110,12 +110,16 @@ class Job:
 
 def check_python() -> None:
     """Raise `Refusal` unless the Python that `VARIABLE` names has the MLX-Gen that is needed."""
-    python = os.environ.get(VARIABLE, "")
+    python = _python()
     if not python:
         raise Refusal(f"MLX runs in a Python of its own, and none is named: {_HOW}", field=FIELD)
     if python not in _good:
         _check(python)
         _good.add(python)
+
+
+def _python() -> str:
+    return os.path.expanduser(os.environ.get(VARIABLE, ""))
 
 
 _good: set[str] = set()  # a job looks again
@@ -156,10 +160,9 @@ def denoise(job: Job, on_step: Callable[[int, torch.Tensor], None]) -> torch.Ten
     """
     import folder_paths
 
-    python = os.environ.get(VARIABLE, "")
     with tempfile.TemporaryDirectory(prefix="longtake-mlx-", dir=_made(folder_paths.get_temp_directory())) as folder:
         line = json.dumps(_written(job, Path(folder)))
-        with _Runner(python, Path(folder)) as runner:
+        with _Runner(_python(), Path(folder)) as runner:
             runner.begin(line)
             finished = runner.follow(on_step)
         return _tensor(finished, "latent")
@@ -268,9 +271,11 @@ class _Runner:
                 return str(told["finished"])
 
     def _read(self, lines: IO[bytes]) -> None:
-        for line in lines:
-            self._told.put(json.loads(line))
-        self._told.put(None)
+        try:
+            for line in lines:
+                self._told.put(json.loads(line))
+        finally:  # a line that was cut off, too, is the end
+            self._told.put(None)
 
     def _failed(self) -> MlxFailed:
         code = self._process.wait()

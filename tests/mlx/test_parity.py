@@ -18,6 +18,7 @@ from longtake.pipelines.mlx.wan22 import Weights
 from longtake.pipelines.model.lora import apply_lora
 from longtake.pipelines.model.shot import Pictures, Shot, Tail
 from longtake.pipelines.sampling.schedulers import DiffusersSampler, Solver, as_sampler
+from safetensors.torch import save_file
 
 WIDTH, HEIGHT, FRAMES = 96, 64, 17
 T2V, I2V, TI2V = "Wan2.2-T2V-A14B-Diffusers", "Wan2.2-I2V-A14B-Diffusers", "Wan2.2-TI2V-5B-Diffusers"
@@ -96,16 +97,29 @@ def test_a_stage_by_mlx_is_the_stage_by_comfyui(
     assert (by_comfyui - by_mlx).abs().max() < 1e-4
 
 
-def test_loras_of_both_experts_count_with_their_strengths(tiny_models: Path) -> None:
+def test_loras_of_both_experts_count_with_their_strengths(tiny_models: Path, tmp_path: Path) -> None:
+    """A pair of files of low-rank pairs, and on them one of differences and of one more pair."""
     names = [f"wan2.2_i2v_lightx2v_4steps_lora_v1_{noise}_noise.safetensors" for noise in ("high", "low")]
-    choice = LoraChoice(names[0], names[1], 0.7, -1.2)
-    folder, loras = tiny_models / "diffusers" / I2V, tiny_models / "loras"
+    block = "diffusion_model.blocks.0"
+    more = {
+        f"{block}.self_attn.q.diff_b": noise(24),
+        f"{block}.cross_attn.norm_k.diff": noise(24),
+        f"{block}.diff_m": noise(1, 6, 24),
+        f"{block}.self_attn.v.lora_up.weight": noise(24, 3),
+        f"{block}.self_attn.v.lora_down.weight": noise(3, 24),
+        f"{block}.self_attn.v.alpha": torch.tensor(2.0),
+    }
+    save_file(more, tmp_path / "more.safetensors")
+    places = {name: tiny_models / "loras" / name for name in names} | {"more": tmp_path / "more.safetensors"}
 
     def with_loras(mlx: Weights | None) -> Any:
-        return apply_lora(bundle(folder, mlx), choice, names, lambda name: str(loras / name))[0]
+        model = bundle(tiny_models / "diffusers" / I2V, mlx)
+        for choice in (LoraChoice(names[0], names[1], 0.7, -1.2), LoraChoice("more", "none", 0.3)):
+            model = apply_lora(model, choice, names, lambda name: str(places[name]))[0]
+        return model
 
     known = {"pictures": Pictures(start=IMAGE)}
-    bare = rendered(bundle(folder, None), SETTINGS, **known)
+    bare = rendered(bundle(tiny_models / "diffusers" / I2V, None), SETTINGS, **known)
     by_comfyui, by_mlx = (rendered(with_loras(mlx), SETTINGS, **known) for mlx in (None, Weights.FP32))
     assert (bare - by_comfyui).abs().max() > 0.1
     assert (by_comfyui - by_mlx).abs().max() < 1e-4
