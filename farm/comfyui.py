@@ -65,13 +65,13 @@ class Installed:
 
     def devices(self) -> list[str]:
         """The GPUs that its torch finds, by number; "any" for one that has none, and "cpu" where there is no GPU."""
-        asked = (
+        program = (
             "import torch\n"
             "count = torch.cuda.device_count() if torch.cuda.is_available() else 0\n"
             "other = torch.backends.mps.is_available() or getattr(torch, 'xpu', None) and torch.xpu.is_available()\n"
             "print(*range(count) if count else ['any' if other else 'cpu'])\n"
         )
-        answer = subprocess.run([str(self.python), "-c", asked], capture_output=True, text=True, check=False)  # noqa: S603
+        answer = subprocess.run([str(self.python), "-c", program], capture_output=True, text=True, check=False)  # noqa: S603
         if answer.returncode:
             raise Unfit(f"{self.python} has no torch; name the Python that ComfyUI runs on with LONGTAKE_PYTHON.")
         return answer.stdout.split()

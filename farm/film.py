@@ -207,7 +207,7 @@ class _Rendering:
         self._alone_since: float | None = None
         self._nobody = NOBODY
         self._new_server = True
-        self._apart: list[str] = []  # URLs of all servers, where not all of them share one store
+        self._sources: list[str] = []  # URLs of all servers, where not all of them share one store
 
     def run(self, deliver: bool) -> None:
         film = self._film
@@ -291,7 +291,7 @@ class _Rendering:
 
     def _submit(self, scene: str, keys: Sequence[str], number: int) -> Future:
         key = f"render-{self._film.id}-{scene}-{number}"
-        return self._client.submit(render, self._film.id, scene, keys, self._apart, key=key, resources=RESOURCE)
+        return self._client.submit(render, self._film.id, scene, keys, self._sources, key=key, resources=RESOURCE)
 
     def _done(self, futures: set[Future]) -> set[Future]:
         try:
@@ -362,7 +362,7 @@ class _Rendering:
             else:
                 temps[about["temp"]] = url
                 stores.setdefault(about["store"], url)
-        self._apart = list(temps.values()) if len(stores) > 1 else []
+        self._sources = list(temps.values()) if len(stores) > 1 else []
 
     def _let_go(self, worker: str, why: str) -> None:
         self._tell({"event": "unfit", "why": why})

@@ -49,9 +49,9 @@ class Cancelled(Exception):
 def version() -> str:
     """The version of this pack."""
     text = (Path(__file__).resolve().parents[1] / "pyproject.toml").read_text(encoding="utf-8")
-    found = re.search(r'^version = "(.+)"$', text, re.MULTILINE)
-    assert found is not None  # noqa: S101 - it is this repository's own file
-    return found[1]
+    match = re.search(r'^version = "(.+)"$', text, re.MULTILINE)
+    assert match is not None  # noqa: S101 - it is this repository's own file
+    return match[1]
 
 
 @dataclass
@@ -232,7 +232,7 @@ class Server:
                 content: bytes = answer.read()
                 return content
         except urllib.error.HTTPError as error:
-            raise Refused(_said(error.read(), error.code)) from None
+            raise Refused(_refusal_in(error.read(), error.code)) from None
         except OSError as error:
             raise Gone(f"{self.url} does not answer ({getattr(error, 'reason', error)}).") from None
 
@@ -272,7 +272,7 @@ class _Following:
         async with session.post(f"{self._server.url}/prompt", json=body) as answer:
             text = await answer.read()
             if answer.status != 200:
-                raise Refused(_said(text, answer.status))
+                raise Refused(_refusal_in(text, answer.status))
             self._prompt = json.loads(text)["prompt_id"]
 
     async def _end(self, socket: Any) -> tuple[str, Event] | None:
@@ -351,7 +351,7 @@ class _Following:
         return []
 
 
-def _said(answer: bytes, status: int) -> str:
+def _refusal_in(answer: bytes, status: int) -> str:
     """What a server says when it refuses: the pack's sentence, or ComfyUI's list of what is wrong."""
     try:
         said = json.loads(answer)

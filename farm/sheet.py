@@ -22,8 +22,8 @@ def pictures_of(client: Client, keys: Sequence[str]) -> list[Image.Image | None]
 
     pictures: list[Image.Image | None] = []
     for key in keys:
-        found = (png for png in client.run(thumbnail, key, on_error="ignore").values() if png)
-        png = next(found, None)
+        answers = (png for png in client.run(thumbnail, key, on_error="ignore").values() if png)
+        png = next(answers, None)
         pictures.append(None if png is None else Image.open(io.BytesIO(png)))
     return pictures
 

@@ -152,15 +152,15 @@ class FilmPlugin(WorkerPlugin):
 
 
 def server_of(worker: Worker) -> ServerPlugin:
-    found = worker.plugins[ServerPlugin.name]
-    assert isinstance(found, ServerPlugin)  # noqa: S101 - nobody else registers one of this name
-    return found
+    plugin = worker.plugins[ServerPlugin.name]
+    assert isinstance(plugin, ServerPlugin)  # noqa: S101 - nobody else registers one of this name
+    return plugin
 
 
 def film_of(worker: Worker, id: str) -> FilmPlugin:
-    found = worker.plugins[film_name(id)]
-    assert isinstance(found, FilmPlugin)  # noqa: S101
-    return found
+    plugin = worker.plugins[film_name(id)]
+    assert isinstance(plugin, FilmPlugin)  # noqa: S101
+    return plugin
 
 
 def film_name(id: str) -> str:

@@ -106,12 +106,12 @@ def _inputs(node: Node, choices: Choices) -> tuple[dict[str, Any], bool]:
 
 def _checked(node: Node, inputs: Mapping[str, Any], chain: Chain | None) -> list[Ready]:
     """What a Chain Stage asks for behind a chain, ready to be rendered."""
-    given = nested(node.kind, inputs)
-    model = given.pop("model", None)
+    fields = nested(node.kind, inputs)
+    model = fields.pop("model", None)
     if model is None:
         raise NodeRefused(node, Refusal("none is connected.", field="model"))
     try:
-        stages = stages_of(model, chain, **given)
+        stages = stages_of(model, chain, **fields)
         return check_stages(stages, [model] * len(stages), chain)
     except Refusal:
         raise

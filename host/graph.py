@@ -146,8 +146,8 @@ class Graph:
             if node is not None and node.id not in needed:
                 needed.add(node.id)
                 lazy = self._lazy_inputs(node.kind)
-                asked = _asked_for(node, lazy) if lazy else ()
-                stack += [id for name, (id, _) in node.links.items() if name not in lazy or name in asked]
+                first = _asked_for(node, lazy) if lazy else ()
+                stack += [id for name, (id, _) in node.links.items() if name not in lazy or name in first]
         return needed
 
     def _added_outputs(self) -> Iterator[str]:
@@ -190,8 +190,8 @@ def _asked_for(node: Node, lazy: frozenset[str]) -> Collection[str]:
     inputs = {name: None if name in node.links else value for name, value in node.inputs.items()}
     try:
         is_v3 = hasattr(cls, "define_schema")
-        asked = (cls if is_v3 else cls()).check_lazy_status(**inputs)
-        return [name for name in asked or () if isinstance(name, str)]
+        names = (cls if is_v3 else cls()).check_lazy_status(**inputs)
+        return [name for name in names or () if isinstance(name, str)]
     except Exception:
         return ()
 

@@ -29,6 +29,6 @@ def lora_path(name: str) -> str:
 def state_of_loras(chosen: set[str]) -> list[tuple[str, int, int]]:
     """What changes when one of the files, or the other half of one, is exchanged for another of its name."""
     names = chosen - {NONE, AUTO}
-    found = names | {other_half(name, lora_names()) for name in names}
-    stats = {name: os.stat(lora_path(name)) for name in found if name in lora_names()}
+    files = names | {other_half(name, lora_names()) for name in names}
+    stats = {name: os.stat(lora_path(name)) for name in files if name in lora_names()}
     return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in sorted(stats.items())]

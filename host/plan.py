@@ -54,8 +54,8 @@ def plan_of(prompt: Mapping[str, Any], node_id: str | None = None) -> dict[str, 
         if unknown is not None:
             raise Refusal(f"nothing comes from node {board.links[unknown][0][:40]}.", field=unknown)
         picture, known = _picture(whole, image)
-        given = {} if picture is None else {"start_image": picture}
-        _, text = outputs_of(BOARD, {**inputs, **given, "validate_only": True})
+        start_image = {} if picture is None else {"start_image": picture}
+        _, text = outputs_of(BOARD, {**inputs, **start_image, "validate_only": True})
         plan = json.loads(text)
         return plan if known else plan | _without_takes(plan, UNKNOWN_IMAGE + OR_NAMED)
     except Loop as loop:

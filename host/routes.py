@@ -267,7 +267,7 @@ async def get_clip(request: web.Request) -> web.StreamResponse:
     """What the film shows of a take, to be played, as far as that needs no model."""
     from ..pipelines.film.preview import preview_at_hand
 
-    def made() -> Path:
+    def preview_path() -> Path:
         take = _take(request)
         first = _number(request, "first", 0)
         stop = _number(request, "stop", take.facts()["frames"])
@@ -279,7 +279,7 @@ async def get_clip(request: web.Request) -> web.StreamResponse:
             )
         return path
 
-    return web.FileResponse(await _in_thread(made), headers={"Content-Type": "video/mp4"})
+    return web.FileResponse(await _in_thread(preview_path), headers={"Content-Type": "video/mp4"})
 
 
 async def get_jobs(_: web.Request) -> web.Response:

@@ -85,12 +85,12 @@ def _files_named(value: Any) -> Iterator[str]:
         return
     import folder_paths
 
-    found = [path for folder in folder_paths.folder_names_and_paths if (path := _model_file(folder, value))]
-    if not found and (path := _input_file(value)):
-        found = [path]
-    if not found and value.lower().endswith(SUFFIXES):
+    paths = [path for folder in folder_paths.folder_names_and_paths if (path := _model_file(folder, value))]
+    if not paths and (path := _input_file(value)):
+        paths = [path]
+    if not paths and value.lower().endswith(SUFFIXES):
         raise Unidentified(f"{value} names a file that is not found")
-    yield from found
+    yield from paths
 
 
 def _model_file(folder: str, name: str) -> str | None:

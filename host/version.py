@@ -8,8 +8,8 @@ from pathlib import Path
 
 def _written() -> str:
     text = (Path(__file__).resolve().parents[1] / "pyproject.toml").read_text(encoding="utf-8")
-    found = re.search(r'^version = "(.+)"$', text, re.MULTILINE)
-    return found[1] if found else "unknown"
+    version = re.search(r'^version = "(.+)"$', text, re.MULTILINE)
+    return version[1] if version else "unknown"
 
 
 VERSION = _written()

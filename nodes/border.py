@@ -80,8 +80,8 @@ def check(name: str, kind: str, value: Any) -> None:
     needed, fits = SOCKETS[kind]
     if not fits(value):
         shape = f" of shape {list(value.shape)}" if isinstance(value, torch.Tensor) else ""
-        given = "nothing" if value is None else f"a {type(value).__name__}{shape}"
-        raise Refusal(f"{given} came over the link; what is needed: {needed}.", field=name)
+        arrived = "nothing" if value is None else f"a {type(value).__name__}{shape}"
+        raise Refusal(f"{arrived} came over the link; what is needed: {needed}.", field=name)
 
 
 @cache

@@ -325,10 +325,10 @@ def _at_rate(source: FrameSource, rate: Mapping[str, Any] | None) -> FrameSource
 
 def _unknown_rate(hidden: io.HiddenHolder) -> Mapping[str, Any] | None:
     """Raise `Refusal` for a rate that is no option: ComfyUI leaves it out. One that is not asked for is as rendered."""
-    asked = (hidden.prompt or {}).get(hidden.unique_id, {}).get("inputs", {}).get("rate")
-    if asked is not None:
+    rate = (hidden.prompt or {}).get(hidden.unique_id, {}).get("inputs", {}).get("rate")
+    if rate is not None:
         ways = ", ".join((AS_RENDERED, MOVED, BLENDED, BY_MODEL))
-        raise Refusal(f"{asked!r} is given; one of {ways} is needed", field="rate")
+        raise Refusal(f"{rate!r} is given; one of {ways} is needed", field="rate")
     return None
 
 
@@ -424,8 +424,8 @@ def _form_problem(title: Any) -> str:
     titles = [USUAL, *(codec.title for codec in _offered())]
     if title in titles:
         return ""
-    given = "what is given is none that can be saved here" if title is None else f"{title!r} is given"
-    return f"{given}; one of {', '.join(titles)} is needed"
+    opening = "what is given is none that can be saved here" if title is None else f"{title!r} is given"
+    return f"{opening}; one of {', '.join(titles)} is needed"
 
 
 def _prefix_problem(prefix: str) -> str:
@@ -467,8 +467,8 @@ def _what_to_save(
     video: Input.Video | None, images: torch.Tensor | None, fps: float
 ) -> tuple[FrameSource, Sound | None]:
     if (video is None) == (images is None):
-        given = "both are" if video is not None else "neither is"
-        raise Refusal(f"{given} given; connect either a video or images", field="video, images")
+        which = "both are" if video is not None else "neither is"
+        raise Refusal(f"{which} given; connect either a video or images", field="video, images")
     return frames_and_sound(video) if video is not None else (Images(images, _frame_rate(fps)), None)
 
 

@@ -62,7 +62,7 @@ class ApplyLora(io.ComfyNode):
                 _strength("strength_low", "low-noise expert"),
                 io.Combo.Input(
                     "passes",
-                    options=[one.value for one in Passes],
+                    options=[passes.value for passes in Passes],
                     default=Passes.BOTH.value,
                     optional=True,
                     tooltip="Which passes are changed of an LTX-2 bundle that renders in two. second: for the "

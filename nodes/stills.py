@@ -101,8 +101,10 @@ class RenderStills(io.ComfyNode):
         if not images:
             raise Refusal(f"no prompt could be rendered.\n{report}", field="prompts")
         path, saved = _save_zip(stills, images[0]) if zip else ("", [])
-        outputs = {"images": [one for one in shown if one is not None], "text": [report], "files": saved}
-        return io.NodeOutput(torch.cat(images), report, path, ui={name: one for name, one in outputs.items() if one})
+        outputs = {"images": [output for output in shown if output is not None], "text": [report], "files": saved}
+        return io.NodeOutput(
+            torch.cat(images), report, path, ui={name: output for name, output in outputs.items() if output}
+        )
 
 
 def _show(still: Still, take: Take, progress: NodeProgress) -> ui.SavedResult | None:

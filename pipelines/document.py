@@ -129,17 +129,17 @@ def read_fields(
     """
     if not isinstance(table, Mapping):
         raise Refusal(f"{quoted(table)} is given; a table of fields is needed", stage=stage, field=inside or None)
-    found = {}
+    values = {}
     for name, value in table.items():
         place = f"{inside}.{name}" if inside else name
         if name not in fields:
             near = get_close_matches(name[:80], fields) or sorted(fields)
             raise Refusal(f"there is no such field; known here: {', '.join(near)}", stage=stage, field=place[:80])
         try:
-            found[name] = fields[name](value)
+            values[name] = fields[name](value)
         except Refusal as refusal:
             raise refusal.at(stage=stage, field=place) from None
-    return found
+    return values
 
 
 # Checks: each takes a value as it came from the document and returns it, or refuses it.
@@ -264,13 +264,13 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _numbered(prompts: list[Any]) -> list[str]:
-    found = []
+    checked = []
     for number, value in enumerate(prompts, 1):
         try:
-            found.append(prompt(value))
+            checked.append(prompt(value))
         except Refusal as refusal:
             raise refusal.at(field=f"prompt {number}") from None
-    return found
+    return checked
 
 
 def quoted(value: Any) -> str:

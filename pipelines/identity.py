@@ -154,10 +154,10 @@ def _remembered(path: str | os.PathLike[str], read: Callable[[str, int], str]) -
     place = os.path.realpath(path)
     try:
         status = os.stat(place)
-        known = (read.__name__, place, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-        if known not in _digests:
-            _digests[known] = read(place, status.st_size)
-        return _digests[known]
+        state = (read.__name__, place, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        if state not in _digests:
+            _digests[state] = read(place, status.st_size)
+        return _digests[state]
     except OSError as error:
         raise Unidentified(f"{Path(path).name} cannot be read ({error})") from error
 

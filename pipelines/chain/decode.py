@@ -80,7 +80,7 @@ def decoded(link: Link, chain: Chain | None = None) -> np.ndarray | FootageFrame
     if len(frames) != link.clip.frames:
         raise RuntimeError(f"the VAE decoded {len(frames)} frames where {link.clip.frames} were rendered")
     stage = None if chain is None else chain.links.index(link) + 1
-    film = [] if chain is None else [frames_path(one) for one in chain.links if one.take is not None]
+    film = [] if chain is None else [frames_path(other) for other in chain.links if other.take is not None]
     write_frames(path, tuple(frames.shape), lambda array: _quantise(frames, array, stage), film)
     return np.load(path, mmap_mode="r")
 

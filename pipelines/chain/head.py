@@ -47,8 +47,8 @@ def head_of(link: Link, overlap: int) -> Head:
     return Head(link.rendered.key, overlap, link.model.vae, link)
 
 
-def _same_weights(one: Part, other: Part) -> bool:
+def _same_weights(part: Part, other: Part) -> bool:
     try:
-        return one is other or one.identity == other.identity
+        return part is other or part.identity == other.identity
     except Unidentified:
         return False

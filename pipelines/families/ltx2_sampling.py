@@ -232,7 +232,7 @@ def guider_for(model: ModelPatcher, canvas: Canvas, guidance: Guidance) -> Any:
                 [out] = calc_cond_batch(self.inner_model, [self.conds[conditioning]], x, timestep, switched)
                 return unpack_latents(out, shapes) if len(shapes) > 1 else [out]
 
-            given = predict("positive")
+            positive = predict("positive")
             away: list[tuple[tuple[float, float], list[torch.Tensor]]] = []
             if guidance.cfg != 1 or guidance.cfg_audio != 1:
                 away.append(((guidance.cfg - 1, guidance.cfg_audio - 1), predict("negative")))
@@ -243,24 +243,24 @@ def guider_for(model: ModelPatcher, canvas: Canvas, guidance: Guidance) -> Any:
                 apart = predict("positive", a2v_cross_attn=False, v2a_cross_attn=False)
                 away.append(((guidance.modality - 1,) * 2, apart))
             guided = [
-                guide(one, [(scale[index], other[index]) for scale, other in away], guidance.rescale)
-                for index, one in enumerate(given)
+                guide(prediction, [(scale[index], other[index]) for scale, other in away], guidance.rescale)
+                for index, prediction in enumerate(positive)
             ]
             return pack_latents(guided)[0] if len(shapes) > 1 else guided[0]
 
     return TwoModalityGuider(model)
 
 
-def guide(given: torch.Tensor, away: list[tuple[float, torch.Tensor]], rescale: float) -> torch.Tensor:
+def guide(positive: torch.Tensor, away: list[tuple[float, torch.Tensor]], rescale: float) -> torch.Tensor:
     """Push a prediction away from others, then bring its spread back part of the way.
 
-    given + sum of scale * (given - other), times rescale * std(given) / std(that) + 1 - rescale
+    positive + sum of scale * (positive - other), times rescale * std(positive) / std(that) + 1 - rescale
     (ltx_core/components/guiders.py, MultiModalGuider.calculate).
     """
-    pushed = given + sum((scale * (given - other) for scale, other in away), torch.zeros_like(given))
+    pushed = positive + sum((scale * (positive - other) for scale, other in away), torch.zeros_like(positive))
     if rescale == 0:
         return pushed
-    return pushed * (rescale * given.std() / pushed.std() + 1 - rescale)
+    return pushed * (rescale * positive.std() / pushed.std() + 1 - rescale)
 
 
 @contextmanager
@@ -277,7 +277,7 @@ def without_self_attention(transformer: Any, index: int) -> Iterator[None]:
             values = (values.unflatten(-1, (attention.heads, -1)) * gates.unsqueeze(-1)).flatten(-2)
         return attention.to_out(values)
 
-    hooks = [one.register_forward_hook(pass_through) for one in (blocks[index].attn1, blocks[index].audio_attn1)]
+    hooks = [layer.register_forward_hook(pass_through) for layer in (blocks[index].attn1, blocks[index].audio_attn1)]
     try:
         yield
     finally:

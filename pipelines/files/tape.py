@@ -55,8 +55,8 @@ class Tape:
 
     def next(self, kind: str, facts: Mapping[str, Any]) -> dict[str, torch.Tensor] | None:
         """The tensors of the next record, or None where there is none of this kind and with these facts."""
-        found = self._head()
-        record = None if found is None or found[0] != kind else self._body(*found[1:])
+        head = self._head()
+        record = None if head is None or head[0] != kind else self._body(*head[1:])
         if record is None or record.facts != facts:
             return None
         self._place = self._file.tell()
@@ -65,9 +65,9 @@ class Tape:
     def last(self, kind: str) -> Record | None:
         """The last record of a kind; the place is then behind it. None, and the place stays, where there is none."""
         begun, behind, record = self._place, self._place, None
-        while (found := self._head()) is not None:
-            self._place += _HEAD.size + found[1]
-            if found[0] == kind and (whole := self._body(*found[1:])) is not None:
+        while (head := self._head()) is not None:
+            self._place += _HEAD.size + head[1]
+            if head[0] == kind and (whole := self._body(*head[1:])) is not None:
                 record, behind = whole, self._place
         self._place = begun if record is None else behind
         return record

@@ -157,10 +157,10 @@ def _remove_if_abandoned(path: Path) -> None:
 @functools.cache
 def _this_computer() -> str:
     """8 hex digits that no other computer has, nor a container or this one after its next start where that is known."""
-    known = [platform.node(), hex(uuid.getnode())]
+    parts = [platform.node(), hex(uuid.getnode())]
     with contextlib.suppress(OSError):
-        known.append(Path("/proc/sys/kernel/random/boot_id").read_text())
-    return hashlib.sha256(" ".join(known).encode()).hexdigest()[:8]
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text())
+    return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:8]
 
 
 @contextlib.contextmanager

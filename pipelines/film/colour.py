@@ -82,7 +82,9 @@ class Colour:
 
     def _applied(self, frame: np.ndarray, out: np.ndarray, code: int) -> np.ndarray:
         # Row by row of W * 3 values: three at a time would be many times slower.
-        gain, offset = (np.tile(np.asarray(one, np.float32), frame.shape[1]) for one in (self.gain, self.offset))
+        gain, offset = (
+            np.tile(np.asarray(channels, np.float32), frame.shape[1]) for channels in (self.gain, self.offset)
+        )
         gain /= code
         offset *= 65535 / code
         offset += 0.5  # what is cut off is then rounded
@@ -168,8 +170,8 @@ class Replay:
 
 def compare(shown: np.ndarray, again: np.ndarray) -> Replay:
     """Two renderings `[K, H, W, 3]` uint16 of the same frames."""
-    first, second = (np.asarray(one[:, ::GRID, ::GRID], np.float64) / 65535 for one in (shown, again))
-    means, spreads = zip(*((one.mean((0, 1, 2)), one.std((0, 1, 2))) for one in (first, second)), strict=True)
+    first, second = (np.asarray(frames[:, ::GRID, ::GRID], np.float64) / 65535 for frames in (shown, again))
+    means, spreads = zip(*((frames.mean((0, 1, 2)), frames.std((0, 1, 2))) for frames in (first, second)), strict=True)
     flat = np.minimum(*spreads) < FLAT
     gain = np.where(flat, 1.0, spreads[0] / np.maximum(spreads[1], FLAT))
     rest = (second - means[1]) * gain - (first - means[0])
@@ -238,10 +240,10 @@ class Match:
         following = index + 1
         if following == len(self.chain.links) or not self._continues(following):
             return Grade(head, head)
-        known = self._heads.get(following) or self._remembered(lambda: self._place(following))
-        if known is None:
+        next_head = self._heads.get(following) or self._remembered(lambda: self._place(following))
+        if next_head is None:
             return Grade(head, head)
-        end = known.after(self._drift(following).undone())
+        end = next_head.after(self._drift(following).undone())
         if end.near(head):
             return Grade(head, head)
         joins = [self.chain.links[clip].clip for clip in (index, following)]
@@ -276,21 +278,21 @@ class Match:
         return self._heads[index]
 
     def _next(self, index: int) -> Colour:
-        found = self._remembered(lambda: self._place(index))
-        if found is None:
-            found = self._heads[index - 1].after(self._drift(index))
-            self._remember(lambda: self._place(index), found)
-        return found
+        head = self._remembered(lambda: self._place(index))
+        if head is None:
+            head = self._heads[index - 1].after(self._drift(index))
+            self._remember(lambda: self._place(index), head)
+        return head
 
     def _drift(self, index: int) -> Colour:
         """What brings a clip back to the one before it."""
         if index not in self._drifts:
-            found = self._remembered(lambda: self._pair(index))
-            if found is None:
+            drift = self._remembered(lambda: self._pair(index))
+            if drift is None:
                 replay = self.replay(index)
-                found = self._correction(index, replay) if replay is not None and replay.same else UNCHANGED
-                self._remember(lambda: self._pair(index), found)
-            self._drifts[index] = found
+                drift = self._correction(index, replay) if replay is not None and replay.same else UNCHANGED
+                self._remember(lambda: self._pair(index), drift)
+            self._drifts[index] = drift
         return self._drifts[index]
 
     def _correction(self, index: int, replay: Replay) -> Colour:
@@ -314,9 +316,9 @@ class Match:
         values = None if self.kept is None else self.kept.measured(what())
         return None if values is None else Colour(tuple(values[:3]), tuple(values[3:]))  # type: ignore[arg-type]
 
-    def _remember(self, what: Callable[[], list[Any]], found: Colour) -> None:
+    def _remember(self, what: Callable[[], list[Any]], colour: Colour) -> None:
         if self.kept is not None:
-            self.kept.keep_measured(what(), [*found.gain, *found.offset])
+            self.kept.keep_measured(what(), [*colour.gain, *colour.offset])
 
 
 def seen_of(link: Link) -> Any:

@@ -63,7 +63,7 @@ def preview_at_hand(take: Take, first: int, stop: int) -> Path | None:
     if path.exists():
         return path
     at_hand = (read_frames(frames_file(take, tiled)) for tiled in (False, True))
-    frames, sound = next((one for one in at_hand if one is not None), None), kept_sound(take)
+    frames, sound = next((kept for kept in at_hand if kept is not None), None), kept_sound(take)
     if frames is None or (sound is None and take.audio() is not None):
         return None
     rate = Fraction(facts["fps"])

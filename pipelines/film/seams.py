@@ -136,7 +136,7 @@ class Report:
     seams: tuple[Seam, ...]
 
     def __str__(self) -> str:
-        return "\n".join([self.summary, *(f"{self._name(seam)}: {self._said(seam)}" for seam in self.seams)])
+        return "\n".join([self.summary, *(f"{self._name(seam)}: {self._sentence(seam)}" for seam in self.seams)])
 
     @property
     def summary(self) -> str:
@@ -160,7 +160,7 @@ class Report:
         minutes, tenths = divmod(round(seam.frame / self.fps * 10), 600)
         return f"Seam {seam.number}, {minutes}:{tenths / 10:04.1f}"
 
-    def _said(self, seam: Seam) -> str:
+    def _sentence(self, seam: Seam) -> str:
         if seam.verdict is None:
             return f"{seam.transition.value}, as asked for"
         return f"{seam.verdict}, {seam.reason}" if seam.verdict else f"{seam.verdict}"

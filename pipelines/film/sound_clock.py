@@ -148,6 +148,6 @@ def _rms(sound: np.ndarray) -> float:
     return float(np.sqrt(np.mean(np.square(sound, dtype=np.float64)))) if sound.size else 0.0
 
 
-def _correlation(one: np.ndarray, other: np.ndarray) -> float:
-    power = _rms(one) * _rms(other)
-    return float(np.mean(one.astype(np.float64) * other)) / power if power else 1.0
+def _correlation(first: np.ndarray, second: np.ndarray) -> float:
+    power = _rms(first) * _rms(second)
+    return float(np.mean(first.astype(np.float64) * second)) / power if power else 1.0

@@ -138,8 +138,8 @@ def _check_text_encoder(family: Family, file: Outline) -> None:
 
 
 def _wanted(*families: Family) -> str:
-    known = "; ".join(f"{f.title}: {', '.join(v.name for v in f.variants)}" for f in families)
-    return f"a diffusion model of one of these kinds is needed ({known})."
+    kinds = "; ".join(f"{f.title}: {', '.join(v.name for v in f.variants)}" for f in families)
+    return f"a diffusion model of one of these kinds is needed ({kinds})."
 
 
 def _kind(config: Mapping[str, Any] | None) -> str:

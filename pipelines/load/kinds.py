@@ -66,8 +66,8 @@ class Kinds:
 
     def may_be(self, kind: Kind, path: str) -> bool:
         """Whether a file holds `kind`; True until its header has been read."""
-        known = self._known.get(path)
-        return known is None or bool(known[1] & kind)
+        read = self._known.get(path)
+        return read is None or bool(read[1] & kind)
 
     def read(self, paths: Iterable[str]) -> None:
         """Have the headers read that are not known as they are now, in the background."""

@@ -80,7 +80,7 @@ def text_encoder_part(path: str, name: str, kind: str, *others: str) -> Part:
         )
 
     def header() -> Outline:
-        files = [outline(one) for one in (path, *others)]
+        files = [outline(file) for file in (path, *others)]
         return Outline(name, {key: tensor for file in files for key, tensor in file.tensors.items()}, {})
 
     return Part(name, load, Source((path, *others), (("kind", kind),)), header=header)

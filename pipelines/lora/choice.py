@@ -60,11 +60,11 @@ def read_loras(value: Any) -> tuple[LoraChoice, ...]:
 
 
 def _choice(table: Any, place: str) -> LoraChoice:
-    given = doc.read_fields(table, _FIELDS, inside=place)
-    if not {given.get("high", NONE), given.get("low", NONE)} - {NONE, AUTO}:
+    fields = doc.read_fields(table, _FIELDS, inside=place)
+    if not {fields.get("high", NONE), fields.get("low", NONE)} - {NONE, AUTO}:
         raise Refusal("no file is named; give high, low or both", field=place)
-    passes = Passes(given.pop("passes", Passes.BOTH))
-    return LoraChoice(**{"high": AUTO, "low": AUTO, **given}, passes=passes)
+    passes = Passes(fields.pop("passes", Passes.BOTH))
+    return LoraChoice(**{"high": AUTO, "low": AUTO, **fields}, passes=passes)
 
 
 def _lora_name(value: Any) -> str:
@@ -77,5 +77,5 @@ _FIELDS: dict[str, doc.Check] = {
     "low": _lora_name,
     "strength_high": doc.number,
     "strength_low": doc.number,
-    "passes": doc.one_of(*(one.value for one in Passes)),
+    "passes": doc.one_of(*(passes.value for passes in Passes)),
 }

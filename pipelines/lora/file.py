@@ -43,11 +43,11 @@ class LoraFile:
     @cached_property
     def bare_shapes(self) -> dict[str, Shape]:
         """Shapes by key, without what trainers put before a module."""
-        found = {}
+        shapes = {}
         for key, tensor in self.tensors.items():
             module, suffix = split(key) or (key, "")
-            found[bare(module) + suffix] = tuple(tensor.shape)
-        return found
+            shapes[bare(module) + suffix] = tuple(tensor.shape)
+        return shapes
 
     def load(self) -> dict[str, torch.Tensor]:
         """All tensors with their values."""
@@ -58,10 +58,10 @@ class LoraFile:
     def alphas_in_metadata(self) -> dict[str, Any]:
         """What diffusers writes beside its keys: `lora_alpha`, `r` and the like, under the name of the part."""
         try:
-            found = json.loads(self.metadata.get("lora_adapter_metadata", "{}"))
+            alphas = json.loads(self.metadata.get("lora_adapter_metadata", "{}"))
         except json.JSONDecodeError:
             return {}
-        return found if isinstance(found, dict) else {}
+        return alphas if isinstance(alphas, dict) else {}
 
 
 def open_lora(name: str, path: str | os.PathLike[str]) -> LoraFile:

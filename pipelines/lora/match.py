@@ -23,8 +23,8 @@ class Misfit:
     """A change whose shape is not that of its weight."""
 
     weight: str
-    wanted: Shape
-    given: Shape
+    needed: Shape
+    offered: Shape
 
 
 @dataclass(frozen=True)
@@ -71,11 +71,11 @@ def match(file: LoraFile, skeleton: Skeleton, traits: LoraTraits, second: bool =
     keys = _meant(file, second)
     own = {key: file.tensors[key] for key in keys}
     taken = _taken(own, skeleton.key_map)[0]
-    known = aliases(skeleton.modules, traits.diffusers_name)
+    modules = aliases(skeleton.modules, traits.diffusers_name)
 
     def find(module: str) -> str | None:
         text = traits.text_module(module)
-        return known.get(module) if text is None else TEXT + text
+        return modules.get(module) if text is None else TEXT + text
 
     names = {key: key for key in taken}
     used_names = set(taken)
@@ -140,16 +140,16 @@ def _taken(tensors: Mapping[str, torch.Tensor], key_map: Mapping[str, Any]) -> t
         raise Refusal(
             f"the file lacks {error.args[0]}, the other half of a pair. Download or copy it again."
         ) from error
-    made = {id(dict.__getitem__(offered, key)) for key in offered.taken}
-    return {names[one] for one in made if one in names}, patches
+    used = {id(dict.__getitem__(offered, key)) for key in offered.taken}
+    return {names[tensor_id] for tensor_id in used if tensor_id in names}, patches
 
 
 def _arranged(
     names: Mapping[str, str], alphas: Mapping[str, float], tensors: Mapping[str, torch.Tensor]
 ) -> dict[str, torch.Tensor]:
     """Tensors of a file under the names that the matcher reads."""
-    found = {name: tensors[key] for key, name in names.items()}
-    return found | {name: torch.tensor(alpha) for name, alpha in alphas.items()}
+    arranged = {name: tensors[key] for key, name in names.items()}
+    return arranged | {name: torch.tensor(alpha) for name, alpha in alphas.items()}
 
 
 def _patches(offered: Mapping[str, torch.Tensor], key_map: Mapping[str, Any]) -> tuple[set[str], dict[Any, Any]]:
@@ -178,10 +178,10 @@ def _metadata_alphas(file: LoraFile, names: Mapping[str, str]) -> dict[str, floa
     facts = file.alphas_in_metadata()
     alphas = {}
     for key, name in names.items():
-        found = re.match(r"(transformer(?:_2)?)\.(.+)\.lora_A\.weight$", key)
-        if found is None or name == key:
+        pair = re.match(r"(transformer(?:_2)?)\.(.+)\.lora_A\.weight$", key)
+        if pair is None or name == key:
             continue
-        part, module = found.groups()
+        part, module = pair.groups()
         alpha = _of_module(facts.get(f"{part}.alpha_pattern"), module, facts.get(f"{part}.lora_alpha"))
         if isinstance(alpha, (int, float)):
             alphas[name.removesuffix(".lora_A.weight") + ".alpha"] = float(alpha)
@@ -206,25 +206,27 @@ def _rank_and_scale(patch: Any) -> tuple[int, float]:
 
 
 def _misfits(patches: Mapping[Any, Any], skeleton: Skeleton) -> list[Misfit]:
-    found = []
+    misfits = []
     for target, patch in patches.items():
         weight, part = (target, None) if isinstance(target, str) else (target[0], target[1])
-        wanted = skeleton.shapes.get(weight)
-        given = shape_of(patch)
-        if wanted is None:
+        needed = skeleton.shapes.get(weight)
+        offered = shape_of(patch)
+        if needed is None:
             # A bias that the model's layer does not have.
-            found.append(Misfit(weight, (), given or ()))
+            misfits.append(Misfit(weight, (), offered or ()))
             continue
         if part is not None:
-            wanted = tuple(part[2] if axis == part[0] else size for axis, size in enumerate(wanted))
-        if given is not None and not _fits(given, wanted):
-            found.append(Misfit(weight, wanted, given))
-    return found
+            needed = tuple(part[2] if axis == part[0] else size for axis, size in enumerate(needed))
+        if offered is not None and not _fits(offered, needed):
+            misfits.append(Misfit(weight, needed, offered))
+    return misfits
 
 
-def _fits(given: Shape, wanted: Shape) -> bool:
+def _fits(offered: Shape, needed: Shape) -> bool:
     # A pair over a convolution multiplies to a matrix; ComfyUI gives it the weight's shape.
-    return given == wanted or (len(given) == 2 and len(wanted) > 2 and given == (wanted[0], math.prod(wanted[1:])))
+    return offered == needed or (
+        len(offered) == 2 and len(needed) > 2 and offered == (needed[0], math.prod(needed[1:]))
+    )
 
 
 def shape_of(patch: Any) -> Shape | None:

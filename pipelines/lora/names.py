@@ -71,8 +71,8 @@ _PAIRS = (
 
 def split(key: str) -> tuple[str, str] | None:
     """Module and suffix of a LoRA key, or None where it is no LoRA's."""
-    found = _SUFFIX.search(key)
-    return (key[: found.start()], found.group()) if found else None
+    suffix = _SUFFIX.search(key)
+    return (key[: suffix.start()], suffix.group()) if suffix else None
 
 
 def is_factor(suffix: str) -> bool:
@@ -103,16 +103,16 @@ def aliases(modules: Iterable[str], diffusers_name: Callable[[str], str]) -> dic
     Args:
         modules: as ComfyUI's model names them: `blocks.0.self_attn.q`.
     """
-    found: dict[str, str] = {}
+    native: dict[str, str] = {}
     for module in modules:
         theirs = diffusers_name(module)
         spellings = [module, theirs]
         if theirs.endswith(".to_out.0"):
             spellings.append(theirs[: -len(".0")])
         for spelling in spellings:
-            found.setdefault(spelling, NATIVE + module)
-            found.setdefault(spelling.replace(".", "_"), NATIVE + module)
-    return found
+            native.setdefault(spelling, NATIVE + module)
+            native.setdefault(spelling.replace(".", "_"), NATIVE + module)
+    return native
 
 
 def respelled(key: str, find: Callable[[str], str | None]) -> str | None:
@@ -127,13 +127,13 @@ def respelled(key: str, find: Callable[[str], str | None]) -> str | None:
     module, suffix = parts
     if suffix == TABLE:
         module, suffix = f"{module}.modulation", ".diff"
-    found = find(bare(module))
-    if found is None:
+    native = find(bare(module))
+    if native is None:
         return None
     suffix = re.sub(r"^\.lora_magnitude_vector.*", MAGNITUDE, suffix)
     suffix = re.sub(r"^\.lora_([AB])(\.\w+)?\.(weight|bias)$", r".lora_\1.\3", suffix)
     suffix = re.sub(r"^\.lora_(up|down|mid)$", r".lora_\1.weight", suffix)
-    return found + suffix
+    return native + suffix
 
 
 def format_of(keys: Iterable[str]) -> str:

@@ -10,7 +10,7 @@ from .match import Match
 from .skeleton import PREFIX, TEXT
 
 
-def patch(base: Any, file: LoraFile, found: Match, strength: float) -> Any:
+def patch(base: Any, file: LoraFile, matched: Match, strength: float) -> Any:
     """A clone of a ModelPatcher with a file's changes added, as ComfyUI's LoraLoaderModelOnly adds them.
 
     ComfyUI patches the weights of modules without children only; a parameter beside children, as the modulation tables
@@ -21,7 +21,7 @@ def patch(base: Any, file: LoraFile, found: Match, strength: float) -> Any:
     """
     from comfy.lora import model_lora_keys_unet
 
-    patches = found.patches(file.load(), model_lora_keys_unet(base.model, {}))
+    patches = matched.patches(file.load(), model_lora_keys_unet(base.model, {}))
     if not patches:
         return base
     clone = base.clone()
@@ -38,13 +38,13 @@ def patch(base: Any, file: LoraFile, found: Match, strength: float) -> Any:
     return clone
 
 
-def patch_text(clip: Any, file: LoraFile, found: Match, strength: float) -> Any:
+def patch_text(clip: Any, file: LoraFile, matched: Match, strength: float) -> Any:
     """A clone of a CLIP with a file's changes to the text encoder added."""
     key_map = {
-        TEXT + weight.removesuffix(".weight"): weight for weight in found.weights if not weight.startswith(PREFIX)
+        TEXT + weight.removesuffix(".weight"): weight for weight in matched.weights if not weight.startswith(PREFIX)
     }
     clone = clip.clone()
-    patches = found.patches(file.load(), key_map)
+    patches = matched.patches(file.load(), key_map)
     if set(clone.add_patches(patches, strength)) != set(patches):
         raise Refusal(f"{file.name}: the loaded text encoder lacks weights that its header names.")
     return clone
@@ -71,12 +71,12 @@ def merged(values: Any, patches: list[Any], weight: str, dtype: Any) -> Any:
 
 def _beside_children(model: Any) -> list[str]:
     """Parameters of modules that have parameters further down too."""
-    found = []
+    names = []
     for path, module in model.named_modules():
         own = [name for name, _ in module.named_parameters(recurse=False)]
         if own and any("." in name for name, _ in module.named_parameters()):
-            found += [f"{path}.{name}" if path else name for name in own]
-    return found
+            names += [f"{path}.{name}" if path else name for name in own]
+    return names
 
 
 def _changed(parameter: Any, name: str, change: Any, strength: float) -> Any:

@@ -92,7 +92,7 @@ class Coverage:
 
 def coverage(
     file: LoraFile,
-    found: Match,
+    matched: Match,
     traits: LoraTraits,
     title: str,
     place: str,
@@ -107,28 +107,28 @@ def coverage(
     Raises:
         Refusal: nothing matches, or a change has another shape than its weight.
     """
-    left = {key: traits.why_harmless(key) for key in found.missed}
+    left = {key: traits.why_harmless(key) for key in matched.missed}
     report = Coverage(
         file=file.name,
         place=place,
         strength=strength,
-        format=format_of(found.keys or file.tensors),
+        format=format_of(matched.keys or file.tensors),
         base=base_of(file),
-        ranks=found.ranks,
-        scales=found.scales,
-        total=len(found.keys),
-        used=len(found.names),
-        native=found.native,
+        ranks=matched.ranks,
+        scales=matched.scales,
+        total=len(matched.keys),
+        used=len(matched.names),
+        native=matched.native,
         harmless=dict(Counter(why for why in left.values() if why)),
         missed=tuple(key for key, why in left.items() if why is None),
-        weights=len(found.weights),
+        weights=len(matched.weights),
         of_weights=of_weights,
         remarks=_remarks(file, place),
     )
-    if not found.weights:
-        raise Refusal(_nothing_matches(file, found, report, title))
-    if found.misfits:
-        raise Refusal(_does_not_fit(found, report, file))
+    if not matched.weights:
+        raise Refusal(_nothing_matches(file, matched, report, title))
+    if matched.misfits:
+        raise Refusal(_does_not_fit(matched, report, file))
     return report
 
 
@@ -184,27 +184,29 @@ def _remarks(file: LoraFile, place: str) -> tuple[str, ...]:
     )
 
 
-def _nothing_matches(file: LoraFile, found: Match, report: Coverage, title: str) -> str:
-    if not found.keys:
+def _nothing_matches(file: LoraFile, matched: Match, report: Coverage, title: str) -> str:
+    if not matched.keys:
         reason = "all its keys are for the other expert; choose it there"
     elif report.base is not None:
         reason = f"it was trained for {report.base}, and this bundle is {title}"
     else:
         reason = "it was trained for another kind of model, or is written in a format not known here"
-    keys = found.keys or tuple(file.tensors)
+    keys = matched.keys or tuple(file.tensors)
     return (
         f"not one of the {len(keys)} keys of {file.name} fits the {_model_of(report.place)} "
         f"(format: {report.format}). First keys: {_first(keys)}. The likely reason: {reason}."
     )
 
 
-def _does_not_fit(found: Match, report: Coverage, file: LoraFile) -> str:
+def _does_not_fit(matched: Match, report: Coverage, file: LoraFile) -> str:
     shown = "; ".join(
-        f"{one.weight} is {_size(one.wanted)}, the file has {_size(one.given)}" if one.wanted else f"no {one.weight}"
-        for one in found.misfits[:SHOWN]
+        f"{misfit.weight} is {_size(misfit.needed)}, the file has {_size(misfit.offered)}"
+        if misfit.needed
+        else f"no {misfit.weight}"
+        for misfit in matched.misfits[:SHOWN]
     )
     reason = f"it was trained for {report.base}" if report.base else "it was trained for a model of another size"
-    if any("patch_embedding" in one.weight for one in found.misfits):
+    if any("patch_embedding" in misfit.weight for misfit in matched.misfits):
         reason = (
             "the patch embedding tells text-to-video from image-to-video models, and this file was trained for the "
             "other kind"
@@ -213,8 +215,8 @@ def _does_not_fit(found: Match, report: Coverage, file: LoraFile) -> str:
     if level is not None and report.place.endswith("noise") and not report.place.startswith(level.value):
         reason += f"; it is also a {level.value}-noise file in the {report.place} place"
     return (
-        f"{len(found.misfits)} of the {report.weights} weights that {file.name} changes "
-        f"{'has' if len(found.misfits) == 1 else 'have'} another shape in the "
+        f"{len(matched.misfits)} of the {report.weights} weights that {file.name} changes "
+        f"{'has' if len(matched.misfits) == 1 else 'have'} another shape in the "
         f"{_model_of(report.place)} (format: {report.format}): {shown}. The likely reason: {reason}."
     )
 

@@ -73,13 +73,13 @@ def text_shapes_of_file(file: Outline, traits: LoraTraits) -> dict[str, Shape]:
 
 def text_names(keys: Iterable[str], traits: LoraTraits) -> dict[str, str]:
     """Key of a file -> the name of that weight in ComfyUI's text encoder."""
-    found = {}
+    names = {}
     for key in keys:
         module, _, end = key.rpartition(".")
         ours = traits.text_module(module)
         if ours is not None:
-            found[key] = f"{ours}.{end}"
-    return found
+            names[key] = f"{ours}.{end}"
+    return names
 
 
 def text_shapes_of_model(model: Any, traits: LoraTraits) -> dict[str, Shape]:

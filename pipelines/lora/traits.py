@@ -42,8 +42,8 @@ class LoraTraits:
         """
         for pattern, ours in self.text:
             for spelling in (pattern, pattern.replace(r"\.", "_")):
-                if found := re.fullmatch(spelling, module):
-                    return found.expand(ours)
+                if match := re.fullmatch(spelling, module):
+                    return match.expand(ours)
         return None
 
     def why_harmless(self, key: str) -> str | None:

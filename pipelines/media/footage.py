@@ -61,14 +61,14 @@ class FootageFrames:
         self._reading: Iterator[np.ndarray] | None = None
 
     @overload
-    def __getitem__(self, wanted: int) -> np.ndarray: ...
+    def __getitem__(self, index: int) -> np.ndarray: ...
     @overload
-    def __getitem__(self, wanted: slice) -> np.ndarray: ...
-    def __getitem__(self, wanted: int | slice) -> np.ndarray:
-        if isinstance(wanted, slice):
-            start, stop, _ = wanted.indices(self.shape[0])
+    def __getitem__(self, index: slice) -> np.ndarray: ...
+    def __getitem__(self, index: int | slice) -> np.ndarray:
+        if isinstance(index, slice):
+            start, stop, _ = index.indices(self.shape[0])
             return np.stack([frame.copy() for frame in self.source.frames(start, stop)])
-        if self._reading is None or wanted != self._place:
-            self._reading = self.source.frames(wanted)
-        self._place = wanted + 1
+        if self._reading is None or index != self._place:
+            self._reading = self.source.frames(index)
+        self._place = index + 1
         return next(self._reading)

@@ -40,14 +40,14 @@ class ByModel:
         self._model = patcher.model
 
     def frames(
-        self, known: Iterator[np.ndarray], first: int, places: Sequence[Fraction], step: Fraction
+        self, film: Iterator[np.ndarray], first: int, places: Sequence[Fraction], step: Fraction
     ) -> Iterator[np.ndarray]:
         import torch
         from comfy import model_management
 
         loaded = False
         seen: list[_Seen] = []
-        for before, after, weight in pairs(known, first, places):
+        for before, after, weight in pairs(film, first, places):
             if after is None:
                 yield before
                 continue
@@ -58,13 +58,13 @@ class ByModel:
                     model_management.load_models_gpu([self._patcher], memory_required=memory)
                     loaded = True
                 seen = [
-                    next((one for one in seen if one.frame is frame), None) or self._seen(frame)
+                    next((shown for shown in seen if shown.frame is frame), None) or self._seen(frame)
                     for frame in (before, after)
                 ]
-                one, other = seen
-                cache = {"img0": one.features, "img1": other.features}
-                made = self._model(one.image, other.image, timestep=float(weight), cache=cache)
-                picture = made[0, :, : before.shape[0], : before.shape[1]].movedim(0, -1).float().cpu().numpy()
+                earlier, later = seen
+                cache = {"img0": earlier.features, "img1": later.features}
+                between = self._model(earlier.image, later.image, timestep=float(weight), cache=cache)
+                picture = between[0, :, : before.shape[0], : before.shape[1]].movedim(0, -1).float().cpu().numpy()
             yield from_float(picture)
 
     def _seen(self, frame: np.ndarray) -> _Seen:

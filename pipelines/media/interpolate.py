@@ -39,12 +39,12 @@ class Between(Protocol):
     reach: int
 
     def frames(
-        self, known: Iterator[np.ndarray], first: int, places: Sequence[Fraction], step: Fraction
+        self, film: Iterator[np.ndarray], first: int, places: Sequence[Fraction], step: Fraction
     ) -> Iterator[np.ndarray]:
         """The frame at each place, which is one of those known where the place is a whole number.
 
         Args:
-            known: frames of the film `[H, W, 3]` uint16, from number `first` on.
+            film: its frames `[H, W, 3]` uint16, from number `first` on.
             places: in frames of the film, rising.
             step: between the places of the frames that are made.
         """
@@ -88,8 +88,8 @@ class Interpolated:
             start, stop = self._shown_from(run.start), self._shown_from(run.stop)
             beside = own.runs[max(index - 1, 0) : index + 2]
             seen = None
-            if all(one.seen is not None for one in beside):
-                parts = [(one.start - run.start, one.stop - one.start, one.cut, one.seen) for one in beside]
+            if all(near.seen is not None for near in beside):
+                parts = [(near.start - run.start, near.stop - near.start, near.cut, near.seen) for near in beside]
                 seen = digest([self.between.name, self._step, start * self._step - run.start, stop - start, parts])
             if start < stop:
                 runs.append(Run(start, stop, seen, run.cut))
@@ -131,9 +131,9 @@ class Blended:
     reach = 0
 
     def frames(
-        self, known: Iterator[np.ndarray], first: int, places: Sequence[Fraction], step: Fraction
+        self, film: Iterator[np.ndarray], first: int, places: Sequence[Fraction], step: Fraction
     ) -> Iterator[np.ndarray]:
-        for before, after, weight in pairs(known, first, places):
+        for before, after, weight in pairs(film, first, places):
             yield before if after is None else blend(before, after, float(weight))
 
 
@@ -145,20 +145,20 @@ class Motion:
     settings = "mi_mode=mci:mc_mode=aobmc:vsbmc=1"
 
     def frames(
-        self, known: Iterator[np.ndarray], first: int, places: Sequence[Fraction], step: Fraction
+        self, film: Iterator[np.ndarray], first: int, places: Sequence[Fraction], step: Fraction
     ) -> Iterator[np.ndarray]:
         whole: dict[int, np.ndarray] = {}
 
         def remembered() -> Iterator[np.ndarray]:
-            for number, frame in enumerate(known, first):
+            for number, frame in enumerate(film, first):
                 whole[number] = frame = frame.copy()
                 yield frame
 
         moved = self._moved(remembered(), first, step)
         for place in places:
             if place.denominator > 1:
-                wanted = place / step
-                yield next(frame for number, frame in moved if number == wanted).astype(np.uint16) * 257
+                at = place / step
+                yield next(frame for number, frame in moved if number == at).astype(np.uint16) * 257
             else:
                 while int(place) not in whole:
                     next(moved)
@@ -166,12 +166,12 @@ class Motion:
             for number in [number for number in whole if number < int(place)]:
                 del whole[number]
 
-    def _moved(self, known: Iterator[np.ndarray], first: int, step: Fraction) -> Iterator[tuple[int, np.ndarray]]:
+    def _moved(self, film: Iterator[np.ndarray], first: int, step: Fraction) -> Iterator[tuple[int, np.ndarray]]:
         """The filter's frames `[H, W, 3]` uint8, each with its number at the new rate."""
 
         # The filter begins and ends late: the first and the last frame stand for those that are not there.
-        head = next(known)
-        padded = chain([head] * self.reach, [head], known)
+        head = next(film)
+        padded = chain([head] * self.reach, [head], film)
         graph: av.filter.Graph | None = None
         number, last = first - self.reach, head
         for frame in padded:
@@ -191,10 +191,10 @@ class Motion:
         graph.push(picture)
         while True:
             try:
-                made = graph.pull()
+                moved = graph.pull()
             except (BlockingIOError, EOFError):
                 return
-            yield made.pts, made.to_ndarray(format="rgb24")
+            yield moved.pts, moved.to_ndarray(format="rgb24")
 
     def _graph(self, frame: np.ndarray, step: Fraction) -> Any:
         import av
@@ -206,22 +206,22 @@ class Motion:
         # A frame of the film is a second here, so that numbers are times.
         between = graph.add("minterpolate", f"fps={1 / step}:{self.settings}")
         planar, sink = graph.add("format", "gbrp"), graph.add("buffersink")
-        for one, other in pairwise([source, planar, between, sink]):
-            one.link_to(other)
+        for source_filter, next_filter in pairwise([source, planar, between, sink]):
+            source_filter.link_to(next_filter)
         graph.configure()
         return graph
 
 
 def pairs(
-    known: Iterator[np.ndarray], first: int, places: Sequence[Fraction]
+    film: Iterator[np.ndarray], first: int, places: Sequence[Fraction]
 ) -> Iterator[tuple[np.ndarray, np.ndarray | None, Fraction]]:
     """For each place the frame before it and, where it is between two, the one after it and how near it is to that."""
-    number, before, after = first, next(known).copy(), None
+    number, before, after = first, next(film).copy(), None
     for place in places:
         while number < int(place):
-            number, before = number + 1, next(known).copy() if after is None else after
+            number, before = number + 1, next(film).copy() if after is None else after
             after = None
         weight = place - number
         if weight and after is None:
-            after = next(known).copy()
+            after = next(film).copy()
         yield before, after if weight else None, weight

@@ -49,8 +49,8 @@ class Retimed:
         first, last = self._shown[start], self._shown[stop - 1]
         reading = enumerate(self.source.frames(first, last + 1), start=first)
         index, frame = next(reading)
-        for wanted in self._shown[start:stop]:
-            while index < wanted:
+        for number in self._shown[start:stop]:
+            while index < number:
                 index, frame = next(reading)
             yield frame
 

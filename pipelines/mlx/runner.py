@@ -54,11 +54,11 @@ def denoise(job: dict[str, Any]) -> Any:
     """The denoised latent `[1, C, T, h, w]`, normalised as the model sees it."""
     import mlx.core as mx
 
-    given = mx.load(job["tensors"])
-    x, kept, mask = given["latent"], given.get("kept"), given.get("mask")
+    tensors = mx.load(job["tensors"])
+    x, kept, mask = tensors["latent"], tensors.get("kept"), tensors.get("mask")
     dtype = getattr(mx, job["dtype"])
-    texts = [given[name].astype(dtype) for name in ("positive", "negative") if name in given]
-    concat = [given["concat"]] if "concat" in given else []
+    texts = [tensors[name].astype(dtype) for name in ("positive", "negative") if name in tensors]
+    concat = [tensors["concat"]] if "concat" in tensors else []
     step_of = _solver(job["solver"], job["sigmas"], job["timesteps"])
     done = 0
     for expert in job["experts"]:
@@ -181,13 +181,13 @@ def _changed(weights: dict[str, Any], changes: str | None) -> dict[str, Any]:
 
     if changes is None:
         return weights
-    given = mx.load(changes)
+    additions = mx.load(changes)
     changed = dict(weights)
-    for key, value in given.items():
+    for key, value in additions.items():
         kind, name = key.split("/", 1)
         if kind == "down":
             continue
-        added = value @ given[f"down/{name}"] if kind == "up" else value
+        added = value @ additions[f"down/{name}"] if kind == "up" else value
         weight = changed[name]
         changed[name] = weight.astype(mx.float32) + added.reshape(weight.shape)
     return changed

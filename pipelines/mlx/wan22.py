@@ -176,11 +176,11 @@ def solver_of(settings: SamplingSettings) -> DiffusersSampler:
     """What the runner takes steps with; raises `Refusal` for a sampler that it has not."""
     custom = getattr(settings.custom, "identity", None)
     solver = _SOLVERS.get(settings.sampler) if settings.custom is None else custom
-    known = isinstance(solver, DiffusersSampler) and (solver.solver is Solver.EULER or solver.order == UNIPC.order)
-    if not known or not isinstance(solver, DiffusersSampler):
-        given = settings.sampler if settings.custom is None else sampler_name(settings.custom)
+    supported = isinstance(solver, DiffusersSampler) and (solver.solver is Solver.EULER or solver.order == UNIPC.order)
+    if not supported or not isinstance(solver, DiffusersSampler):
+        name = settings.sampler if settings.custom is None else sampler_name(settings.custom)
         raise Refusal(
-            f"{given} given; MLX has euler and uni_pc (UniPC of order 2, as Wan was published), or Diffusers Scheduler "
+            f"{name} given; MLX has euler and uni_pc (UniPC of order 2, as Wan was published), or Diffusers Scheduler "
             "with one of the two. Or choose ComfyUI in Load Diffusers Folder.",
             field="sampler" if settings.custom is None else "custom_sampler",
         )
@@ -218,12 +218,12 @@ def _beginning(start: Start, format_: Any, seed: int, sigma: float) -> dict[str,
     import comfy.sample
 
     # Zeros stand for nothing known, and are not shifted.
-    known = format_.process_in(start.latent) if torch.count_nonzero(start.latent) else start.latent
+    latent = format_.process_in(start.latent) if torch.count_nonzero(start.latent) else start.latent
     with own_random_state():
         noise = comfy.sample.prepare_noise(start.latent, seed)
-    tensors = {"latent": sigma * noise.to(known) + (1 - sigma) * known}
+    tensors = {"latent": sigma * noise.to(latent) + (1 - sigma) * latent}
     if start.noise_mask is not None:
-        tensors |= {"kept": known, "mask": start.noise_mask}
+        tensors |= {"kept": latent, "mask": start.noise_mask}
     if "concat_latent_image" in start.values:
         image = format_.process_in(start.values["concat_latent_image"])
         known_at = 1 - start.values["concat_mask"]

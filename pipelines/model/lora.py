@@ -172,7 +172,7 @@ def _resolved(
     return high, low, remarks
 
 
-def _partner(name: str, wanted: Noise, names: list[str], find: Callable[[str], str]) -> str:
+def _partner(name: str, level: Noise, names: list[str], find: Callable[[str], str]) -> str:
     if name == NONE:
         return NONE
     partner = other_half(name, names)
@@ -182,14 +182,14 @@ def _partner(name: str, wanted: Noise, names: list[str], find: Callable[[str], s
         return name  # one file that holds both halves
     if noise_level(name) is None:
         raise Refusal(
-            f"{name} does not say in its name that it is one half of a pair. Choose the {wanted.value}-noise file "
-            f"yourself: the same file for both experts, or none for the {wanted.other.value}-noise expert alone.",
-            field=_field_of(wanted),
+            f"{name} does not say in its name that it is one half of a pair. Choose the {level.value}-noise file "
+            f"yourself: the same file for both experts, or none for the {level.other.value}-noise expert alone.",
+            field=_field_of(level),
         )
     raise Refusal(
-        f"no {wanted.value}-noise half of {name} was found in the loras folder. Choose it yourself, or none for the "
-        f"{wanted.other.value}-noise expert alone.",
-        field=_field_of(wanted),
+        f"no {level.value}-noise half of {name} was found in the loras folder. Choose it yourself, or none for the "
+        f"{level.other.value}-noise expert alone.",
+        field=_field_of(level),
     )
 
 

@@ -108,11 +108,13 @@ class Checkpoint:
         from comfy.model_management import intermediate_device
 
         self._going()
-        return record.facts["span"] + 1, {name: one.to(intermediate_device()) for name, one in record.tensors.items()}
+        return record.facts["span"] + 1, {
+            name: tensor.to(intermediate_device()) for name, tensor in record.tensors.items()
+        }
 
-    def finish(self, span: int, made: Mapping[str, torch.Tensor]) -> None:
+    def finish(self, span: int, tensors: Mapping[str, torch.Tensor]) -> None:
         """Keep what a span has made, so that it is not gone through again."""
-        self._add(SPAN, lambda: {"span": span}, made)
+        self._add(SPAN, lambda: {"span": span}, tensors)
 
     def watching(self, model: ModelPatcher, span: int) -> ModelPatcher:
         """A clone of the model whose predictions are kept, and answered where they were kept before.
@@ -145,7 +147,7 @@ class Checkpoint:
             noisy, at = _copied(x), _copied(timestep)
             predicted = executor(base, conds, x, timestep, options)
             # Where nothing was asked the answer is zero, and need not be kept.
-            answers = {str(i): one for i, one in enumerate(predicted) if conds[i] is not None}
+            answers = {str(i): prediction for i, prediction in enumerate(predicted) if conds[i] is not None}
             self._add(CALL, lambda: {"span": span, "asked": _fingerprint(present, noisy, at)}, answers)
             return predicted
 
@@ -153,11 +155,11 @@ class Checkpoint:
         watched.add_wrapper_with_key(WrappersMP.CALC_COND_BATCH, "longtake", predict)
         return watched
 
-    def _recalled(self, asked: Callable[[], dict[str, Any]]) -> dict[str, torch.Tensor] | None:
+    def _recalled(self, question: Callable[[], dict[str, Any]]) -> dict[str, torch.Tensor] | None:
         # What this process writes lies behind all that was kept before.
         if self._tape is None or self._written or self._tape.at_end:
             return None
-        kept = self._tape.next(CALL, asked())
+        kept = self._tape.next(CALL, question())
         if kept is None:
             log.warning("Longtake: what else was kept of this stage is damaged or of another run; it is not used")
         else:

@@ -75,7 +75,7 @@ def check_bridge(chain: Chain, number: int, stage: Stage, model: VideoModel) -> 
             f"beginning and {overlap} at its end.",
             stage=number,
         )
-    asked = replace(
+    bridge = replace(
         stage,
         length=Length(frames=old.clip.frames),
         join=old.clip.join,
@@ -85,9 +85,9 @@ def check_bridge(chain: Chain, number: int, stage: Stage, model: VideoModel) -> 
     )
     before = replace(chain, links=chain.links[: number - 1]) if number > 1 else None
     # The film's clock stays as it was: what was asked in seconds is over-produced as before.
-    ready = replace(check_stage(asked, model, before), clip=old.clip, notes=())
+    ready = replace(check_stage(bridge, model, before), clip=old.clip, notes=())
     try:
-        check_given(asked, model, old.clip, ready.shown)
+        check_given(bridge, model, old.clip, ready.shown)
     except Refusal as refusal:
         raise refusal.at(stage=number) from None
     return ready, before

@@ -92,8 +92,8 @@ class Ready:
 
 def behind(ready: Sequence[Ready], chain: Chain | None) -> Chain | None:
     """The chain with checked stages at its end, all of them only planned."""
-    for one in ready:
-        chain = one.behind(chain, one.model)
+    for stage in ready:
+        chain = stage.behind(chain, stage.model)
     return chain
 
 

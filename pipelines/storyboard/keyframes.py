@@ -37,11 +37,11 @@ def read_keyframes(value: Any) -> tuple[NamedKeyframe, ...]:
 
 
 def _keyframe(table: Any, place: str) -> NamedKeyframe:
-    given = doc.read_fields(table, _FIELDS, inside=place)
+    fields = doc.read_fields(table, _FIELDS, inside=place)
     for name in ("image", "frame"):
-        if name not in given:
+        if name not in fields:
             raise Refusal("it is missing; a keyframe has an image and a frame", field=f"{place}.{name}")
-    return NamedKeyframe(**given)
+    return NamedKeyframe(**fields)
 
 
 _FIELDS: dict[str, doc.Check] = {"image": doc.image_name, "frame": doc.frame, "strength": doc.strength}

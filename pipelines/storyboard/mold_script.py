@@ -83,44 +83,44 @@ def to_storyboard(script: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str,
 
     stages = []
     for number, table in enumerate(top.get("stage", []), 1):
-        given = doc.read_fields(table, STAGE, stage=number)
-        stages.append(_stage(given, number, chain.get("seed", 0), chain.get("motion_tail_frames") != 0, notes))
+        fields = doc.read_fields(table, STAGE, stage=number)
+        stages.append(_stage(fields, number, chain.get("seed", 0), chain.get("motion_tail_frames") != 0, notes))
     if stages and "strength" in chain:
         # Of the first stage's picture; those of later stages, and overlaps, hold at full strength there too.
         stages[0]["image_strength"] = chain["strength"]
     return {"defaults": defaults, "stages": stages}, tuple(notes)
 
 
-def _stage(given: dict[str, Any], number: int, seed: int, carries: bool, notes: list[str]) -> dict[str, Any]:
+def _stage(fields: dict[str, Any], number: int, seed: int, carries: bool, notes: list[str]) -> dict[str, Any]:
     """A stage of a script as one of a storyboard.
 
     Args:
         carries: whether a smooth stage goes on from a tail, so that it has no start image of its own.
     """
     for name in ("prompt", "frames"):
-        if name not in given:
+        if name not in fields:
             raise Refusal("it is missing; every stage of a script has one", stage=number, field=name)
-    stage: dict[str, Any] = {name: given[name] for name in ("prompt", "negative_prompt", "frames") if name in given}
-    stage["seed"] = seed ^ given.get("seed_offset", 0)
+    stage: dict[str, Any] = {name: fields[name] for name in ("prompt", "negative_prompt", "frames") if name in fields}
+    stage["seed"] = seed ^ fields.get("seed_offset", 0)
 
-    transition = given.get("transition", "smooth")
+    transition = fields.get("transition", "smooth")
     if number > 1:
         stage["transition"] = transition
-    elif given.get("transition", "cut") != "cut":
+    elif fields.get("transition", "cut") != "cut":
         notes.append(f"stage 1, transition: {transition} is read as cut, nothing comes before it")
-    if "fade_frames" in given:
+    if "fade_frames" in fields:
         if stage.get("transition") == "fade":
-            stage["fade_frames"] = given["fade_frames"]
+            stage["fade_frames"] = fields["fade_frames"]
         else:
             notes.append(f"stage {number}, fade_frames: not used, the stage does not fade in")
 
-    if "source_image_path" in given:
+    if "source_image_path" in fields:
         anchors = carries and stage.get("transition") == "smooth"
-        stage["anchor_image" if anchors else "start_image"] = given["source_image_path"]
+        stage["anchor_image" if anchors else "start_image"] = fields["source_image_path"]
         if anchors:
             notes.append(
                 f"stage {number}, source_image_path: read as its anchor image, a smooth stage starts from the tail"
             )
-    if "model" in given:
+    if "model" in fields:
         notes.append(f"stage {number}, model: not used, {ELSEWHERE['model']}")
     return stage

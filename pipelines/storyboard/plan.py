@@ -124,8 +124,8 @@ def _covered(stages: list[PlannedStage]) -> list[str]:
     """What to say of an end image that the film never shows, because the next stage has faded in over it."""
     return [
         f"stage {number}: its end image lies under the fade to stage {number + 1}, which covers it; a cut shows it"
-        for number, (one, after) in enumerate(pairwise(stages), 1)
-        if one.entry.end_image is not None and after.entry.transition is Transition.FADE
+        for number, (stage, after) in enumerate(pairwise(stages), 1)
+        if stage.entry.end_image is not None and after.entry.transition is Transition.FADE
     ]
 
 
@@ -163,7 +163,7 @@ def _part(entry: StageEntry, parts: Sequence[Piece], index: int) -> StageEntry:
 def _carried(board: Storyboard, format: Format) -> list[StageEntry]:
     """One entry carried over the total asked for; the last one in seconds, so that the film ends on the frame."""
     entry = board.stages[0]
-    asked = "total_frames" if board.total_seconds is None else "total_seconds"
+    total_field = "total_frames" if board.total_seconds is None else "total_seconds"
     total = board.total_frames or frames_in(board.total_seconds or 0, format.fps)
     overlap = format.overlap if entry.overlap is None else entry.overlap
     longest = plan_clip([], entry.length or Length(frames=format.clip_frames), Join(), format.grid, format.fps).frames
@@ -172,7 +172,7 @@ def _carried(board: Storyboard, format: Format) -> list[StageEntry]:
     except Refusal as refusal:
         if refusal.field == "overlap":
             raise refusal.at(stage=2) from None
-        raise Refusal(refusal.message, field=asked) from None
+        raise Refusal(refusal.message, field=total_field) from None
 
     last = len(lengths) - 1
     left = total - sum(lengths[:-1]) + overlap * max(last - 1, 0)

@@ -135,12 +135,12 @@ def _board(document: Mapping[str, Any], notes: tuple[str, ...]) -> Storyboard:
     written = list(notes)
     stages = []
     for number, table in enumerate(tables or [{}], 1):
-        given = doc.read_fields(table, STAGE, stage=number)
-        _check_one_length(given, number, "frames")
-        if total and given.get("transition", "smooth") != "smooth":
+        fields = doc.read_fields(table, STAGE, stage=number)
+        _check_one_length(fields, number, "frames")
+        if total and fields.get("transition", "smooth") != "smooth":
             raise Refusal(_only_smooth(total), stage=number, field="transition")
         try:
-            stages.append(_entry(given, defaults, number, bool(total), bool(long_stages), written))
+            stages.append(_entry(fields, defaults, number, bool(total), bool(long_stages), written))
         except Refusal as refusal:
             raise refusal.at(stage=number) from None
     return Storyboard(
@@ -157,24 +157,24 @@ def _board(document: Mapping[str, Any], notes: tuple[str, ...]) -> Storyboard:
 
 def _total(top: dict[str, Any], tables: list[Any], defaults: dict[str, Any]) -> str | None:
     """Which total the document asks for, if any."""
-    asked = [name for name in ("total_frames", "total_seconds") if name in top]
-    if len(asked) == 2:
+    totals = [name for name in ("total_frames", "total_seconds") if name in top]
+    if len(totals) == 2:
         raise Refusal("total_seconds is given too; keep one of the two", field="total_frames")
-    if not asked:
+    if not totals:
         return None
     if len(tables) > 1:
         raise Refusal(
             f"a total carries one prompt over many stages, and {len(tables)} stages are given; keep one stage, or "
             "leave the total out and give each stage its seconds",
-            field=asked[0],
+            field=totals[0],
         )
     if defaults.get("transition", "smooth") != "smooth":
-        raise Refusal(_only_smooth(asked[0]), field="defaults.transition")
-    return asked[0]
+        raise Refusal(_only_smooth(totals[0]), field="defaults.transition")
+    return totals[0]
 
 
 def _entry(
-    given: dict[str, Any], defaults: dict[str, Any], number: int, expands: bool, splits: bool, notes: list[str]
+    fields: dict[str, Any], defaults: dict[str, Any], number: int, expands: bool, splits: bool, notes: list[str]
 ) -> StageEntry:
     """One stage, the defaults filled in where they fit it.
 
@@ -182,46 +182,46 @@ def _entry(
         expands: whether a total carries it on.
         splits: whether it becomes several where it is long.
     """
-    both = {**defaults, **given}
+    both = {**defaults, **fields}
     first = number == 1
     if first and not expands:
-        given = _opening(given, splits, notes)
-    transition = Transition.CUT if first else Transition(given.get("transition", defaults.get("transition", "smooth")))
+        fields = _opening(fields, splits, notes)
+    transition = Transition.CUT if first else Transition(fields.get("transition", defaults.get("transition", "smooth")))
     # Whether the stages to come will join this one smoothly, or it the one before it.
     smooth = expands or splits or transition is Transition.SMOOTH
-    _check_fits(given, transition, smooth, both.get("overlap") == 0)
+    _check_fits(fields, transition, smooth, both.get("overlap") == 0)
     for name, wish in (("take", "choose a take of one"), ("keyframes", "give one keyframes")):
-        if expands and name in given:
+        if expands and name in fields:
             raise Refusal(f"a total makes many stages of this one; write them out to {wish}", field=name)
     if "prompt" not in both:
         raise Refusal("it is missing; say what is to be seen", field="prompt")
-    own = given if "frames" in given or "seconds" in given else defaults
+    own = fields if "frames" in fields or "seconds" in fields else defaults
     length = Length(own.get("frames"), own.get("seconds"))
     # Nothing comes before the first stage that an anchor for all could hold together.
-    anchor = given.get("anchor_image") if first and not expands else both.get("anchor_image")
+    anchor = fields.get("anchor_image") if first and not expands else both.get("anchor_image")
     word = both.get("anchor") if transition is Transition.SMOOTH or expands or splits else None
     word = None if word == "none" or anchor else word
-    if "anchor_strength" in given and not anchor and not word:
+    if "anchor_strength" in fields and not anchor and not word:
         raise Refusal("there is no anchor image to give a strength; leave it out", field="anchor_strength")
     return StageEntry(
         prompt=_prefixed(both.get("prompt_prefix", ""), both["prompt"]),
         negative_prompt=both.get("negative_prompt", ""),
         length=None if length == Length() else length,
-        seed=given.get("seed", seed_of(defaults.get("seed", 0), number - 1)),
+        seed=fields.get("seed", seed_of(defaults.get("seed", 0), number - 1)),
         transition=transition,
         overlap=both.get("overlap") if smooth else None,
         fade_frames=both.get("fade_frames") if transition is Transition.FADE else None,
         carry_over=both.get("carry_over") if smooth else None,
-        start_image=both.get("start_image") if first else given.get("start_image"),
-        end_image=given.get("end_image"),
+        start_image=both.get("start_image") if first else fields.get("start_image"),
+        end_image=fields.get("end_image"),
         anchor_image=anchor,
         anchor=word,
         anchor_strength=both.get("anchor_strength") if anchor or word else None,
-        image_strength=given.get("image_strength"),
-        keyframes=given.get("keyframes", ()),
+        image_strength=fields.get("image_strength"),
+        keyframes=fields.get("keyframes", ()),
         soundtrack=both.get("soundtrack"),
         loras=both.get("loras", ()),
-        take=given.get("take"),
+        take=fields.get("take"),
     )
 
 
@@ -230,7 +230,7 @@ def _prefixed(prefix: str, prompt: str) -> str:
     return f"{prefix.rstrip()} {prompt.lstrip()}" if prefix.strip() else prompt
 
 
-def _check_fits(given: dict[str, Any], transition: Transition, smooth: bool, plain: bool) -> None:
+def _check_fits(fields: dict[str, Any], transition: Transition, smooth: bool, plain: bool) -> None:
     """Refuse what a stage says of a join or start that its transition has no use for.
 
     Args:
@@ -238,33 +238,33 @@ def _check_fits(given: dict[str, Any], transition: Transition, smooth: bool, pla
         plain: whether a smooth join carries nothing over.
     """
     for name, owner in OWNERS.items():
-        if name in given and not (smooth if owner is Transition.SMOOTH else transition is owner):
+        if name in fields and not (smooth if owner is Transition.SMOOTH else transition is owner):
             raise Refusal(f"it belongs to transition {owner.value}, and this stage's is {transition.value}", field=name)
-    if plain and "carry_over" in given:
+    if plain and "carry_over" in fields:
         raise Refusal("nothing is carried over an overlap of 0; leave one of the two out", field="carry_over")
-    if given.get("anchor") == "start_image" and "anchor_image" in given:
+    if fields.get("anchor") == "start_image" and "anchor_image" in fields:
         raise Refusal("an anchor image is named too; keep one of the two", field="anchor")
     for name in ("start_image", "image_strength"):
-        if transition is Transition.SMOOTH and not plain and name in given:
+        if transition is Transition.SMOOTH and not plain and name in fields:
             raise Refusal(
                 "a smooth stage starts from the end of the stage before; use transition cut or fade with a start image",
                 field=name,
             )
 
 
-def _opening(given: dict[str, Any], splits: bool, notes: list[str]) -> dict[str, Any]:
+def _opening(fields: dict[str, Any], splits: bool, notes: list[str]) -> dict[str, Any]:
     """The first stage without what it says of a join, for the stage that is first may have been moved there.
 
     Args:
         splits: whether stages that it becomes join one another.
     """
     used = ("overlap", "carry_over") if splits else ()
-    if given.get("transition") == "fade":
+    if fields.get("transition") == "fade":
         raise Refusal("the first stage has nothing before it to fade from", field="transition")
-    joins = [name for name in JOIN_FIELDS if name in given and given[name] != "cut" and name not in used]
+    joins = [name for name in JOIN_FIELDS if name in fields and fields[name] != "cut" and name not in used]
     if joins:
         notes.append(f"stage 1, {', '.join(joins)}: not used, nothing comes before it")
-    return {name: value for name, value in given.items() if name not in JOIN_FIELDS or name in used}
+    return {name: value for name, value in fields.items() if name not in JOIN_FIELDS or name in used}
 
 
 def _check_one_length(table: dict[str, Any], stage: int | None, place: str) -> None:

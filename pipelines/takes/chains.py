@@ -126,7 +126,7 @@ class StoredChain:
     @classmethod
     def read(cls, document: dict[str, Any]) -> StoredChain:
         try:
-            found = cls(
+            chain = cls(
                 family=str(document["family"]),
                 width=int(document["width"]),
                 height=int(document["height"]),
@@ -137,9 +137,9 @@ class StoredChain:
             )
         except (KeyError, TypeError, ValueError, OverflowError, ZeroDivisionError) as error:
             raise Damaged(f"not a chain ({error})") from None
-        if not found.entries:
+        if not chain.entries:
             raise Damaged("a chain of no stage")
-        return found
+        return chain
 
 
 @dataclass

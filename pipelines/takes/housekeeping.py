@@ -85,7 +85,7 @@ def prune(store: Store, limit: int, only_look: bool = False) -> Pruned:
     """
     rows = listing.by_key(store.root)
     size, freed, removed = sum(row.size for row in rows.values()), 0, []
-    made = derived.forget_down_to(store.root, max(0, limit - size), only_look)
+    derived_size = derived.forget_down_to(store.root, max(0, limit - size), only_look)
     if size > limit:
         needed = {entry.key for chain in chains.list_chains(store) if chain.name for entry in chain.entries}
         kept = {take.key for take in store.noted() if _is_kept(take)}
@@ -107,7 +107,7 @@ def prune(store: Store, limit: int, only_look: bool = False) -> Pruned:
                     del last_used[key]
                 removed.append(key)
                 freed += rows[key].size
-    return Pruned(tuple(removed), freed, size - freed + made)
+    return Pruned(tuple(removed), freed, size - freed + derived_size)
 
 
 def delete(store: Store, take: Take) -> None:

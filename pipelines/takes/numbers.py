@@ -46,13 +46,13 @@ def claim(store: Store, place: str, key: str) -> int:
     Raises:
         Refusal: the disk is full.
     """
-    given = _keys(store, place)
-    known = next((number for number, other in given.items() if other == key), None)
-    if known is not None:
-        return known
+    keys = _keys(store, place)
+    own = next((number for number, other in keys.items() if other == key), None)
+    if own is not None:
+        return own
     folder = store.root / FOLDER / place
     with room_for(folder):
-        return next(number for number in count(max(given, default=0) + 1) if _made(folder / str(number), key, store))
+        return next(number for number in count(max(keys, default=0) + 1) if _taken(folder / str(number), key, store))
 
 
 def forget_gone(store: Store, age: float) -> None:
@@ -69,7 +69,7 @@ def forget_gone(store: Store, age: float) -> None:
             shutil.rmtree(gone, ignore_errors=True)
 
 
-def _made(path: Path, key: str, store: Store) -> bool:
+def _taken(path: Path, key: str, store: Store) -> bool:
     """Whether the number was free, and is this take's now."""
     make_folder(path.parent, store.root)
     try:
@@ -89,14 +89,14 @@ def _keys(store: Store, place: str) -> dict[int, str]:
     """
     if not is_there(store.root / FOLDER) and is_there(store.root / "takes"):
         return _number_old_takes(store.root).get(place, {})
-    given: dict[int, str] = {}
+    keys: dict[int, str] = {}
     for name in names_in(store.root / FOLDER / place):
         if name.isdecimal():
             try:
-                given[int(name)] = contents(store.root / FOLDER / place / name).decode(errors="replace")
+                keys[int(name)] = contents(store.root / FOLDER / place / name).decode(errors="replace")
             except (Damaged, FileNotFoundError):
-                given[int(name)] = ""
-    return given
+                keys[int(name)] = ""
+    return keys
 
 
 def _number_old_takes(root: Path) -> dict[str, dict[int, str]]:
@@ -108,15 +108,15 @@ def _number_old_takes(root: Path) -> dict[str, dict[int, str]]:
     for take, record in sorted(Store(root).records(), key=lambda pair: pair[1]["created"]):
         place, number = record["facts"].get("place"), record["facts"].get("take")
         if isinstance(place, str) and KEY.fullmatch(place) and isinstance(number, int) and number > 0:
-            given = places.setdefault(place, {})
-            given[number if number not in given else max(given) + 1] = take.key
+            keys = places.setdefault(place, {})
+            keys[number if number not in keys else max(keys) + 1] = take.key
     partial = root / "partial" / uuid.uuid4().hex
     try:
         with room_for(root):
             make_folder(partial, root)
-            for place, given in places.items():
+            for place, keys in places.items():
                 (partial / place).mkdir()
-                for number, key in given.items():
+                for number, key in keys.items():
                     (partial / place / str(number)).write_text(key)
         os.rename(partial, root / FOLDER)
     except OSError as error:

@@ -32,9 +32,9 @@ _beats: dict[Path, Beat] = {}
 def held(take: Take) -> Take:
     """The take, in use as long as somebody holds what is returned."""
     with _lock:
-        known = _held.get(take.path)
-        if known is not None:
-            return known
+        earlier = _held.get(take.path)
+        if earlier is not None:
+            return earlier
         _held[take.path] = take
         # A store that cannot be written is not pruned either.
         with contextlib.suppress(OSError, ValueError):

@@ -176,10 +176,10 @@ def film_frames(clips: Sequence[Clip]) -> int:
 
 def starts(clips: Sequence[Clip]) -> tuple[int, ...]:
     """The film frame under frame 0 of each clip, whether that frame is shown or hidden by an overlap."""
-    found: list[int] = []
+    places: list[int] = []
     for index, clip in enumerate(clips):
-        found.append(joined_at(clips[index - 1], found[-1], clip.join) if index else 0)
-    return tuple(found)
+        places.append(joined_at(clips[index - 1], places[-1], clip.join) if index else 0)
+    return tuple(places)
 
 
 def spans(clips: Sequence[Clip]) -> tuple[Span, ...]:

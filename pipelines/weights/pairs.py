@@ -31,7 +31,7 @@ _OTHER = {"high": "low", "low": "high", "h": "l", "l": "h"}
 
 def noise_level(name: str) -> Noise | None:
     """The level that a name says, where it does not say both."""
-    words = {found.group().lower() for found in _WORD.finditer(name)}
+    words = {word.group().lower() for word in _WORD.finditer(name)}
     return Noise(words.pop()) if len(words) == 1 else None
 
 
@@ -40,17 +40,17 @@ def other_half(name: str, names: Iterable[str]) -> str | None:
 
     The words may stand in the folder too; upper and lower case are kept apart only where both exist.
     """
-    exact = {one: one for one in names}
-    lower = {one.lower(): one for one in exact}
+    exact = {file: file for file in names}
+    lower = {file.lower(): file for file in exact}
     for candidate in _candidates(name):
-        if candidate != name and (found := exact.get(candidate) or lower.get(candidate.lower())):
-            return found
+        if candidate != name and (partner := exact.get(candidate) or lower.get(candidate.lower())):
+            return partner
     return None
 
 
 def _candidates(name: str) -> Iterable[str]:
     for pattern in (_WORD, _LETTER):
-        places = [found.span() for found in pattern.finditer(name)]
+        places = [word.span() for word in pattern.finditer(name)]
         if places:
             yield _swapped(name, places)
             yield from (_swapped(name, [place]) for place in places)

@@ -74,11 +74,11 @@ class StoredWeights:
 
     def starts(self) -> dict[str, int]:
         """First byte of each tensor, counted from the end of the header."""
-        found, start = {}, 0
+        starts, start = {}, 0
         for name, tensor in self.tensors.items():
-            found[name] = start
+            starts[name] = start
             start += tensor.size
-        return found
+        return starts
 
     def header(self, metadata: Mapping[str, str]) -> bytes:
         """The head of a file with these tensors and other metadata, up to the first tensor's byte."""
@@ -98,8 +98,8 @@ class StoredWeights:
     def arranged(self) -> StoredWeights:
         """The same with every tensor at a multiple of its type's size, as the format's own writer arranges them."""
 
-        def place(one: tuple[str, Stored]) -> tuple[int, str]:
-            name, tensor = one
+        def place(named: tuple[str, Stored]) -> tuple[int, str]:
+            name, tensor = named
             return -(tensor.size // max(1, tensor.elements)), name
 
         return replace(self, tensors=dict(sorted(self.tensors.items(), key=place)))
@@ -117,7 +117,7 @@ def stored_in(path: str | os.PathLike[str]) -> StoredWeights:
         header = json.loads(file.read(length))
     metadata = header.pop("__metadata__", None) or {}
     tensors = {}
-    for key, entry in sorted(header.items(), key=lambda one: one[1]["data_offsets"]):
+    for key, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
         start, stop = entry["data_offsets"]
         tensors[key] = Stored(str(path), 8 + length + start, stop - start, entry["dtype"], tuple(entry["shape"]))
     return StoredWeights(name, tensors, metadata)

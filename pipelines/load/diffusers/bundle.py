@@ -33,5 +33,5 @@ def bundle_from_folder(
         if mlx is not None:
             raise Refusal(f"{folder.name} is LTX-2, and MLX renders Wan alone: choose ComfyUI.", field=FIELD)
         return ltx2.ltx2_folder_bundle(folder, weight_dtype, choices or ltx2.Ltx2Choices())
-    known = ", ".join((*wan.PIPELINES, *ltx2.PIPELINES))
-    raise Refusal(f"{folder.name} is a {folder.pipeline}; {known} can be loaded.", field="folder")
+    loadable = ", ".join((*wan.PIPELINES, *ltx2.PIPELINES))
+    raise Refusal(f"{folder.name} is a {folder.pipeline}; {loadable} can be loaded.", field="folder")

@@ -76,9 +76,9 @@ def check_fixed(config: Mapping[str, Any], fixed: Mapping[str, Any], where: str)
         where: folder and component, for the error.
     """
     for key, value in fixed.items():
-        given = config.get(key, value)
-        if (list(given) if isinstance(given, tuple) else given) != value:
-            raise Refusal(f"{where}: {key} is {given}; ComfyUI computes {value}.", field="folder")
+        stated = config.get(key, value)
+        if (list(stated) if isinstance(stated, tuple) else stated) != value:
+            raise Refusal(f"{where}: {key} is {stated}; ComfyUI computes {value}.", field="folder")
 
 
 def _together(shards: Iterable[Mapping[str, Weight]]) -> dict[str, Weight]:
@@ -118,8 +118,8 @@ class DiffusersFolder:
         """A JSON file of a component."""
         return _read_json(self.path / component / file, f"{self.name}/{component}/{file}")
 
-    def component(self, name: str, *known: str, listed: bool = True) -> Component:
-        """A component of one of the classes that are `known`.
+    def component(self, name: str, *kinds: str, listed: bool = True) -> Component:
+        """A component of one of the classes among `kinds`.
 
         Args:
             listed: whether the index must name it; some lie beside those of the pipeline.
@@ -131,19 +131,21 @@ class DiffusersFolder:
             raise Refusal(f"{self.name} has no {name}, which its kind of model needs.", field="folder")
         if (package := self.path / name / "0.safetensors").is_file():  # as MLX-Gen saves one, without its config
             Component(name, {}, (str(package),)).outline()
-        found = Component(name, self.config(name), ())
-        if found.kind not in known:
-            raise Refusal(f"{self.name}: {name} is a {found.kind}; {' or '.join(known)} can be loaded.", field="folder")
-        return Component(name, found.config, self._weights(name))
+        component = Component(name, self.config(name), ())
+        if component.kind not in kinds:
+            raise Refusal(
+                f"{self.name}: {name} is a {component.kind}; {' or '.join(kinds)} can be loaded.", field="folder"
+            )
+        return Component(name, component.config, self._weights(name))
 
     def _weights(self, component: str) -> tuple[str, ...]:
         folder = self.path / component
-        wanted = "" if self.variant == DEFAULT else self.variant
+        variant = "" if self.variant == DEFAULT else self.variant
         for stem in _STEMS:
-            index = folder / ".".join(filter(None, (stem, "safetensors", "index", wanted, "json")))
+            index = folder / ".".join(filter(None, (stem, "safetensors", "index", variant, "json")))
             if index.is_file():
                 return tuple(str(path) for path in _shards(folder, index, f"{self.name}/{component}"))
-            single = folder / ".".join(filter(None, (stem, wanted, "safetensors")))
+            single = folder / ".".join(filter(None, (stem, variant, "safetensors")))
             if single.is_file():
                 return (str(single),)
         raise Refusal(self._why_no_weights(component), field="variant")
@@ -187,11 +189,11 @@ def _variant_of(file: str) -> str:
 
 def folders_below(roots: Iterable[str]) -> dict[str, str]:
     """Every folder with a model_index.json below the roots: name with forward slashes -> path."""
-    found: dict[str, str] = {}
+    folders: dict[str, str] = {}
     for root in roots:
         for path in _walk(root):
-            found.setdefault(Path(path).relative_to(root).as_posix(), path)
-    return dict(sorted(found.items()))
+            folders.setdefault(Path(path).relative_to(root).as_posix(), path)
+    return dict(sorted(folders.items()))
 
 
 def _walk(root: str) -> Iterator[str]:
@@ -210,13 +212,13 @@ def open_folder(name: str, roots: Iterable[str], variant: str = DEFAULT) -> Diff
     Raises:
         Refusal: there is no such folder, or its index cannot be read.
     """
-    found = folders_below(roots)
-    if name not in found:
+    folders = folders_below(roots)
+    if name not in folders:
         raise Refusal(
-            f"{name} given; the diffusers folders are {', '.join(found) or 'none: put one into models/diffusers'}.",
+            f"{name} given; the diffusers folders are {', '.join(folders) or 'none: put one into models/diffusers'}.",
             field="folder",
         )
-    path = Path(found[name])
+    path = Path(folders[name])
     return DiffusersFolder(name, path, _read_json(path / INDEX, f"{name}/{INDEX}"), variant)
 
 

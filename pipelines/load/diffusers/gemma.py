@@ -62,8 +62,8 @@ def _check_attention(text: Mapping[str, Any], layers: int, where: str) -> None:
     if rope is not None:
         check_fixed(stretched, {"rope_theta": 1_000_000.0}, where)
         check_fixed(rope.get("sliding_attention", {}), {"rope_theta": 10_000.0, "rope_type": "default"}, where)
-    given = {"factor": stretched.get("factor"), "rope_type": stretched.get("rope_type", stretched.get("type"))}
-    check_fixed(given, {"factor": 8.0, "rope_type": "linear"}, where)
+    stretch = {"factor": stretched.get("factor"), "rope_type": stretched.get("rope_type", stretched.get("type"))}
+    check_fixed(stretch, {"factor": 8.0, "rope_type": "linear"}, where)
 
 
 def text_encoder_class(shape: Mapping[str, int], projection: Mapping[str, int], precision: Any) -> type:
@@ -131,7 +131,7 @@ def native_text_encoder(shape: Mapping[str, int], projection: Mapping[str, int])
     import torch
 
     with torch.device("meta"):
-        made = text_encoder_class(shape, projection, torch.float32)(device="meta")
-    gemma = {f"model.{key}": tensor for key, tensor in made.gemma3_12b.transformer.model.state_dict().items()}
+        encoder = text_encoder_class(shape, projection, torch.float32)(device="meta")
+    gemma = {f"model.{key}": tensor for key, tensor in encoder.gemma3_12b.transformer.model.state_dict().items()}
     name = f"{LTX2_PROJECTION}aggregate_embed." if "" in projection else LTX2_PROJECTION
-    return gemma | {name + key: tensor for key, tensor in made.text_embedding_projection.state_dict().items()}
+    return gemma | {name + key: tensor for key, tensor in encoder.text_embedding_projection.state_dict().items()}

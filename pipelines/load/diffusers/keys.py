@@ -142,7 +142,7 @@ def ltx2_video_vae(blocks: int) -> tuple[Table, ...]:
     """
 
     def at(side: str, offset: int) -> Callable[[re.Match[str]], str]:
-        return lambda found: f"{side}.{2 * int(found[1]) + offset}."
+        return lambda match: f"{side}.{2 * int(match[1]) + offset}."
 
     return (
         (
@@ -191,22 +191,24 @@ def renamed(weights: Mapping[str, Weight], *tables: Table) -> dict[str, Weight]:
     return {rename(key, *tables): weight for key, weight in weights.items()}
 
 
-def check_whole(given: Mapping[str, torch.Tensor], needed: Mapping[str, Any], where: str) -> None:
+def check_whole(weights: Mapping[str, torch.Tensor], needed: Mapping[str, Any], where: str) -> None:
     """Raise `Refusal` unless the weights are exactly those that ComfyUI's class takes.
 
     ComfyUI itself logs what is missing or left over and goes on, with weights that nobody has set.
 
     Args:
-        given, needed: by ComfyUI's names; anything with a `shape`.
+        weights, needed: by ComfyUI's names; anything with a `shape`.
         where: folder and component, for the error.
     """
-    missing = sorted(needed.keys() - given.keys())
-    left = sorted(given.keys() - needed.keys())
-    other = [key for key in sorted(given.keys() & needed.keys()) if tuple(given[key].shape) != tuple(needed[key].shape)]
+    missing = sorted(needed.keys() - weights.keys())
+    left = sorted(weights.keys() - needed.keys())
+    other = [
+        key for key in sorted(weights.keys() & needed.keys()) if tuple(weights[key].shape) != tuple(needed[key].shape)
+    ]
     said = [f"{len(missing)} weights are missing ({_some(missing)})"] if missing else []
     said += [f"{len(left)} are left over ({_some(left)})"] if left else []
     for key in other[:1]:
-        was, must = list(given[key].shape), list(needed[key].shape)
+        was, must = list(weights[key].shape), list(needed[key].shape)
         said.append(f"{len(other)} have another shape ({key} is {was} where {must} is needed)")
     if said:
         raise Refusal(

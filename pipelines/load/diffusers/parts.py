@@ -143,7 +143,7 @@ def text_encoder_part(
     """
 
     def header() -> Outline:
-        return Outline(where, {k: tensor for one in weights(Component.outline) for k, tensor in one.items()}, {})
+        return Outline(where, {k: tensor for shard in weights(Component.outline) for k, tensor in shard.items()}, {})
 
     check_whole(header().tensors, needed, where)
     path, make_tokenizer = tokenizer
@@ -158,7 +158,7 @@ def text_encoder_part(
             # The precision of the files, as ComfyUI's loader keeps it.
             _Target(encoder(comfy.utils.weight_dtype(loaded[0])), make_tokenizer),
             embedding_directory=folder_paths.get_folder_paths("embeddings"),
-            parameters=sum(comfy.utils.calculate_parameters(one) for one in loaded),
+            parameters=sum(comfy.utils.calculate_parameters(shard) for shard in loaded),
             state_dict=loaded,
             model_options=dict(model_options),
         )

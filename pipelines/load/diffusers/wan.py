@@ -148,7 +148,7 @@ def _variant(header: Outline, where: str) -> Variant:
     config = model_config(header)
     if config is not None and config.get("model_type") == "i2v":
         modes = FIRST_AND_LAST if "flf_pos_embed_token_number" in config else FIRST
-        i2v = next(one for one in WAN22.variants if one.name == "i2v-14b")
+        i2v = next(variant for variant in WAN22.variants if variant.name == "i2v-14b")
         return replace(i2v, experts=1, modes=modes, carries=i2v.carries - {Carry.SVI}, sampling=WAN_2_1)
     variant = None if config is None else WAN22.variant_of(config)
     if variant is None:
@@ -239,8 +239,10 @@ def _check_vae_config(config: Mapping[str, Any], where: str) -> None:
     check_fixed(config, fixed, where)
     native: Any = latent_formats.Wan22() if config.get("z_dim", 16) == 48 else latent_formats.Wan21()
     for key in ("latents_mean", "latents_std"):
-        given, known = config.get(key), getattr(native, key).flatten().tolist()
-        if given is not None and (len(given) != len(known) or max(abs(a - b) for a, b in zip(given, known)) > 1e-5):  # noqa: B905
+        stated, computed = config.get(key), getattr(native, key).flatten().tolist()
+        if stated is None:
+            continue
+        if len(stated) != len(computed) or max(abs(a - b) for a, b in zip(stated, computed)) > 1e-5:  # noqa: B905
             raise Refusal(f"{where}: its {key} are not those that ComfyUI normalises latents with.", field="folder")
 
 
