@@ -36,6 +36,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(RootIsNoTestPackage())
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist writes the groups into the names
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The tests of a file go to one worker; so do those that share a server of a kind of their own, which each worker
     would have to start, and all that open a browser: two Chromiums starve two cores.
