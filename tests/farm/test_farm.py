@@ -205,7 +205,11 @@ def test_a_command_that_is_ended_ends_what_it_has_begun(farm: Farm, tmp_path: Pa
     (tmp_path / "film.json").write_text(json.dumps(servers.film("ended", (2, 2))))
     farm_command = [sys.executable, "-m", "farm", str(tmp_path / "film.json"), "--servers", *farm.alive()]
     pipe = subprocess.PIPE
-    with subprocess.Popen(farm_command, cwd=ROOT, stderr=pipe, text=True, start_new_session=True) as process:
+    how = {"cwd": ROOT, "stderr": pipe, "text": True, "start_new_session": True}
+    # Tests that run in the background of a shell ignore Ctrl-C, and so would what they start.
+    with subprocess.Popen(
+        farm_command, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), **how
+    ) as process:
         assert process.stderr is not None
         for line in process.stderr:
             if line.startswith("stages"):
