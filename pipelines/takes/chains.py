@@ -180,21 +180,24 @@ _read_of: dict[Path, _Read] = {}
 def keep(store: Store, now: StoredChain) -> None:
     """Keep the record of a chain, in place of the same chain without its last stages.
 
-    Nothing is written where it is recorded already, or begins a longer chain that is. That a record cannot be written
-    costs the film nothing, and is reported. The other records are not looked at, however many there are.
+    Nothing is written where it is recorded already, or begins a longer chain that is; what a kill has left of a shorter
+    record goes then too. That a record cannot be written costs the film nothing, and is reported. The other records are
+    not looked at, however many there are.
     """
     ids = now.ids
     try:
         with _lock:
             read = _refresh(store, known_too=False)
-            if ids[-1] in read.within:
-                return
-            _write(store, now)
+            if ids[-1] not in read.within:
+                _write(store, now)
+                read.files[_path(store, now).name] = _state(_path(store, now)), now
+                read.add(now)
+            longest, _ = read.within[ids[-1]]
             shorter = [chain for id in ids[:-1] if (chain := read.recorded(id)) is not None]
             for chain in shorter:
                 _forget_unnamed(store, read, chain)
-            read.files[_path(store, now).name] = _state(_path(store, now)), now
-            read.add(now)
+            if shorter:
+                read.add(longest)
     except (OSError, Refusal) as error:
         log.warning("Longtake: the chain of %s stages is not recorded: %s", len(ids), error)
 

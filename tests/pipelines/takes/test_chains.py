@@ -48,6 +48,23 @@ def test_a_film_that_grows_has_one_record(store: Store) -> None:
         assert records(store) == [[*range(count)]]
 
 
+def test_what_a_kill_leaves_of_the_shorter_record_goes_when_the_film_goes_on(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record.remember(store, film(store, 1, 2))
+    with monkeypatch.context() as killed:
+        killed.setattr(chains, "forget", lambda *_: None)  # after the longer record was written
+        record.remember(store, film(store, 1, 2, 3))
+    chains._read_of.clear()  # as a process that starts anew
+    assert sorted(records(store)) == [[1, 2], [1, 2, 3]]
+    for count in (1, 2, 3):
+        record.remember(store, film(store, *range(1, count + 1)))
+    assert records(store) == [[1, 2, 3]]
+    found = chains.find(store, record.id_of(film(store, 1, 2)))
+    assert found is not None
+    assert len(found.entries) == 2
+
+
 def test_the_beginning_of_a_recorded_film_writes_nothing_and_is_found_by_its_id(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
