@@ -12,6 +12,7 @@ from ..pipelines.errors import Refusal
 from ..pipelines.files.reading import Damaged
 from ..pipelines.film.stitch import CHAIN_TAG
 from ..pipelines.takes.chains import StoredChain
+from .inputs import is_inside
 
 
 def chain_in(name: str) -> StoredChain | None:
@@ -38,6 +39,6 @@ def _found(name: str) -> str | None:
     for folder in (folder_paths.get_output_directory(), folder_paths.get_input_directory()):
         folder = os.path.realpath(folder)
         path = os.path.realpath(os.path.join(folder, name))
-        if name and os.path.isfile(path) and path.startswith(folder + os.sep):
+        if os.path.isfile(path) and is_inside(path, folder):
             return path
     return None

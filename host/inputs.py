@@ -16,6 +16,12 @@ from PIL import Image, ImageOps
 from ..pipelines.errors import Refusal
 
 
+def is_inside(path: str, folder: str) -> bool:
+    """Whether a path is a folder or lies in it; both with their links followed."""
+    same_drive = os.path.splitdrive(path)[0] == os.path.splitdrive(folder)[0]
+    return same_drive and os.path.commonpath((folder, path)) == folder
+
+
 def input_path(name: str, what: str) -> str:
     """Where a file of the input folder is; only what lies inside that folder is found.
 
@@ -24,7 +30,7 @@ def input_path(name: str, what: str) -> str:
     """
     folder = os.path.realpath(folder_paths.get_input_directory())
     path = os.path.realpath(os.path.join(folder, name))
-    if os.path.commonpath((folder, path)) != folder:
+    if not is_inside(path, folder):
         raise Refusal(f"{name!r} lies outside ComfyUI's input folder; only files in it can be used.")
     if not os.path.isfile(path):
         raise Refusal(f"there is no {what} {name!r} in ComfyUI's input folder.")

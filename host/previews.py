@@ -9,7 +9,6 @@ from comfy_api.latest import io, ui
 
 from ..pipelines.chain.chain import Chain
 from ..pipelines.chain.decode import frames_path
-from ..pipelines.film.preview import write_preview
 from .decoding import decoding
 from .progress import NodeProgress
 
@@ -32,6 +31,8 @@ def preview_of(chain: Chain, progress: NodeProgress, even_stored: bool = False) 
         if not path.exists():
             if not (progress.rendered or even_stored or frames_path(chain.links[-1]).exists()):
                 return None
+            from ..pipelines.film.preview import write_preview
+
             write_preview(chain, decoding(chain), path)
             progress.at_rest()
     except InterruptProcessingException:

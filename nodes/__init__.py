@@ -26,6 +26,7 @@ from . import (
     seams,
     stage,
     stills,
+    stitch,
     storyboard,
 )
 
@@ -51,6 +52,7 @@ class Longtake(ComfyExtension):
             load,
             lora,
             diffusers,
+            stitch,
             encode,
             seams,
             chain,

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io, ui
 
-from ..host.films import chain_in
 from ..host.progress import say
 from ..pipelines.errors import Refusal
 from ..pipelines.takes import chains, store
@@ -155,6 +154,8 @@ class KeepChain(io.ComfyNode):
 
 def _opened(takes: store.Store, named: str) -> chains.StoredChain | None:
     """A chain of the store, or the one that a saved film was made of."""
+    from ..host.films import chain_in
+
     return chains.find(takes, named) or chain_in(named)
 
 

@@ -1,4 +1,4 @@
-"""From a chain to something to look at: Stitch Chain, Chain to Images, Encode Video."""
+"""Encode Video: a film as a file."""
 
 from __future__ import annotations
 
@@ -13,108 +13,28 @@ import folder_paths
 from comfy.cli_args import args
 from comfy_api.latest import Input, InputImpl, io, ui
 
-from ..host.decoding import decoding
+from ..host.inputs import is_inside
 from ..host.progress import say, watch_encoding
-from ..pipelines.chain.chain import Chain as ChainValue
 from ..pipelines.errors import Refusal
-from ..pipelines.files.whole import CountedName
-from ..pipelines.film.colour import Match
-from ..pipelines.film.soundtrack import soundtrack
-from ..pipelines.film.stitch import Film
-from ..pipelines.media.chapters import chapters_of
-from ..pipelines.media.codecs import CODECS, H264, PNG_ZIP, WEBP, Form, VideoCodec, on_this_computer
-from ..pipelines.media.encode import encode, write_poster
-from ..pipelines.media.frame_model import ByModel
-from ..pipelines.media.frames import Excerpt, FrameSource, Images, as_images
-from ..pipelines.media.interpolate import Blended, Interpolated, Motion
-from ..pipelines.media.sound import Sound, SoundExcerpt, Waveform
-from ..pipelines.media.sound_codecs import SOUND_CODECS
-from ..pipelines.media.video import LazyVideo, frames_and_sound
-from ..pipelines.media.video_file import SoundTrack, VideoFile
-from ..pipelines.takes import store
-from ..pipelines.takes.derived import Derived
-from .types import AUTOMATIC, FILM, Chain
+from ..pipelines.media.codecs import H264, PNG_ZIP, WEBP
+from .forms import form_of, form_problem, format_input
+from .types import FILM
 
 if TYPE_CHECKING:
     import torch
 
+    from ..pipelines.media.codecs import Form
+    from ..pipelines.media.frames import FrameSource
+    from ..pipelines.media.sound import Sound
+
 InterpolationModel = io.Custom("INTERP_MODEL")  # of ComfyUI's Load Frame Interpolation Model
 AS_RENDERED, MOVED, BLENDED, BY_MODEL = "as rendered", "motion", "blended", "by a model"
-USUAL = "mp4"  # H.264 with the node's own crf and preset
 
 # Bytes of a file name that every file system takes, less the counter, the suffix and a part file's mark.
 MAX_NAME = 200
 
 # what a person means by these numbers: the NTSC rates, SMPTE 12M
 NTSC = {23.976: 24, 29.97: 30, 47.952: 48, 59.94: 60, 119.88: 120}
-
-
-class StitchChain(io.ComfyNode):
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="LongtakeStitchChain",
-            display_name="Stitch Chain",
-            category=FILM,
-            description="Joins the stages of a chain to one video. Overlaps are shown once, fades are blended, and "
-            "nothing is held in memory: frames are made while the video is saved. Sound is joined on the film's clock.",
-            search_aliases=["film", "movie", "transition", "concatenate clips", "join videos", "chain to video"],
-            inputs=[Chain.Input("chain", tooltip="The chain of rendered stages to show as one film."), _match_input()],
-            outputs=[
-                io.Video.Output(display_name="video", tooltip="The film, for Encode Video or ComfyUI's Save Video.")
-            ],
-        )
-
-    @classmethod
-    def execute(cls, chain: ChainValue, match_colour: bool = True) -> io.NodeOutput:
-        return io.NodeOutput(LazyVideo(_film(chain, match_colour), soundtrack(chain), watch_encoding))
-
-
-class ChainToImages(io.ComfyNode):
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="LongtakeChainToImages",
-            display_name="Chain to Images",
-            category=FILM,
-            description="Gives frames of a film as images. All of them are in memory at once: a minute of 832x480 at "
-            "16 fps is 4.6 GB. To save a film use Stitch Chain and Encode Video, which need no such memory.",
-            search_aliases=["chain to frames", "extract frames"],
-            inputs=[
-                Chain.Input("chain", tooltip="The chain of rendered stages."),
-                io.Int.Input(
-                    "first_frame",
-                    default=0,
-                    min=0,
-                    max=10_000_000,
-                    tooltip="Frame of the film to begin with, counted from 0.",
-                ),
-                io.Int.Input(
-                    "frame_count",
-                    default=0,
-                    min=0,
-                    max=10_000_000,
-                    tooltip="How many frames; 0 is all to the end. Each takes 4.8 MB of memory at 832x480 and 11 MB "
-                    "at 1280x720, and every node the images pass through may take as much again.",
-                ),
-                _match_input(),
-            ],
-            outputs=[io.Image.Output(display_name="images", tooltip="The frames, [frames, height, width, 3].")],
-        )
-
-    @classmethod
-    def execute(cls, chain: ChainValue, first_frame: int, frame_count: int, match_colour: bool = True) -> io.NodeOutput:
-        film = _film(chain, match_colour)
-        if first_frame >= film.frame_count:
-            raise Refusal(
-                f"{first_frame} is given; the film has the frames 0 to {film.frame_count - 1}", field="first_frame"
-            )
-        if first_frame + frame_count > film.frame_count:
-            raise Refusal(
-                f"{frame_count} is given; from frame {first_frame} on the film has {film.frame_count - first_frame}",
-                field="frame_count",
-            )
-        return io.NodeOutput(as_images(film, first_frame, first_frame + frame_count if frame_count else None))
 
 
 class EncodeVideo(io.ComfyNode):
@@ -186,7 +106,7 @@ class EncodeVideo(io.ComfyNode):
                     default=H264.preset,
                     tooltip="Of H.264: slower presets make smaller files of the same quality.",
                 ),
-                _format_input(),
+                format_input(),
                 _rate_input(),
                 *_beside_inputs(),
             ],
@@ -206,7 +126,7 @@ class EncodeVideo(io.ComfyNode):
         nested, without its values, and leaves out what is no option.
         """
         if format is None:
-            return f"format: {_form_problem(None)}"
+            return f"format: {form_problem(None)}"
         problem = filename_prefix and _prefix_problem(filename_prefix)
         return f"filename_prefix: {problem}" if problem else True
 
@@ -227,6 +147,12 @@ class EncodeVideo(io.ComfyNode):
         poster: bool = False,
         clips: bool = False,
     ) -> io.NodeOutput:
+        from ..pipelines.files.whole import CountedName
+        from ..pipelines.media.chapters import chapters_of
+        from ..pipelines.media.encode import encode, write_poster
+        from ..pipelines.media.frames import Excerpt
+        from ..pipelines.media.sound import SoundExcerpt, Waveform
+
         source, sound = _what_to_save(video, images, fps)
         if audio is not None:
             sound = Waveform(audio)
@@ -234,7 +160,7 @@ class EncodeVideo(io.ComfyNode):
         chapters = chapters_of(source)
         if clips and not chapters:
             raise Refusal("the video has no stages; connect the video of Stitch Chain", field="clips")
-        form = _form(format, crf, preset)
+        form = form_of(format, crf, preset)
         if problem := _prefix_problem(filename_prefix):
             raise Refusal(problem, field="filename_prefix")
         folder, filename, counter, subfolder, _ = folder_paths.get_save_image_path(
@@ -268,22 +194,15 @@ class EncodeVideo(io.ComfyNode):
 
 def _saved(path: str, form: Form, source: FrameSource, sound: Sound | None) -> Input.Video:
     """The saved film as a video."""
+    from ..pipelines.media.video import LazyVideo
+    from ..pipelines.media.video_file import SoundTrack, VideoFile
+
     if form.container in ("mp4", "mov"):
         return InputImpl.VideoFromFile(path)
     if form.codec in (WEBP, PNG_ZIP):  # FFmpeg reads neither
         return LazyVideo(source, sound, watch_encoding)
     # ComfyUI counts one frame in files that do not say how many they have.
     return LazyVideo(VideoFile(path), SoundTrack.of(path), watch_encoding)
-
-
-def _format_input() -> io.DynamicCombo.Input:
-    options = [io.DynamicCombo.Option(codec.title, _fields(codec)) for codec in _offered()]
-    return io.DynamicCombo.Input(
-        "format",
-        options=[io.DynamicCombo.Option(USUAL, []), *options],
-        tooltip="What the film is saved as. mp4 plays everywhere, with the crf and preset above; the others have "
-        "settings of their own. GIF, APNG, WebP and PNG files hold no sound.",
-    )
 
 
 def _rate_input() -> io.DynamicCombo.Input:
@@ -313,6 +232,9 @@ def _rate_input() -> io.DynamicCombo.Input:
 
 def _at_rate(source: FrameSource, rate: Mapping[str, Any] | None) -> FrameSource:
     """Frames at the rate that the node's input asks for."""
+    from ..pipelines.media.frame_model import ByModel
+    from ..pipelines.media.interpolate import Blended, Interpolated, Motion
+
     if rate is None or rate["rate"] == AS_RENDERED:
         return source
     frame_rate = _frame_rate(rate["fps"])
@@ -351,83 +273,6 @@ def _beside_inputs() -> list[io.Input]:
     ]
 
 
-def _offered() -> list[VideoCodec]:
-    """What a film can be saved with here: what needs a graphics card once a frame has gone through it."""
-    return [codec for codec in CODECS.values() if not codec.hardware or codec in on_this_computer()]
-
-
-def _fields(codec: VideoCodec) -> list[io.Input]:
-    """What can be chosen of a codec."""
-    fields: list[io.Input] = []
-    if len(codec.containers) > 1:
-        fields.append(io.Combo.Input("container", options=list(codec.containers), tooltip="What the file is called."))
-    if codec.quality is not None:
-        best, worst = codec.quality.best, codec.quality.worst
-        fields.append(
-            io.Float.Input(
-                "quality",
-                default=codec.quality.usual,
-                min=min(best, worst),
-                max=max(best, worst),
-                step=1.0,
-                tooltip=f"From {best:g}, the best and largest, to {worst:g}.",
-            )
-        )
-    if codec.presets:
-        fields.append(
-            io.Combo.Input(
-                "preset",
-                options=list(codec.presets),
-                default=codec.preset,
-                tooltip="Slower ones make smaller files of the same quality."
-                if codec.quality is not None
-                else "How much is kept.",
-            )
-        )
-    if len(codec.pixels) > 1:
-        fields.append(
-            io.Combo.Input(
-                "bits",
-                options=[str(bits) for bits in codec.pixels],
-                tooltip="Of each channel. More keep gradients smooth; fewer players show them.",
-            )
-        )
-    sounds = [name for name, sound in SOUND_CODECS.items() if {*sound.containers} & {*codec.containers}]
-    if sounds:
-        fields.append(
-            io.Combo.Input("sound", options=[AUTOMATIC, *sounds], tooltip="Automatic: what is usual in the container.")
-        )
-    return fields
-
-
-def _form(chosen: Mapping[str, Any], crf: float, preset: str) -> Form:
-    """The form that the node's inputs ask for."""
-    title = chosen["format"]
-    if title == USUAL:
-        return Form(quality=crf, preset=preset)
-    if problem := _form_problem(title):
-        raise Refusal(problem, field="format")
-    codec = next(codec for codec in CODECS.values() if codec.title == title)
-    sound = chosen.get("sound", AUTOMATIC)
-    return Form(
-        codec,
-        chosen.get("container", codec.containers[0]),
-        chosen.get("quality"),
-        chosen.get("preset", ""),
-        int(chosen.get("bits", 0)),
-        None if sound == AUTOMATIC else SOUND_CODECS[sound],
-    )
-
-
-def _form_problem(title: Any) -> str:
-    """Why nothing is saved as `title`; empty where it is a form."""
-    titles = [USUAL, *(codec.title for codec in _offered())]
-    if title in titles:
-        return ""
-    opening = "what is given is none that can be saved here" if title is None else f"{title!r} is given"
-    return f"{opening}; one of {', '.join(titles)} is needed"
-
-
 def _prefix_problem(prefix: str) -> str:
     """Why no file can be saved under a prefix, as far as that can be told beforehand; empty where one can."""
     output = os.path.realpath(folder_paths.get_output_directory())
@@ -437,7 +282,7 @@ def _prefix_problem(prefix: str) -> str:
     if max(len(part.encode(errors="replace")) for part in parts) > MAX_NAME:
         return f"{prefix[:40]!r}... is too long; a name has {MAX_NAME} bytes at most."
     folder = os.path.realpath(os.path.join(output, os.path.dirname(os.path.normpath(prefix))))
-    if os.path.splitdrive(folder)[0] != os.path.splitdrive(output)[0] or os.path.commonpath((folder, output)) != output:
+    if not is_inside(folder, output):
         return f"{prefix!r} leads out of ComfyUI's output folder; files are saved in it alone."
     while not os.path.lexists(folder):
         folder = os.path.dirname(folder)
@@ -448,24 +293,12 @@ def _prefix_problem(prefix: str) -> str:
     return ""
 
 
-def _match_input() -> io.Boolean.Input:
-    return io.Boolean.Input(
-        "match_colour",
-        default=True,
-        optional=True,
-        tooltip="Takes back the drift of colour and contrast over smooth seams. Both clips of a seam show the frames "
-        "of the overlap; what differs there, and after it too, is drift. Off: clips are shown as they were rendered.",
-    )
-
-
-def _film(chain: ChainValue, match_colour: bool) -> Film:
-    opened, kept = decoding(chain), Derived(store.here())
-    return Film(chain, opened, Match(chain, opened, kept) if match_colour else None, kept)
-
-
 def _what_to_save(
     video: Input.Video | None, images: torch.Tensor | None, fps: float
 ) -> tuple[FrameSource, Sound | None]:
+    from ..pipelines.media.frames import Images
+    from ..pipelines.media.video import frames_and_sound
+
     if (video is None) == (images is None):
         which = "both are" if video is not None else "neither is"
         raise Refusal(f"{which} given; connect either a video or images", field="video, images")
@@ -489,4 +322,4 @@ def _workflow(hidden: io.HiddenHolder, source: FrameSource) -> dict | None:
     return {**(hidden.extra_pnginfo or {}), **prompt, **getattr(source, "tags", {})}
 
 
-NODES = [StitchChain, ChainToImages, EncodeVideo]
+NODES = [EncodeVideo]

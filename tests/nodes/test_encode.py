@@ -76,7 +76,7 @@ def levels_of(path) -> list[int]:
 
 
 def test_a_stitched_chain_is_encoded_with_its_workflow(chain, encode):
-    from longtake.nodes.encode import StitchChain
+    from longtake.nodes.stitch import StitchChain
 
     (video,) = StitchChain.execute(chain).args
     saved, path = encode(video=video).args
@@ -89,7 +89,7 @@ def test_a_stitched_chain_is_encoded_with_its_workflow(chain, encode):
 
 
 def test_a_film_delivered_before_needs_no_frame_of_its_takes(chain, encode):
-    from longtake.nodes.encode import StitchChain
+    from longtake.nodes.stitch import StitchChain
 
     _, first = encode(video=StitchChain.execute(chain).args[0]).args
     for link in chain.links:
@@ -160,7 +160,7 @@ def test_each_film_gets_a_name_of_its_own(encode):
 
 
 def test_chain_to_images_gives_the_frames_asked_for(chain, comfyui):
-    from longtake.nodes.encode import ChainToImages
+    from longtake.nodes.stitch import ChainToImages
 
     (images,) = ChainToImages.execute(chain, first_frame=7, frame_count=4).args
 
@@ -170,7 +170,7 @@ def test_chain_to_images_gives_the_frames_asked_for(chain, comfyui):
 
 
 def test_chain_to_images_gives_all_to_the_end(chain, comfyui):
-    from longtake.nodes.encode import ChainToImages
+    from longtake.nodes.stitch import ChainToImages
 
     (images,) = ChainToImages.execute(chain, first_frame=0, frame_count=0).args
 
@@ -182,7 +182,7 @@ def test_chain_to_images_gives_all_to_the_end(chain, comfyui):
     [(17, 0, "first_frame: 17 is given; the film has the frames 0 to 16"), (10, 8, "frame_count: 8 is given.*has 7")],
 )
 def test_chain_to_images_refuses_frames_the_film_has_not(chain, comfyui, first, count, said):
-    from longtake.nodes.encode import ChainToImages
+    from longtake.nodes.stitch import ChainToImages
 
     with pytest.raises(Refusal, match=said):
         ChainToImages.execute(chain, first_frame=first, frame_count=count)
@@ -244,7 +244,7 @@ def test_a_name_outside_the_output_folder_is_refused(encode, comfyui):
 
 
 def saved(chain, encode, **inputs) -> Path:
-    from longtake.nodes.encode import StitchChain
+    from longtake.nodes.stitch import StitchChain
 
     return Path(encode(video=StitchChain.execute(chain).args[0], **inputs).args[1])
 

@@ -11,9 +11,12 @@ ROOT = Path(__file__).parents[2]
 ACTS = (
     "pipelines/families/ltx2.py",
     "pipelines/families/wan22.py",
-    "pipelines/film/seams.py",
+    "pipelines/film/",
     "pipelines/load/diffusers/bundle.py",
     "pipelines/load/files.py",
+    "pipelines/media/encode.py",
+    "pipelines/media/interpolate.py",
+    "pipelines/media/video.py",
     "pipelines/model/bundle.py",
     "pipelines/stage/",
     "pipelines/storyboard/",
