@@ -250,7 +250,7 @@ async def receive_take(request: web.Request) -> web.Response:
             await _in_thread(functools.partial(arriving.add, chunk))
         return await _json(lambda: _summary(arriving.keep()))
     finally:
-        await _in_thread(arriving.__exit__)
+        await _in_thread(arriving.close)
 
 
 def _check_token(request: web.Request) -> None:

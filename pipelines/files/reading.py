@@ -11,6 +11,7 @@ import errno
 import logging
 import os
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import Refusal
@@ -63,6 +64,11 @@ def is_there(path: Path) -> bool:
     except OSError as error:
         raise _unreadable(path, error) from error
     return True
+
+
+def files_in(folder: Path) -> Iterator[Path]:
+    """The files of a folder, less those that are hidden, as unfinished ones are; raises `Unreadable` as `names_in`."""
+    return (folder / name for name in names_in(folder) if not name.startswith("."))
 
 
 def names_in(folder: Path) -> list[str]:

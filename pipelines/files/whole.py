@@ -59,7 +59,7 @@ class CountedName:
 
     def take(self, unfinished: Path) -> None:
         """Move a finished file to the first name that is free."""
-        while not _moved_to_free(unfinished, self.parent / self.name):
+        while not moved_to_free(unfinished, self.parent / self.name):
             self.number += 1
         self.path = self.parent / self.name
 
@@ -114,7 +114,7 @@ def _appearing(target: Path | CountedName, lasting: bool) -> Iterator[Path]:
             unfinished.unlink(missing_ok=True)
 
 
-def _moved_to_free(unfinished: Path, path: Path) -> bool:
+def moved_to_free(unfinished: Path, path: Path) -> bool:
     """Move a file to a name that nobody has, or say that somebody has it."""
     try:
         os.link(unfinished, path)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Refusal
-from ..files.reading import Damaged, Unreadable, contents, make_folder, names_in
+from ..files.reading import Damaged, Unreadable, contents, files_in, make_folder
 from ..files.sealed import sealed, unsealed
 from ..files.whole import forget_oldest, write_whole
 from ..identity import Unidentified, digest
@@ -83,7 +83,7 @@ class Derived:
 
 def files(root: Path) -> Iterator[Path]:
     """Every file that films keep in a store."""
-    return (root / FOLDER / name for name in names_in(root / FOLDER) if not name.startswith("."))
+    return files_in(root / FOLDER)
 
 
 def forget_down_to(root: Path, limit: int, only_look: bool = False) -> int:

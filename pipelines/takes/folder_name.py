@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import uuid
 from pathlib import Path
+
+from ..files.whole import moved_to_free
 
 NAME = "name"
 
@@ -20,18 +21,6 @@ def name_of(folder: Path) -> str:
         folder.mkdir(parents=True, exist_ok=True)
         unfinished = folder / f".{NAME}.{uuid.uuid4().hex}.partial"
         unfinished.write_text(uuid.uuid4().hex, encoding="ascii")
-        with contextlib.suppress(FileExistsError):
-            _made(unfinished, path)
-        unfinished.unlink(missing_ok=True)
+        if not moved_to_free(unfinished, path):
+            unfinished.unlink()
     return path.read_text(encoding="ascii")
-
-
-def _made(unfinished: Path, path: Path) -> None:
-    """Let a finished file have its name, unless another has it."""
-    try:
-        path.hardlink_to(unfinished)
-    except FileExistsError:
-        raise
-    except OSError:  # a file system without links
-        path.open("x").close()
-        unfinished.replace(path)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import Refusal
-from ..files.reading import Damaged, Unreadable, contents, make_folder, names_in
+from ..files.reading import Damaged, Unreadable, contents, files_in, make_folder
 from ..files.sealed import sealed, unsealed
 from ..files.whole import forget_oldest, write_whole
 from .store import Store
@@ -54,7 +54,7 @@ def begin(store: Store, prompt: Mapping[str, Any]) -> str:
             data = sealed({"format": FORMAT, "begun": time.time(), "prompt": prompt})
             make_folder(path.parent, store.root)
             write_whole(path, lambda unfinished: unfinished.write_bytes(data), lasting=False)
-            forget_oldest((path.parent / name for name in names_in(path.parent) if not name.startswith(".")), LIMIT)
+            forget_oldest(files_in(path.parent), LIMIT)
     except (OSError, ValueError, Refusal, Unreadable) as error:
         log.warning("Longtake: that a film was begun is not kept: %s", error)
     return job
@@ -85,9 +85,9 @@ def find(store: Store, job: str) -> Job | None:
 def unfinished(store: Store) -> list[Job]:
     """Every job that can be read, the newest first."""
     jobs: list[Job] = []
-    for name in names_in(store.root / FOLDER):
+    for path in files_in(store.root / FOLDER):
         with contextlib.suppress(Damaged, Unreadable):
-            jobs += filter(None, [find(store, name.removesuffix(".json"))])
+            jobs += filter(None, [find(store, path.stem)])
     return sorted(jobs, key=lambda job: -job.begun)
 
 

@@ -31,7 +31,7 @@ from ..errors import Refusal
 from ..files.reading import Damaged, Unreadable, is_there, make_folder, names_in, put_aside
 from ..files.sealed import sealed
 from ..files.whole import flush, flush_folder, room_for
-from . import deletions, listing, noted, uses
+from . import listing, noted, tokens, uses
 from .alive import clock
 from .take import FACTS, KEY, TAKE_FORMAT, TENSORS, Take
 
@@ -132,7 +132,7 @@ class Store:
         take = uses.held(Take(self.root / "takes" / key))
         with room_for(take.path):
             make_folder(take.path.parent, self.root)
-            deletions.have_token(self.root)
+            tokens.have_token(self.root)
             for name in (TENSORS, FACTS):
                 flush(finished / name)
             flush_folder(finished)
@@ -204,12 +204,12 @@ class Store:
         """
         with contextlib.suppress(OSError, Unreadable):
             make_folder(self.root, self.root)
-            deletions.have_token(self.root)
-        return deletions.token(self.root)
+            tokens.have_token(self.root)
+        return tokens.token(self.root, tokens.DELETIONS)
 
     def approvals(self) -> int:
         """A number that changes whenever a take is approved: who waits for that must then be asked anew."""
-        return deletions.token(self.root, deletions.APPROVALS)
+        return tokens.token(self.root, tokens.APPROVALS)
 
     def delete(self, take: Take) -> None:
         """Remove a take: it is gone at once, whatever happens while its files are being removed."""
@@ -217,7 +217,7 @@ class Store:
         make_folder(gone.parent, self.root)
         with contextlib.suppress(FileNotFoundError):
             os.replace(take.path, gone)
-        deletions.count_deletion(self.root)
+        tokens.change(self.root, tokens.DELETIONS)
         if gone.is_symlink() or gone.is_file():
             gone.unlink()
         shutil.rmtree(gone, ignore_errors=True)
@@ -242,7 +242,7 @@ class Store:
     def _put_aside(self, take: Take, error: Damaged) -> None:
         log.warning("Longtake: take %s is rendered again: %s", take.key[:12], error)
         put_aside(take.path, self.root, str(error))
-        deletions.count_deletion(self.root)
+        tokens.change(self.root, tokens.DELETIONS)
 
 
 def here() -> Store:

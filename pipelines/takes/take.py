@@ -19,8 +19,7 @@ from ..errors import Refusal
 from ..files.reading import Damaged, contents, put_aside
 from ..files.sealed import parsed, sealed, unsealed
 from ..files.whole import write_whole
-from . import temp
-from .deletions import count_approval, count_deletion
+from . import temp, tokens
 from .noted import NOTES, mark
 
 if TYPE_CHECKING:
@@ -96,7 +95,7 @@ class Take:
             return load(self.checked())
         except Damaged as error:
             # Whoever still holds the take is then asked anew.
-            count_deletion(self.root)
+            tokens.change(self.root, tokens.DELETIONS)
             raise Refusal(
                 f"the take {self.key[:12]} can no longer be used: {error}. Queue again: it is rendered anew, and the "
                 "stages that are stored are not."
@@ -143,7 +142,7 @@ class Take:
         notes = {**self.notes(), **changes, "format": NOTES_FORMAT}
         write_whole(self.path / NOTES, lambda partial: partial.write_bytes(sealed(notes)))
         if "approved" in changes:
-            count_approval(self.root)
+            tokens.change(self.root, tokens.APPROVALS)
 
     def _contents(self, name: str) -> bytes:
         try:

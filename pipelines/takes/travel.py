@@ -47,7 +47,7 @@ def packed(take: Take) -> tuple[int, Iterator[bytes]]:
 
 
 class Arriving:
-    """A take that is arriving; a context manager that leaves nothing behind of one that does not.
+    """A take that is arriving; a context manager, which leaves nothing behind of one that does not.
 
     Args:
         key: that it is to have.
@@ -59,21 +59,25 @@ class Arriving:
 
     def __init__(self, store: Store, key: str, size: int):
         self._store, self._key, self._size = store, key, size
-        self._folder = store.root / "partial" / uuid.uuid4().hex
+        partial = store.root / "partial"
+        self._folder = partial / uuid.uuid4().hex
         with room_for(self._folder):
-            make_folder(self._folder, store.root)
-        free = shutil.disk_usage(self._folder).free
+            make_folder(partial, store.root)
+        free = shutil.disk_usage(partial).free
         if free - 2 * size < SPARE:
-            self.__exit__()
             raise Refusal(f"a take of {size} bytes arrives, and the disk has {free} left; free some space.")
+        with room_for(self._folder):
+            self._folder.mkdir()
         self._file: BinaryIO = (self._folder / "arriving").open("w+b")
 
     def __enter__(self) -> Arriving:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if hasattr(self, "_file"):
-            self._file.close()
+        self.close()
+
+    def close(self) -> None:
+        self._file.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def add(self, chunk: bytes) -> None:

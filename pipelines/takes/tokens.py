@@ -12,28 +12,20 @@ from pathlib import Path
 DELETIONS, APPROVALS = "deletions", "approvals"
 
 
-def token(root: Path, of: str = DELETIONS) -> int:
+def token(root: Path, of: str) -> int:
     """A token of a store, which is another one when the store itself is deleted and made again; 0 without a store."""
     with contextlib.suppress(OSError, ValueError):
         return int((root / of).read_text(), 16)
     return 0
 
 
-def count_deletion(root: Path) -> None:
-    """Change the token. A store that cannot be written loses no takes."""
-    _change(root / DELETIONS)
-
-
-def count_approval(root: Path) -> None:
-    _change(root / APPROVALS)
+def change(root: Path, of: str) -> None:
+    """Change a token. A store that cannot be written loses no takes."""
+    with contextlib.suppress(OSError):
+        (root / of).write_text(uuid.uuid4().hex)
 
 
 def have_token(root: Path) -> None:
-    """Give a new store its first token."""
-    if token(root) == 0:
-        count_deletion(root)
-
-
-def _change(path: Path) -> None:
-    with contextlib.suppress(OSError):
-        path.write_text(uuid.uuid4().hex)
+    """Give a new store its first token of deletions."""
+    if token(root, DELETIONS) == 0:
+        change(root, DELETIONS)
