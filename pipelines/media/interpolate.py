@@ -11,18 +11,16 @@ from dataclasses import replace
 from fractions import Fraction
 from itertools import chain, pairwise
 from math import ceil
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from ..identity import digest
 from .chapters import Chapter, chapters_of
+from .filters import in_a_row
 from .frames import FrameSource, bounds, to_uint8
 from .light import blend
 from .segments import Run, Segments
-
-if TYPE_CHECKING:
-    import av
 
 LONGEST = 64  # frames of a block
 
@@ -172,7 +170,7 @@ class Motion:
         # The filter begins and ends late: the first and the last frame stand for those that are not there.
         head = next(film)
         padded = chain([head] * self.reach, [head], film)
-        graph: av.filter.Graph | None = None
+        graph: Any = None
         number, last = first - self.reach, head
         for frame in padded:
             graph = graph or self._graph(frame, step)
@@ -197,19 +195,10 @@ class Motion:
             yield moved.pts, moved.to_ndarray(format="rgb24")
 
     def _graph(self, frame: np.ndarray, step: Fraction) -> Any:
-        import av
-
         height, width = frame.shape[:2]
-        graph = av.filter.Graph()
-        format = av.VideoFormat("rgb24")
-        source = graph.add_buffer(width=width, height=height, format=format, time_base=Fraction(1))
         # A frame of the film is a second here, so that numbers are times.
-        between = graph.add("minterpolate", f"fps={1 / step}:{self.settings}")
-        planar, sink = graph.add("format", "gbrp"), graph.add("buffersink")
-        for source_filter, next_filter in pairwise([source, planar, between, sink]):
-            source_filter.link_to(next_filter)
-        graph.configure()
-        return graph
+        between = ("minterpolate", f"fps={1 / step}:{self.settings}")
+        return in_a_row("rgb24", width, height, [("format", "gbrp"), between])
 
 
 def pairs(

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .filters import in_a_row
+
 if TYPE_CHECKING:
     import av
 
-# libswscale/swscale.h, as numbers because PyAV has names for the last three only since 18
+# libswscale/swscale.h, as numbers because PyAV has names for the last two only since 18
 BICUBIC = 0x4
 AREA = 0x20
 FULL_CHROMA_OUT = 0x2000
-FULL_CHROMA_IN = 0x4000
 ACCURATE = 0x40000
 
 
@@ -96,21 +97,9 @@ def chroma(side: str, format: str) -> str:
 
 def scaling(frame: av.VideoFrame, scale: str, format: str) -> Any:
     """FFmpeg's filter from frames like one to a pixel format."""
-    from fractions import Fraction
-
-    import av
-
-    graph: Any = av.filter.Graph()
-    if hasattr(graph, "threads"):
-        graph.threads = 1  # a pool costs more than it gains; PyAV 16 has none
-    source = av.VideoFormat(frame.format.name)
-    last = graph.add_buffer(width=frame.width, height=frame.height, format=source, time_base=Fraction(1))
-    for name, options in (("scale", scale), ("format", format), ("buffersink", None)):
-        following = graph.add(name, options)
-        last.link_to(following)
-        last = following
-    graph.configure()
-    return graph
+    return in_a_row(
+        frame.format.name, frame.width, frame.height, [("scale", scale), ("format", format)], one_thread=True
+    )
 
 
 def through(graph: Any, frame: av.VideoFrame) -> av.VideoFrame:
