@@ -14,6 +14,7 @@ from ..pipelines.stage.stage import Ready, Stage, behind
 from ..pipelines.storyboard.plan import Plan, PlannedStage
 from ..pipelines.storyboard.storyboard import StageEntry
 from ..pipelines.takes import store
+from .ahead import IMAGES, STAGE
 from .choosing import Choices, Misfit, NodeRefused, nested
 from .graph import Graph, Link, Node
 from .inputs import input_image, input_sound
@@ -22,9 +23,8 @@ from .stage_inputs import stages_of
 if TYPE_CHECKING:
     from ..pipelines.chain.chain import Chain
 
-STAGE, STITCH = "LongtakeChainStage", "LongtakeStitchChain"
+STITCH = "LongtakeStitchChain"
 PASSING = (STITCH, "LongtakeKeepChain")  # what hands on a chain as it is
-IMAGES = ("start_image", "end_image", "transition.carry_over.anchor_image")
 READ = {"LoadImage": ("image", input_image), "LoadAudio": ("audio", input_sound)}
 UNKNOWN_IMAGE = "what is stored is not known before the connected image is: connect Load Image"
 

@@ -89,10 +89,10 @@ def outputs_of(kind: str, inputs: Mapping[str, Any]) -> tuple[Any, ...]:
     try:
         from comfy_api.latest import _io
 
-        _, _, form = _io.get_finalized_class_inputs(cls.INPUT_TYPES(), inputs)
+        form = _form(kind, inputs)
         clone = cls.PREPARE_CLASS_CLONE({**form, "hidden_inputs": {}})
-        return cls.execute.__func__(clone, **nested(kind, inputs)).result
-    except (Refusal, Misfit):
+        return cls.execute.__func__(clone, **_io.build_nested_inputs(dict(inputs), form)).result
+    except Refusal:
         raise
     except Exception as error:
         raise Misfit(f"{type(error).__name__}: {error}") from error
@@ -103,7 +103,14 @@ def nested(kind: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
     try:
         from comfy_api.latest import _io
 
-        _, _, form = _io.get_finalized_class_inputs(class_of(kind).INPUT_TYPES(), inputs)
-        return _io.build_nested_inputs(dict(inputs), form)
+        return _io.build_nested_inputs(dict(inputs), _form(kind, inputs))
     except Exception as error:
         raise Misfit(f"{type(error).__name__}: {error}") from error
+
+
+def _form(kind: str, inputs: Mapping[str, Any]) -> Any:
+    """How ComfyUI nests the inputs of a node, with those that what is chosen in its dynamic inputs adds."""
+    from comfy_api.latest import _io
+
+    _, _, form = _io.get_finalized_class_inputs(class_of(kind).INPUT_TYPES(), inputs)
+    return form

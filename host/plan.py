@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 
 from ..pipelines.errors import Refusal
-from .chain_plan import STAGE, STITCH, UNKNOWN_IMAGE, plan_of_chain
+from .ahead import STAGE
+from .chain_plan import STITCH, UNKNOWN_IMAGE, plan_of_chain
 from .choosing import CHOOSING, Choices, Misfit, NodeRefused, outputs_of
 from .graph import Graph, Loop, Node, link_of
 from .inputs import input_image
@@ -41,7 +43,7 @@ def plan_of(prompt: Mapping[str, Any], node_id: str | None = None) -> dict[str, 
     image = board.inputs.get("start_image")
     graph = Graph({**prompt, board.id: _written(board, without="start_image")})
     board = graph.nodes[board.id]
-    try:
+    with _refusing(board, "does not take its inputs"):
         for node in graph.sources_first(board.id):
             if node is not board and node.kind not in CHOOSING:
                 said = "cannot be used here; a plan takes " + ", ".join(CHOOSING) + "."
@@ -58,22 +60,28 @@ def plan_of(prompt: Mapping[str, Any], node_id: str | None = None) -> dict[str, 
         _, text = outputs_of(BOARD, {**inputs, **start_image, "validate_only": True})
         plan = json.loads(text)
         return plan if known else plan | _without_takes(plan, UNKNOWN_IMAGE + OR_NAMED)
-    except Loop as loop:
-        raise Refusal(f"{loop}.", field="prompt") from None
-    except Misfit as misfit:
-        raise _refused(board, f"does not take its inputs ({misfit}).") from None
-    except NodeRefused as refusal:
-        raise _refused(refusal.node, refusal.message, refusal.field) from None
 
 
 def _of_chain(graph: Graph, film: Node) -> dict[str, Any]:
-    try:
+    with _refusing(film, "a stage does not take its inputs"):
         plan, known = plan_of_chain(_as_queued(graph, film), film)
         return plan if known else plan | _without_takes(plan, UNKNOWN_IMAGE)
+
+
+@contextmanager
+def _refusing(film: Node, misfit: str) -> Iterator[None]:
+    """Turn all that a graph may be wrong in into a refusal that names the node.
+
+    Args:
+        film: the node that is asked about.
+        misfit: what is said of it where inputs do not fit.
+    """
+    try:
+        yield
     except Loop as loop:
         raise Refusal(f"{loop}.", field="prompt") from None
-    except Misfit as misfit:
-        raise _refused(film, f"a stage does not take its inputs ({misfit}).") from None
+    except Misfit as error:
+        raise _refused(film, f"{misfit} ({error}).") from None
     except NodeRefused as refusal:
         raise _refused(refusal.node, refusal.message, refusal.field) from None
 
