@@ -4,11 +4,10 @@ import { api } from '../../scripts/api.js'
 import { app } from '../../scripts/app.js'
 import { isOurs, nodeAt, ourNodes } from './graph.js'
 import { markField, unmarkFields } from './marks.js'
-import { removeNote, showNote } from './notes.js'
+import { PROGRESS, removeNote, showNote } from './notes.js'
 import { t } from './words.js'
 
 const EARLIER = () => t`What is shown here is of an earlier run.`
-const TEXT = '$$node-text-preview' // ComfyUI's widget for a line of progress
 const DELIVERS = 'LongtakeEncodeVideo'
 const DOCUMENTS = { LongtakeRenderStoryboard: 'storyboard' }
 
@@ -21,7 +20,7 @@ function shows(node) {
 }
 
 function dropText(node) {
-  const text = node.widgets?.find((widget) => widget.name === TEXT)
+  const text = node.widgets?.find((widget) => widget.name === PROGRESS)
   if (text) node.removeWidget(text)
   return Boolean(text)
 }

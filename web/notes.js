@@ -1,6 +1,7 @@
 // A note at the foot of a node's inputs, above what the node shows: a sentence to read, and nothing that is saved.
 
 const NAME = 'longtake_note'
+export const PROGRESS = '$$node-text-preview' // ComfyUI's widget for a line of progress
 const LINE = 18 // height of a line of text, in canvas units
 const LETTER = 6.6 // mean width of a letter
 

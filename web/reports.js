@@ -3,10 +3,9 @@
 import { api } from '../../scripts/api.js'
 import { app } from '../../scripts/app.js'
 import { isOurs, nodeAt, ourNodes } from './graph.js'
-import { removeNote, showNote } from './notes.js'
+import { PROGRESS, removeNote, showNote } from './notes.js'
 
 const NAME = 'longtake_report'
-const PROGRESS = '$$node-text-preview' // ComfyUI's widget for a line of progress
 const DRAWN = ['LongtakeRenderStoryboard'] // shown as its cards
 
 app.registerExtension({
