@@ -67,11 +67,9 @@ def test_a_template_can_be_used_as_an_app(person: Person, name: str) -> None:
 
     person.ask(TOGGLE_APP)
 
-    shown = person.page.locator("textarea:visible")
-    person.page.wait_for_function("(count) => document.querySelectorAll('textarea').length >= count", arg=len(prompts))
-    assert [field.input_value() for field in shown.all()] == prompts
     for label in ("image", "seconds", "seed"):
-        assert person.page.get_by_text(label, exact=True).first.is_visible()
+        person.page.get_by_text(label, exact=True).first.wait_for()
+    assert [field.input_value() for field in person.page.locator("textarea:visible").all()] == prompts
     person.ask(TOGGLE_APP)
 
 
