@@ -375,6 +375,8 @@ def main() -> None:
     # Core converts with torch, whose threads spin beside the encoder's where it has several.
     threads = f"torch on {torch.get_num_threads()} of its threads"
     said = f"{asked.rounds} rounds, {threads}, {time.strftime('%Y-%m-%d')}. {busy()}"
+    # The batch is what peaks there; it is made before, once for all.
+    said += " Memory is without the batch of images that core and the pipe are given, and without ffmpeg's own."
     picture = f"![CPU of each way, in parts of the bare encoder's]({PLOT.name})"
     text = f"{BEGIN}\n\n{said}\n\n{picture}\n\n" + "\n".join(table) + f"\n\n{END}"
     print(text)
