@@ -370,3 +370,41 @@ def test_the_command_ends_with_the_process_that_started_it(bench: Bench) -> None
     starter.wait(5)
     assert gone(processes, 5)
     starter.stdout.close()
+
+
+def test_a_film_of_two_clips_goes_from_node_to_node(bench: Bench) -> None:
+    import folder_paths
+    from longtake.nodes.ltx2_mlx import RenderLtx2Mlx
+
+    models = bench.folder / "models"
+    for path in (
+        "ltx/vae_decoder.safetensors",
+        "ltx/connector.safetensors",
+        "gemma/config.json",
+        "gemma/tokenizer.json",
+    ):
+        (models / path).parent.mkdir(parents=True, exist_ok=True)
+        (models / path).write_text(path)
+    for kind in ("diffusers", "text_encoders"):
+        bench.monkeypatch.setitem(folder_paths.folder_names_and_paths, kind, ([str(models)], set()))
+    bench.monkeypatch.setenv("LONGTAKE_STORE", str(bench.folder / "store"))
+    node = RenderLtx2Mlx.PREPARE_CLASS_CLONE({"hidden_inputs": {}})
+    usual = {"weights": "ltx", "text_encoder": "gemma", "width": 128, "height": 64, "frame_rate": 24, "seed": 1}
+    usual |= {"steps": 0, "cfg": 0.0, "low_memory": False}
+
+    def film() -> Any:
+        first = {"task": Task.GENERATE.value, "seconds": 0.5, "passes": Passes.DISTILLED.value}
+        (video,) = node.execute(prompt="a fox", task=first, **usual).args
+        second = {**first, "task": Task.LAST_FRAME.value}
+        (video,) = node.execute(prompt="it runs", task=second, video=video, **usual).args
+        return video
+
+    made = film()
+    assert made.get_frame_count() == 24
+    assert made.get_components().audio["waveform"].shape == (1, 2, 48000)
+    again = film()
+    # What a chain that begins with it is keyed by is the same when it is made again, and so nothing is rendered.
+    assert Footage(made.source, made.sound).key == Footage(again.source, again.sound).key
+    assert [line["sub"] for line in bench.told] == ["generate", "generate"]
+    with pytest.raises(Refusal, match=r"there is no '\.\./ltx' of MLX below models/diffusers"):
+        node.execute(prompt="", task={"task": Task.GENERATE.value}, **{**usual, "weights": "../ltx"})
