@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Mapping
@@ -253,14 +254,17 @@ class Person:
         self.ask(SHRINK)
         self.drawn()
 
+    # A click soon after one at the same place, in an earlier test too, would be taken for a double click.
+    apart = itertools.cycle((0, 30, 60))  # pixels; the page takes 18 for the same place
+
     def press_on(self, node: str, keys: str) -> None:
         """Select a node by its title bar and press keys."""
         selected = "(id) => [...app.canvas.selectedItems].some((item) => String(item.id) === id)"
-        for number in range(4):  # a second click soon after one at the same place would be taken for a double click
+        for _ in range(4):
             # Each time anew: a page that has just loaded a graph may still bring all of it into sight.
             self.see(node)
             x, y = self.ask(TITLE, node)
-            self.page.mouse.click(x + 8 * number, y)
+            self.page.mouse.click(x + next(self.apart), y)
             try:
                 self.page.wait_for_function(selected, arg=node, timeout=2000)
                 break

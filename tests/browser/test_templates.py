@@ -54,6 +54,25 @@ def test_a_template_is_found_in_the_list_and_opened_by_a_click(person: Person) -
     assert without_players(person.queued()) == without_titles(api_prompt(name))
 
 
+TOGGLE_APP = "() => app.extensionManager.command.execute('Comfy.ToggleLinear')"
+
+
+@pytest.mark.parametrize("name", ["wan22_i2v_long_film", "ltx2_film_with_sound"])
+def test_a_template_can_be_used_as_an_app(person: Person, name: str) -> None:
+    if person.nodes_2:
+        pytest.skip("an app has no nodes to be drawn")
+    person.load(template(name), name)
+    nodes = api_prompt(name).values()
+    prompts = [node["inputs"]["prompt"] for node in nodes if node["class_type"] == "LongtakeChainStage"]
+
+    person.ask(TOGGLE_APP)
+
+    for label in ("image", "seconds", "seed"):
+        person.page.get_by_text(label, exact=True).first.wait_for()
+    assert [field.input_value() for field in person.page.locator("textarea:visible").all()] == prompts
+    person.ask(TOGGLE_APP)
+
+
 RUN = {
     "classic": ("wan22_storyboard", "ltx2_film_with_sound"),
     "nodes_2": ("wan22_t2v_then_i2v", "wan22_first_last_bridge"),
