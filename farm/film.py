@@ -281,7 +281,8 @@ class _Rendering:
                 under_way[self._submit(scene, scenes[scene], tries[scene])] = scene
             for future in self._done(set(under_way)):
                 scene = under_way.pop(future)
-                result = self._result(future, last=tries[scene] > RETRIES)
+                # A server that fails at once, its disk full, must not use up the tries while others are at work.
+                result = self._result(future, last=tries[scene] > RETRIES and not under_way)
                 if result is None:
                     waiting.appendleft(scene)
                 else:

@@ -117,7 +117,9 @@ class Server:
         try:
             said = self.ask("/longtake/server")
             about = About(said["version"], said["temp"], said["store"])
-        except (Refused, ValueError, KeyError, TypeError):
+        except (Refused, ValueError, KeyError, TypeError) as error:
+            if isinstance(error, Refused) and not str(error).startswith("HTTP"):
+                raise Unfit(f"{self.url} cannot render for a farm: {error}") from None
             raise Unfit(f"{self.url} has no Longtake, or one without farms; install version {version()}.") from None
         if about.version != version():
             raise Unfit(f"{self.url} has Longtake {about.version}, and this is {version()}; they must be the same.")
@@ -333,7 +335,7 @@ class _Following:
             said = str(data.get("exception_message", "")).strip()
             if self._refused:
                 raise Refused(said or self._refused)
-            raise Failed(f"{self._server.url}: {data.get('node_type')}: {said}")
+            raise Failed(f"{data.get('node_type')}: {said}")
         self._ran.files = await self._files(session)
         return self._ran
 

@@ -51,6 +51,7 @@ class ServerPlugin(WorkerPlugin):
         self._server: Server | None = None
         self._owned: Owned | None = None
         self._closing = threading.Event()
+        self._failures = 0  # since a scene was last rendered here
         # It takes no scenes before its server answers; Dask's guard of memory must not think otherwise.
         if worker.memory_manager is not None:
             worker.memory_manager.memory_pause_fraction = False
@@ -113,12 +114,20 @@ class ServerPlugin(WorkerPlugin):
         said = {"event": event, "server": url, "process": os.getpid(), **more}
         self._worker.loop.add_callback(self._worker.log_event, TOPIC, said)
 
-    def rest(self) -> None:
-        """Take no work for a moment."""
+    def failed(self) -> None:
+        """Take no work for a moment, which is twice as long each time: a full disk stays full."""
+        self.rest(min(REST * 2**self._failures, PATIENCE))
+        self._failures += 1
+
+    def succeeded(self) -> None:
+        self._failures = 0
+
+    def rest(self, seconds: float) -> None:
+        """Take no work for so long."""
 
         async def resting() -> None:
             self._worker.status = Status.paused
-            await asyncio.sleep(REST)
+            await asyncio.sleep(seconds)
             if self._worker.status == Status.paused:
                 self._worker.status = Status.running
 
@@ -209,9 +218,11 @@ def render(film_id: str, scene: str, keys: Sequence[str], others: Sequence[str])
         here.leave(for_good=True)
         raise
     except (Failed, Refused) as failed:
-        say("failed", why=str(failed))
-        here.rest()
-        raise
+        why = f"{server.url}: {failed}"
+        say("failed", why=why)
+        here.failed()
+        raise Failed(why) from None
+    here.succeeded()
     seconds = time.monotonic() - began
     say("finished", seconds=seconds, rendered=ran.rendered, stored=ran.stored)
     return {"scene": scene, "server": server.url, "seconds": seconds, "files": ran.files}
@@ -226,7 +237,11 @@ class _Takes:
         self._thread = ThreadPoolExecutor(1)
 
     def bring(self, keys: Sequence[str]) -> None:
-        """Have takes here that some other server has; the rest is rendered."""
+        """Have takes here that some other server has; the rest is rendered.
+
+        Raises:
+            Failed: one does not get here. It would be rendered a second time, which another server need not do.
+        """
         for key in keys if self._others else ():
             if not self._server.has_take(key):
                 self._bring(key)
@@ -242,19 +257,26 @@ class _Takes:
             self._thread.submit(self._moved, self._server, self._others[0], key)
 
     def _bring(self, key: str) -> None:
+        why = ""
         for other in self._others:
             with suppress(Gone):
-                if other.has_take(key) and self._moved(other, self._server, key):
-                    return
+                if other.has_take(key):
+                    why = self._moved(other, self._server, key)
+                    if not why:
+                        return
+        if why:
+            raise Failed(why)
 
-    def _moved(self, source: Server, target: Server, key: str) -> bool:
+    def _moved(self, source: Server, target: Server, key: str) -> str:
+        """Let a server have another's take; says why that was not done, or nothing."""
         try:
             if not target.has_take(key):
                 source.give_take(key, target, self._token)
         except (Gone, Refused) as error:
-            self._say("failed", why=f"a take did not get from {source.url} to {target.url}: {error}")
-            return False
-        return True
+            why = f"a take did not get from {source.url} to {target.url}: {error}"
+            self._say("failed", why=why)
+            return why
+        return ""
 
 
 def _check_same(server: Server, film: FilmPlugin, graph: Graph) -> None:

@@ -377,6 +377,31 @@ def test_a_killed_worker_takes_its_server_along_and_its_scene_goes_elsewhere(far
     assert not psutil.pid_exists(killed[0]), "the server ends with its worker"
 
 
+def test_a_full_disk_on_one_server_leaves_the_film_to_the_other(farm: Farm, small_disk: Path) -> None:
+    """The second server has a store of its own on that disk. While the first is at work it fails again and again."""
+    farm.wait_for_both()
+    farm.forget()
+    own = servers.store_of(farm.folder, 2)
+    own.unlink()
+    own.symlink_to(small_disk)
+    with suppress(OSError), (small_disk / "full").open("wb", buffering=0) as full:
+        while True:
+            full.write(bytes(4096))
+    full_one = next(url for url in farm.alive() if farm.wait_file(url).name == "wait2")
+    (sound_one,) = set(farm.alive()) - {full_one}
+    try:
+        report = farm.render()
+        farm.assert_whole(report)
+        again = farm.render()
+    finally:
+        own.unlink()
+        own.symlink_to(farm.store)
+    assert {row.server for row in report.rows.values()} == {sound_one}
+    assert any(f"{full_one}: " in trouble and "is full" in trouble for trouble in report.troubles), report.text()
+    assert not again.rendered, "what does not get onto the full disk is not rendered there"
+    assert servers.picture_of(farm.path(again)) == farm.picture
+
+
 def test_servers_without_a_common_store_give_each_other_takes(farm: Farm) -> None:
     """The second server gets a store of its own, as if its folder had never been shared."""
     farm.wait_for_both()
