@@ -21,6 +21,7 @@ from distributed import Worker, WorkerPlugin, get_worker
 from distributed.core import Status
 
 from .comfyui import Installed, Owned
+from .pace import BEGUN
 from .scenes import Graph, scene_graph
 from .server import Failed, Gone, Refused, Server, Unfit
 
@@ -32,6 +33,7 @@ RESOURCE = {"GPU": 1}
 DELIVERY = "film"  # what the delivery of a film is called among its scenes
 PATIENCE = 600.0  # seconds that a server that runs elsewhere may take to come back
 TOLD = 0.5  # seconds that the end of a task takes to be told
+TURN = 2.0  # seconds in which another server gets what a slow one hands over
 REST = 5.0  # seconds without work after a stage that failed, so that the next try is another server's
 
 
@@ -48,6 +50,7 @@ class ServerPlugin(WorkerPlugin):
     async def setup(self, worker: Worker) -> None:
         self._worker = worker
         self.cancelled: set[str] = set()
+        self.handing: set[str] = set()  # films whose scene is to be handed over after the stage at work
         self._server: Server | None = None
         self._owned: Owned | None = None
         self._closing = threading.Event()
@@ -176,18 +179,23 @@ def film_name(id: str) -> str:
     return f"longtake-film-{id}"
 
 
-def render(film_id: str, scene: str, keys: Sequence[str], others: Sequence[str]) -> dict[str, Any]:
+def render(
+    film_id: str, scene: str, numbers: Sequence[int], keys: Sequence[str], others: Sequence[str]
+) -> dict[str, Any]:
     """Render a scene of a film on this worker's server, or deliver the whole of it.
+
+    Stage after stage, each a prompt of its own: a finished stage is a take, and after it a scene can be handed over.
 
     Args:
         scene: its stages, as "5-6", or DELIVERY.
+        numbers: of the stages that are still to be rendered.
         keys: of the takes that it is made of, as far as they are known.
         others: URLs of servers that may have some of them, where servers share no store. What is rendered here is given
             to the first of them, so that it is not lost with this server.
     """
     worker = get_worker()
     here, film = server_of(worker), film_of(worker, film_id)
-    graph = film.graph if scene == DELIVERY else scene_graph(film.graph, film.board, scene)
+    whole = film.graph if scene == DELIVERY else scene_graph(film.graph, film.board, scene)
     server, began = here.server, time.monotonic()
 
     def say(event: str, **more: Any) -> None:
@@ -200,15 +208,26 @@ def render(film_id: str, scene: str, keys: Sequence[str], others: Sequence[str])
         if kind == "longtake.stage_done":
             takes.give(data["take"])
 
+    def cancelled() -> bool:
+        return film_id in here.cancelled
+
     say("started")
+    here.handing.discard(film_id)
     try:
         for name, content in film.files.items():
             server.put_input(name, content)
-        _check_same(server, film, graph)
+        _check_same(server, film, whole)
         takes = _Takes(server, [Server(url) for url in others if url != server.url], say)
         takes.bring(keys)
         with takes.giving():
-            ran = server.run(graph, passed_on, lambda: film_id in here.cancelled)
+            done = 0
+            for number in numbers:
+                say(BEGUN, stage=number)
+                server.run(scene_graph(film.graph, film.board, str(number)), passed_on, cancelled)
+                done += 1
+                if film_id in here.handing and done < len(numbers):
+                    break
+            files = server.run(whole, passed_on, cancelled).files if scene == DELIVERY else []
     except Gone as gone:
         say("gone", why=str(gone))
         here.leave()
@@ -223,9 +242,12 @@ def render(film_id: str, scene: str, keys: Sequence[str], others: Sequence[str])
         here.failed()
         raise Failed(why) from None
     here.succeeded()
-    seconds = time.monotonic() - began
-    say("finished", seconds=seconds, rendered=ran.rendered, stored=ran.stored)
-    return {"scene": scene, "server": server.url, "seconds": seconds, "files": ran.files}
+    seconds, left = time.monotonic() - began, list(numbers[done:])
+    if left:
+        # Whoever else is free gets it.
+        here.rest(TURN)
+    say("handed_over" if left else "finished", seconds=seconds)
+    return {"scene": scene, "server": server.url, "seconds": seconds, "files": files, "left": left}
 
 
 class _Takes:
@@ -311,6 +333,13 @@ async def ask(path: str, body: Any, files: Mapping[str, bytes], dask_worker: Wor
 async def cancel(film_id: str, dask_worker: Worker) -> None:
     """Cancel a film on a worker; run on workers, not as a task."""
     server_of(dask_worker).cancelled.add(film_id)
+
+
+async def hand_over(film_id: str, urls: Sequence[str], dask_worker: Worker) -> None:
+    """Have servers give back what is left of their scenes after the stage at work; run on workers, not as a task."""
+    here = server_of(dask_worker)
+    if here.server.url in urls:
+        here.handing.add(film_id)
 
 
 async def thumbnail(key: str, dask_worker: Worker) -> bytes | None:

@@ -153,14 +153,17 @@ def test_two_films_at_once_share_what_they_render(farm: Farm) -> None:
     farm.assert_whole(second, rendered)
 
 
-def test_the_longest_scene_is_begun_first_and_a_slow_server_gets_less(farm: Farm) -> None:
+def test_the_longest_scenes_are_begun_first_and_a_slow_server_hands_its_one_over(farm: Farm) -> None:
     begun: list[tuple[str, str]] = []
-    graph = servers.film("slow", (1, 1, 1, 1, 2))
+    rendered: list[str] = []
+    graph = servers.film("slow", (1, 1, 3, 3))
     plans: list[Any] = []
 
     def note(event: Mapping[str, Any]) -> None:
         if event["event"] == "started":
             begun.append((event["scene"], event["server"]))
+        if event["event"] == "longtake.stage_done":
+            rendered.append(event["server"])
         if event["event"] == "longtake.step" and event["server"] == slow and not plans:
             body = {"prompt": storyboard_graph(graph, "board"), "node": "board"}
             plans.append(Server(fast).ask("/longtake/plan", body)["takes"][event["stage"] - 1])
@@ -172,11 +175,12 @@ def test_the_longest_scene_is_begun_first_and_a_slow_server_gets_less(farm: Farm
         farm.render(note, graph)
     finally:
         wait.write_text(str(servers.WAIT))
-    scenes = [(scene, server) for scene, server in begun if scene != DELIVERY]
-    assert "5-6" in [scene for scene, _ in scenes[:2]], "two are begun at once"
+    first = dict(begun[:2])
+    assert set(first) == {"3-5", "6-8"}, "two are begun at once"
     assert plans[0]["status"] == "new" and plans[0]["rendering"], "a plan says what another server renders"
-    assert len(scenes) == 5
-    assert Counter(server for _, server in scenes)[fast] > Counter(server for _, server in scenes)[slow]
+    (of_slow,) = (scene for scene, server in first.items() if server == slow)
+    assert (of_slow, fast) in begun, "it is handed over after a stage"
+    assert Counter(rendered)[slow] <= 2 and len(rendered) == 8
 
 
 def test_a_stage_that_fails_on_one_server_is_rendered_by_another(farm: Farm) -> None:

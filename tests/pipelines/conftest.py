@@ -7,7 +7,6 @@ import io
 import os
 import threading
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import pytest
