@@ -43,11 +43,13 @@ class Film:
         graph: an API prompt.
         board: id of its Render Storyboard node.
         files: names of files in a server's input folder, and what is in them; the graph names them so.
+        takes: URL of an object store, see bucket.py: its takes come from there, and what is rendered goes there.
     """
 
     graph: Graph
     board: str
     files: Mapping[str, bytes] = field(default_factory=dict)
+    takes: str = ""
     id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
 
 
@@ -219,7 +221,8 @@ class _Rendering:
             plan = self._plan()
             scenes = scenes_of(plan)
             keys = [take["take"] for take in plan["takes"]]
-            self._client.register_plugin(FilmPlugin(film.id, film.graph, film.board, film.files, keys))
+            brought = FilmPlugin(film.id, film.graph, film.board, film.files, keys, film.takes)
+            self._client.register_plugin(brought)
             self._tell({"event": "planned", "plan": plan, "scenes": scenes})
             self.look()
             self._pace = Pace(lengths_of(plan))

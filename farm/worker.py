@@ -20,14 +20,14 @@ from typing import Any
 from distributed import Worker, WorkerPlugin, get_worker
 from distributed.core import Status
 
+from .bucket import Bucket
 from .comfyui import Installed, Owned
 from .pace import BEGUN
 from .scenes import Graph, scene_graph
-from .server import Failed, Gone, Refused, Server, Unfit
+from .server import TOKEN_IN, Failed, Gone, Refused, Server, Spoilt, Unfit
 
-# Of the environment: a server that runs, the device for one that is started, how long one is waited for, and the secret
-# of servers that give each other takes.
-SERVER, DEVICE, WAIT, TOKEN_IN = "LONGTAKE_SERVER", "LONGTAKE_DEVICE", "LONGTAKE_SERVER_WAIT", "LONGTAKE_TOKEN"
+# Of the environment: a server that runs, the device for one that is started, and how long one is waited for.
+SERVER, DEVICE, WAIT = "LONGTAKE_SERVER", "LONGTAKE_DEVICE", "LONGTAKE_SERVER_WAIT"
 TOPIC = "longtake"
 RESOURCE = {"GPU": 1}
 DELIVERY = "film"  # what the delivery of a film is called among its scenes
@@ -90,7 +90,7 @@ class ServerPlugin(WorkerPlugin):
 
     def _ready(self) -> Server:
         if url := os.environ.get(SERVER):
-            server = Server(url)
+            server = Server(url, os.environ.get(TOKEN_IN, ""))
             self._wait_for(server)
         else:
             self._owned = Owned(Installed.here(), os.environ.get(DEVICE, "any"))
@@ -156,11 +156,14 @@ class FilmPlugin(WorkerPlugin):
         board: id of its Render Storyboard node.
         files: that it names in a server's input folder, with their contents.
         keys: that its plan gives the takes of its stages.
+        takes: URL of an object store that they lie in, or nothing.
     """
 
-    def __init__(self, id: str, graph: Graph, board: str, files: Mapping[str, bytes], keys: Sequence[str | None]):
+    def __init__(
+        self, id: str, graph: Graph, board: str, files: Mapping[str, bytes], keys: Sequence[str | None], takes: str = ""
+    ):
         self.name = film_name(id)
-        self.graph, self.board, self.files, self.keys = graph, board, dict(files), list(keys)
+        self.graph, self.board, self.files, self.keys, self.takes = graph, board, dict(files), list(keys), takes
 
 
 def server_of(worker: Worker) -> ServerPlugin:
@@ -217,7 +220,7 @@ def render(
         for name, content in film.files.items():
             server.put_input(name, content)
         _check_same(server, film, whole)
-        takes = _Takes(server, [Server(url) for url in others if url != server.url], say)
+        takes = _Takes(server, _places(film.takes, [url for url in others if url != server.url]), say)
         takes.bring(keys)
         with takes.giving():
             done = 0
@@ -250,16 +253,26 @@ def render(
     return {"scene": scene, "server": server.url, "seconds": seconds, "files": files, "left": left}
 
 
-class _Takes:
-    """Takes that go from one server to another where they share no store."""
+def _places(bucket: str, urls: Sequence[str]) -> list[Server | Bucket]:
+    """Where takes may be: an object store first, which outlasts servers."""
+    servers = [Server(url, os.environ.get(TOKEN_IN, "")) for url in urls]
+    return [Bucket(bucket), *servers] if bucket else [*servers]
 
-    def __init__(self, server: Server, others: Sequence[Server], say: Callable[..., None]):
+
+class _Takes:
+    """Takes that go from one place to another: an object store, and servers that share no store.
+
+    Args:
+        server: this worker's.
+        others: what may have takes that it lacks; what is rendered is given to the first.
+    """
+
+    def __init__(self, server: Server, others: Sequence[Server | Bucket], say: Callable[..., None]):
         self._server, self._others, self._say = server, others, say
-        self._token = os.environ.get(TOKEN_IN, "")
         self._thread = ThreadPoolExecutor(1)
 
     def bring(self, keys: Sequence[str]) -> None:
-        """Have takes here that some other server has; the rest is rendered.
+        """Have takes here that are elsewhere; the rest is rendered.
 
         Raises:
             Failed: one does not get here. It would be rendered a second time, which another server need not do.
@@ -276,29 +289,38 @@ class _Takes:
 
     def give(self, key: str) -> None:
         if self._others:
-            self._thread.submit(self._moved, self._server, self._others[0], key)
+            self._thread.submit(self._give, key)
+
+    def _give(self, key: str) -> None:
+        target = self._others[0]
+        try:
+            if not target.has_take(key):
+                target.put_take(key, self._server.take(key))
+        except (Gone, Refused) as error:
+            self._say("failed", why=_not_moved(self._server.url, target.url, error))
 
     def _bring(self, key: str) -> None:
         why = ""
         for other in self._others:
-            with suppress(Gone):
+            try:
                 if other.has_take(key):
-                    why = self._moved(other, self._server, key)
-                    if not why:
-                        return
+                    self._server.put_take(key, other.take(key))
+                    return
+            except Gone:
+                continue
+            except Spoilt as error:
+                self._say("failed", why=_not_moved(other.url, self._server.url, error))
+                if isinstance(other, Bucket):
+                    with suppress(Gone, Refused):
+                        other.forget(key)
+            except Refused as error:
+                why = _not_moved(other.url, self._server.url, error)
         if why:
             raise Failed(why)
 
-    def _moved(self, source: Server, target: Server, key: str) -> str:
-        """Let a server have another's take; says why that was not done, or nothing."""
-        try:
-            if not target.has_take(key):
-                source.give_take(key, target, self._token)
-        except (Gone, Refused) as error:
-            why = f"a take did not get from {source.url} to {target.url}: {error}"
-            self._say("failed", why=why)
-            return why
-        return ""
+
+def _not_moved(source: str, target: str, error: Exception) -> str:
+    return f"a take did not get from {source} to {target}: {error}"
 
 
 def _check_same(server: Server, film: FilmPlugin, graph: Graph) -> None:

@@ -31,6 +31,7 @@ import psutil
 import pytest
 from PIL import Image
 
+from farm.bucket import Bucket
 from farm.cluster import attached, cluster_of, connect, owned
 from farm.film import Film, Report, render_film
 from farm.scenes import storyboard_graph
@@ -422,6 +423,69 @@ def test_servers_without_a_common_store_give_each_other_takes(farm: Farm) -> Non
     assert {row.server for row in report.rows.values()} == {one, two}
     assert servers.latents_of(farm.store, report.rendered) == servers.latents_of(own, report.rendered)
     assert_guarded(two, next(iter(report.rendered)))
+
+
+def test_takes_lie_in_an_object_store_and_are_had_from_there(farm: Farm, s3: str, tmp_path: Path) -> None:
+    """Two servers with a store of their own each, of which only one runs at a time, as far as the farm knows."""
+    farm.wait_for_both()
+    one, two = farm.alive()
+    graph = servers.film("bucket", (2, 1))
+    (tmp_path / "film.json").write_text(json.dumps(graph))
+    bucket = Bucket(f"{s3}/films")
+
+    def render(url: str) -> str:
+        ended = command(ROOT, str(tmp_path / "film.json"), "--servers", url, "--takes", bucket.url)
+        assert ended.returncode == 0, ended.stderr
+        return ended.stdout
+
+    assert "3 stages rendered; " in render(one)
+    keys = [take["take"] for take in Server(one).ask("/longtake/plan", {"prompt": graph, "node": "board"})["takes"]]
+    assert all(map(bucket.has_take, keys))
+    spoilt = bytearray(bucket.take(keys[2]))
+    spoilt[-1] ^= 1
+    bucket.forget(keys[2])
+    bucket.put_take(keys[2], bytes(spoilt))
+    said = render(two)
+    assert "1 stages rendered; " in said and "it has changed on its way" in said
+    first, second = (servers.latents_of(servers.store_of(farm.folder, n), dict.fromkeys(keys, 1)) for n in (1, 2))
+    assert first == second and bucket.take(keys[2]) != bytes(spoilt)
+    films = [servers.picture_of(film) for film in tmp_path.glob("*.mp4")]
+    assert len(films) == 2 and len(set(films)) == 1
+
+
+@pytest.mark.parametrize(
+    ("takes", "sentence"),
+    [("s3://nobody/films", "there is no such bucket"), ("sftp://host/films", "is no object store that can be used")],
+)
+def test_an_object_store_that_cannot_be_used_is_said_before_anything_is_rendered(
+    s3: str, tmp_path: Path, takes: str, sentence: str
+) -> None:
+    (tmp_path / "film.json").write_text(json.dumps(FILM))
+    ended = command(ROOT, str(tmp_path / "film.json"), "--servers", "http://127.0.0.1:9", "--takes", takes)
+    assert ended.returncode == 1 and sentence in ended.stderr and takes in ended.stderr
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[str]:
+    """The URL of a bucket of an S3 server that runs here; the environment says where it is."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    endpoint = f"http://127.0.0.1:{server.get_host_and_port()[1]}"
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (
+            ("AWS_ENDPOINT", endpoint),
+            ("AWS_ALLOW_HTTP", "true"),
+            ("AWS_ACCESS_KEY_ID", "farm"),
+            ("AWS_SECRET_ACCESS_KEY", "of a test"),
+            ("AWS_REGION", "us-east-1"),
+            ("LONGTAKE_TOKEN", servers.COMMON),
+        ):
+            patch.setenv(name, value)
+        urlopen(Request(f"{endpoint}/takes", method="PUT"), timeout=60).close()
+        yield "s3://takes"
+    server.stop()
 
 
 def assert_guarded(url: str, key: str) -> None:
