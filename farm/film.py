@@ -229,7 +229,7 @@ class _Rendering:
             self._render({scene.stages: scene for scene in scenes})
             self._report.keys = [key for key in keys if key]
             if deliver:
-                film_itself = Scene(numbers=(), keys=tuple(self._report.keys), frames=plan["frames"])
+                film_itself = Scene(numbers=(), keys=tuple(self._report.keys), frames=0)
                 delivered = self._render({DELIVERY: film_itself})[DELIVERY]
                 self._report.server, self._report.files = delivered["server"], delivered["files"]
 
