@@ -8,10 +8,10 @@ import pytest
 
 pytest.importorskip("av")
 
-from longtake.pipelines.files.reading import Damaged  # noqa: E402
-from longtake.pipelines.media.segments import Coded, Run, Segment, Segments, _read, _write  # noqa: E402
-from longtake.pipelines.takes.derived import Derived  # noqa: E402
-from longtake.pipelines.takes.store import Store  # noqa: E402
+from longtake.pipelines.files.reading import Damaged
+from longtake.pipelines.media.segments import Coded, Run, Segment, Segments, _read, _write
+from longtake.pipelines.takes.derived import Derived
+from longtake.pipelines.takes.store import Store
 
 PACKETS = (Coded(0, -1, True, b"first"), Coded(2, 0, False, b"third"), Coded(1, 1, False, b""))
 EXTRADATA = b"\x01decoder"
