@@ -153,9 +153,10 @@ def acts(cards: Cards) -> None:
     cards.page.keyboard.press("Enter")
     assert cards.stages[2]["frames"] == 9
     cards.leave()
-    for _ in range(3):
+    for _ in range(3):  # one after the other: ComfyUI loads the graph anew, and does not wait for that itself
+        before = cards.text
         cards.page.keyboard.press("Control+z")
-        cards.page.wait_for_timeout(300)
+        cards.until(lambda before=before: cards.text != before, True)
     cards.until(lambda: cards.prompts, ["a hill", "a lake", "a valley", "the sea", "the end"])
     cards.until(lambda: cards.face.locator(".lt-card").count(), 5)
 

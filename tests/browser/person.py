@@ -12,7 +12,7 @@ from playwright.sync_api import Locator, Page
 from playwright.sync_api import TimeoutError as TooLate
 
 from tests.browser.browser import Canvas
-from tests.host.workflows import canvas_file
+from tests.host.workflows import canvas_file, title_of
 
 RUN = 90_000  # milliseconds that a run of tiny models may take on a busy machine
 
@@ -157,6 +157,21 @@ class Person:
         self.ask("async () => { await app.extensionManager.command.execute('Comfy.Canvas.FitView') }")
         self.drawn()
 
+    def open_template(self, name: str) -> int:
+        """Find a template in the list of them and open it; returns how often the mouse was pressed for that."""
+        title = title_of(name)
+        self.page.locator(".templates-tab-button").click()
+        search = self.page.get_by_placeholder("Search").first
+        self.page.wait_for_function("(search) => search === document.activeElement", arg=search.element_handle())
+        self.page.keyboard.type(title)
+        self.page.locator(f'[data-testid="template-workflow-{title}"]').click()
+        kinds = {node["type"] for node in template(name)["nodes"]}
+        self.page.wait_for_function(
+            "(kinds) => kinds.every((kind) => app.graph.nodes.some((node) => node.type === kind))", arg=sorted(kinds)
+        )
+        self.drawn()
+        return 2
+
     def add(self, words: str, title: str | None, x: float, y: float) -> str:
         """Find a node by typing words, pick it by its title, and have it at a place of the page; returns its id.
 
@@ -239,10 +254,13 @@ class Person:
         area.evaluate("(area, id) => { area.id = id; area.removeAttribute('data-tried') }", f"area-{node}-{widget}")
         return self.page.locator(f"#area-{node}-{widget}")
 
-    def run(self) -> Ended:
-        """Press Run and wait for the end."""
+    def run(self, keys: str | None = None) -> Ended:
+        """Press Run, or keys that mean it, and wait for the end."""
         self.ask(LISTEN)
-        self.page.locator("[data-testid=queue-button]").click()
+        if keys:
+            self.page.keyboard.press(keys)
+        else:
+            self.page.locator("[data-testid=queue-button]").click()
         self.page.wait_for_function(ENDED, timeout=RUN)
         ended = self.ask("() => window.ended")
         self.drawn()

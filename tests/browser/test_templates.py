@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from tests.browser.person import Person, template
-from tests.browser.workflows import without_players, without_titles
-from tests.host.workflows import api_names, api_prompt, title_of
+from tests.browser.workflows import APPS, without_players, without_titles
+from tests.host.workflows import api_names, api_prompt
 
 # Nodes as they are drawn, and the groups they must lie in or clear of: [left, top, right, bottom] in canvas units.
 DRAWN = """() => {
@@ -46,12 +46,64 @@ def test_a_template_opens_whole_and_queues_what_its_api_file_says(person: Person
 
 def test_a_template_is_found_in_the_list_and_opened_by_a_click(person: Person) -> None:
     name = "wan22_i2v_long_film"
-    person.page.locator(".templates-tab-button").click()
-    person.page.get_by_placeholder("Search").first.fill(title_of(name))
-    person.page.locator(f'[data-testid="template-workflow-{title_of(name)}"]').click()
+    person.open_template(name)
 
-    person.page.wait_for_function("() => app.graph.nodes.some((node) => node.type === 'LongtakeChainStage')")
     assert without_players(person.queued()) == without_titles(api_prompt(name))
+    colours = person.ask(COLOURS)
+    assert colours.keys() == {"LONGTAKE_MODEL", "LONGTAKE_CHAIN", "LONGTAKE_SAMPLING"}
+    for link, slot in colours.values():
+        assert link == slot
+    assert len({link for link, _ in colours.values()}) == 3, "each kind has a colour of its own"
+    assert person.ask(CUT) == []
+
+
+# Of each type of ours that is linked: the colour of its links, and that of the sockets they come from.
+COLOURS = """() => {
+  const seen = {};
+  const rgb = (colour) => {
+    const probe = document.body.appendChild(document.createElement('i'));
+    probe.style.color = colour;
+    const computed = getComputedStyle(probe).color;
+    probe.remove();
+    return computed;
+  };
+  for (const { type, origin_id, origin_slot } of app.graph.links.values()) {
+    if (!type.startsWith('LONGTAKE')) continue;
+    const dot = document.querySelector(`[data-slot-key="${origin_id}-out-${origin_slot}"] .slot-dot`);
+    const slot = dot ? getComputedStyle(dot).backgroundColor : app.canvas.default_connection_color_byType[type];
+    seen[type] = [rgb(app.canvas.constructor.link_type_colors[type]), rgb(slot)];
+  }
+  return seen;
+}"""
+# Nodes whose title has not the room it needs.
+CUT = """() => {
+  const pen = document.createElement('canvas').getContext('2d');
+  return app.graph.nodes.filter((node) => {
+    const title = document.querySelector(`[data-testid="node-header-${node.id}"] .truncate`);
+    if (title) return title.scrollWidth > title.clientWidth;
+    pen.font = node.titleFontStyle;
+    return pen.measureText(node.title).width > node.size[0] - 2 * LiteGraph.NODE_TITLE_HEIGHT;
+  }).map((node) => node.title);
+}"""
+
+
+@pytest.mark.parametrize("name", APPS)
+def test_the_app_of_a_template_asks_for_its_prompts(person: Person, name: str) -> None:
+    if (name == APPS[0]) is person.nodes_2:
+        pytest.skip("each is opened in one of the two renderers")
+    person.load(template(name), name)
+    stages = [node for node in api_prompt(name).values() if node["class_type"] == "LongtakeChainStage"]
+
+    person.ask(TOGGLE_APP)
+    asked = person.page.locator("[data-testid=linear-widgets] textarea")
+    asked.nth(len(stages) - 1).wait_for()
+    shown = [area.input_value() for area in asked.all()]
+    person.ask(TOGGLE_APP)
+
+    assert shown == [stage["inputs"]["prompt"] for stage in stages]
+
+
+TOGGLE_APP = "() => app.extensionManager.command.execute('Comfy.ToggleLinear')"
 
 
 RUN = {
