@@ -161,6 +161,22 @@ def acts(cards: Cards) -> None:
     cards.until(lambda: cards.face.locator(".lt-card").count(), 5)
 
 
+def undone(cards: Cards) -> None:
+    """Who writes on a storyboard that was opened soon after an undo can go on: the cards of before do not come back."""
+    cards.open(BOARD)
+    cards.until(lambda: "unknown" in cards.kinds, False)
+    cards.press(3, "delete")
+    cards.leave()
+    cards.page.keyboard.press("Control+z")
+    cards.until(lambda: cards.prompts[2:], ["the sea"])
+    cards.open(BOARD)
+    cards.prompt(2).click()
+    cards.page.wait_for_timeout(1500)
+    cards.page.keyboard.press("End")
+    cards.page.keyboard.type(" in rain")
+    assert cards.prompts == ["a hill", "a valley in rain", "the sea"]
+
+
 def joins(cards: Cards) -> None:
     """A click on the pill changes the transition."""
     cards.open(BOARD)
@@ -475,7 +491,7 @@ SCROLL = """async () => {
   return [took[30], took.at(-1)]
 }"""
 
-CHECKS = (words, acts, joins, dragging, images, text, unknown, plain, runs, takes, approval, lasts, many)
+CHECKS = (words, acts, undone, joins, dragging, images, text, unknown, plain, runs, takes, approval, lasts, many)
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from playwright.sync_api import Locator, Page
 from playwright.sync_api import TimeoutError as TooLate
 
 from tests.browser.browser import Canvas
-from tests.host.workflows import canvas_file, title_of
+from tests.host.workflows import canvas_file
 
 RUN = 90_000  # milliseconds that a run of tiny models may take on a busy machine
 
@@ -157,21 +158,6 @@ class Person:
         self.ask("async () => { await app.extensionManager.command.execute('Comfy.Canvas.FitView') }")
         self.drawn()
 
-    def open_template(self, name: str) -> int:
-        """Find a template in the list of them and open it; returns how often the mouse was pressed for that."""
-        title = title_of(name)
-        self.page.locator(".templates-tab-button").click()
-        search = self.page.get_by_placeholder("Search").first
-        self.page.wait_for_function("(search) => search === document.activeElement", arg=search.element_handle())
-        self.page.keyboard.type(title)
-        self.page.locator(f'[data-testid="template-workflow-{title}"]').click()
-        kinds = {node["type"] for node in template(name)["nodes"]}
-        self.page.wait_for_function(
-            "(kinds) => kinds.every((kind) => app.graph.nodes.some((node) => node.type === kind))", arg=sorted(kinds)
-        )
-        self.drawn()
-        return 2
-
     def add(self, words: str, title: str | None, x: float, y: float) -> str:
         """Find a node by typing words, pick it by its title, and have it at a place of the page; returns its id.
 
@@ -254,13 +240,10 @@ class Person:
         area.evaluate("(area, id) => { area.id = id; area.removeAttribute('data-tried') }", f"area-{node}-{widget}")
         return self.page.locator(f"#area-{node}-{widget}")
 
-    def run(self, keys: str | None = None) -> Ended:
-        """Press Run, or keys that mean it, and wait for the end."""
+    def run(self) -> Ended:
+        """Press Run and wait for the end."""
         self.ask(LISTEN)
-        if keys:
-            self.page.keyboard.press(keys)
-        else:
-            self.page.locator("[data-testid=queue-button]").click()
+        self.page.locator("[data-testid=queue-button]").click()
         self.page.wait_for_function(ENDED, timeout=RUN)
         ended = self.ask("() => window.ended")
         self.drawn()
@@ -271,14 +254,17 @@ class Person:
         self.ask(SHRINK)
         self.drawn()
 
+    # A click soon after one at the same place, in an earlier test too, would be taken for a double click.
+    apart = itertools.cycle((0, 30, 60))  # pixels; the page takes 18 for the same place
+
     def press_on(self, node: str, keys: str) -> None:
         """Select a node by its title bar and press keys."""
         selected = "(id) => [...app.canvas.selectedItems].some((item) => String(item.id) === id)"
-        for number in range(4):  # a second click soon after one at the same place would be taken for a double click
+        for _ in range(4):
             # Each time anew: a page that has just loaded a graph may still bring all of it into sight.
             self.see(node)
             x, y = self.ask(TITLE, node)
-            self.page.mouse.click(x + 8 * number, y)
+            self.page.mouse.click(x + next(self.apart), y)
             try:
                 self.page.wait_for_function(selected, arg=node, timeout=2000)
                 break

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from tests.browser.person import Person, template
-from tests.browser.workflows import APPS, without_players, without_titles
-from tests.host.workflows import api_names, api_prompt
+from tests.browser.workflows import without_players, without_titles
+from tests.host.workflows import api_names, api_prompt, title_of
 
 # Nodes as they are drawn, and the groups they must lie in or clear of: [left, top, right, bottom] in canvas units.
 DRAWN = """() => {
@@ -46,8 +46,11 @@ def test_a_template_opens_whole_and_queues_what_its_api_file_says(person: Person
 
 def test_a_template_is_found_in_the_list_and_opened_by_a_click(person: Person) -> None:
     name = "wan22_i2v_long_film"
-    person.open_template(name)
+    person.page.locator(".templates-tab-button").click()
+    person.page.get_by_placeholder("Search").first.fill(title_of(name))
+    person.page.locator(f'[data-testid="template-workflow-{title_of(name)}"]').click()
 
+    person.page.wait_for_function("() => app.graph.nodes.some((node) => node.type === 'LongtakeChainStage')")
     assert without_players(person.queued()) == without_titles(api_prompt(name))
     colours = person.ask(COLOURS)
     assert colours.keys() == {"LONGTAKE_MODEL", "LONGTAKE_CHAIN", "LONGTAKE_SAMPLING"}
@@ -87,23 +90,23 @@ CUT = """() => {
 }"""
 
 
-@pytest.mark.parametrize("name", APPS)
-def test_the_app_of_a_template_asks_for_its_prompts(person: Person, name: str) -> None:
-    if (name == APPS[0]) is person.nodes_2:
-        pytest.skip("each is opened in one of the two renderers")
-    person.load(template(name), name)
-    stages = [node for node in api_prompt(name).values() if node["class_type"] == "LongtakeChainStage"]
-
-    person.ask(TOGGLE_APP)
-    asked = person.page.locator("[data-testid=linear-widgets] textarea")
-    asked.nth(len(stages) - 1).wait_for()
-    shown = [area.input_value() for area in asked.all()]
-    person.ask(TOGGLE_APP)
-
-    assert shown == [stage["inputs"]["prompt"] for stage in stages]
-
-
 TOGGLE_APP = "() => app.extensionManager.command.execute('Comfy.ToggleLinear')"
+
+
+@pytest.mark.parametrize("name", ["wan22_i2v_long_film", "ltx2_film_with_sound"])
+def test_a_template_can_be_used_as_an_app(person: Person, name: str) -> None:
+    if person.nodes_2:
+        pytest.skip("an app has no nodes to be drawn")
+    person.load(template(name), name)
+    nodes = api_prompt(name).values()
+    prompts = [node["inputs"]["prompt"] for node in nodes if node["class_type"] == "LongtakeChainStage"]
+
+    person.ask(TOGGLE_APP)
+
+    for label in ("image", "seconds", "seed"):
+        person.page.get_by_text(label, exact=True).first.wait_for()
+    assert [field.input_value() for field in person.page.locator("textarea:visible").all()] == prompts
+    person.ask(TOGGLE_APP)
 
 
 RUN = {

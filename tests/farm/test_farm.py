@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -38,7 +40,6 @@ from farm.worker import DELIVERY, TOPIC
 from tests.farm import servers
 from tests.host.film import look_into
 from tests.host.place import Place
-from tests.host.server import free_port
 from tests.run import ROOT
 
 FILM = servers.film("film")
@@ -230,7 +231,7 @@ def busy(url: str) -> bool:
 
 def test_a_scheduler_that_is_started_again_goes_on_with_the_film(farm: Farm) -> None:
     farm.forget()
-    port = free_port()
+    port = lasting_port()
     with ExitStack() as ending:
 
         def start() -> list[subprocess.Popen[bytes]]:
@@ -256,6 +257,19 @@ def test_a_scheduler_that_is_started_again_goes_on_with_the_film(farm: Farm) -> 
     assert max(report.rendered.values()) == 1
     assert servers.latents_of(farm.store, farm.latents) == farm.latents
     assert servers.picture_of(farm.path(report)) == farm.picture
+
+
+def lasting_port() -> int:
+    """A free port that stays free while nothing listens there.
+
+    The ports that a system lends, from 32768 on, do not: they are lent to others, and whoever keeps trying to reach one
+    on the same machine may be lent that very port and reach itself.
+    """
+    for port in random.sample(range(20_000, 30_000), 20):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("twenty ports are taken")
 
 
 def dask(program: str, *arguments: str, **variables: str) -> subprocess.Popen[bytes]:

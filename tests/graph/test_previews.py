@@ -43,11 +43,12 @@ class StoredTake:
 def preview_that_raises(error: Exception, folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[object, list[str]]:
     """What a node shows, and what it says, where writing the preview raises `error`."""
     from longtake.host import previews
+    from longtake.pipelines.film import preview
 
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(previews, "write_preview", fail)
+    monkeypatch.setattr(preview, "write_preview", fail)
     link = Link(Clip(9, Join(), 9), StoredTake(folder), None)
     told = Told()
     return previews.preview_of(Chain("wan22", 64, 32, Fraction(16), (link,)), told), told.said

@@ -25,6 +25,7 @@ from .keys import GEMMA, GEMMA_UNUSED, LTX2_CONNECTORS, LTX2_PROJECTION, LTX2_TR
 from .ltx2_vae import (
     audio_vae_metadata,
     audio_vae_weights,
+    manages_upscalers,
     native_upscaler,
     upscaler_config,
     video_vae_metadata,
@@ -349,6 +350,9 @@ def _upscaler(folder: DiffusersFolder) -> Part:
         from comfy import model_management, model_patcher
 
         model = native_upscaler(config).to(model_management.vae_dtype(allowed_dtypes=[torch.bfloat16, torch.float32]))
+        if not manages_upscalers():
+            model.load_state_dict(component.load())
+            return model
         model_management.archive_model_dtypes(model)
         device, offload = model_management.get_torch_device(), model_management.unet_offload_device()
         patcher = model_patcher.CoreModelPatcher(model, load_device=device, offload_device=offload)

@@ -292,7 +292,12 @@ def native_upscaler(config: Mapping[str, Any]) -> Any:
     from comfy import ops
     from comfy.ldm.lightricks.latent_upsampler import LatentUpsampler
 
-    # ComfyUI took none before 0.30: its layers were torch's own.
-    takes_operations = "operations" in inspect.signature(LatentUpsampler.from_config).parameters
-    layers = {"operations": ops.disable_weight_init} if takes_operations else {}
+    layers = {"operations": ops.disable_weight_init} if manages_upscalers() else {}
     return LatentUpsampler.from_config(config, **layers)
+
+
+def manages_upscalers() -> bool:
+    """Whether ComfyUI moves a latent upscaler as it moves other models; before 0.30 it was a module of torch's own."""
+    from comfy.ldm.lightricks.latent_upsampler import LatentUpsampler
+
+    return "operations" in inspect.signature(LatentUpsampler.from_config).parameters

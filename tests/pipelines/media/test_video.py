@@ -57,10 +57,13 @@ def test_components_are_the_frames_as_images(video):
 
 
 def test_core_save_video_saves_it(video, comfyui):
+    from comfy_api.latest import io
     from comfy_extras.nodes_video import SaveVideo
 
+    codec = next(input for input in SaveVideo.define_schema().inputs if input.id == "codec")
+    automatic = {"codec": "auto"} if isinstance(codec, io.DynamicCombo.Input) else "auto"  # before ComfyUI 0.30
     node = SaveVideo.PREPARE_CLASS_CLONE({"hidden_inputs": {}})
-    result = node.execute(video, "core/film", "auto", {"codec": "auto"})
+    result = node.execute(video, "core/film", "auto", automatic)
 
     (saved,) = result.ui.as_dict()["images"]
     file = comfyui / "output" / saved["subfolder"] / saved["filename"]
