@@ -11,12 +11,9 @@ from typing import Any
 
 from playwright.sync_api import Locator
 
-from tests.browser.browser import Canvas, canvas
+from tests.browser.browser import Canvas, canvas, tiny_server
 from tests.host import graphs
-from tests.host.place import ROOT, Place
-from tests.host.server import Server
-from tests.host.workflows import put_inputs
-from tests.tiny.models import tiny_models
+from tests.host.place import ROOT
 
 BOARD = """{
   "schema": "longtake.storyboard.v1",
@@ -495,9 +492,7 @@ CHECKS = (words, acts, undone, joins, dragging, images, text, unknown, plain, ru
 
 
 def main() -> None:
-    place = Place.here()
-    with tempfile.TemporaryDirectory() as folder, Server(place, Path(folder), tiny_models(place)) as server:
-        put_inputs(server.input)
+    with tempfile.TemporaryDirectory() as folder, tiny_server(Path(folder)) as server:
         for nodes_2 in (False, True):
             renderer = "Nodes 2.0" if nodes_2 else "classic"
             with canvas(server, nodes_2=nodes_2) as opened:
