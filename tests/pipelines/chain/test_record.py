@@ -1,4 +1,4 @@
-"""Chains kept and opened again: the same clips there and back, a part as a film of its own, a lost take by its number."""
+"""Chains kept and opened again: the same clips there and back, a part as a film of its own, a lost take named."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_a_single_take_is_shown_as_long_as_it_was_asked_for(store: Store) -> Non
     chain = record.single(store, take, MODEL)
     assert (chain.clips, chain.frames) == ((Clip(9, Join(), 7),), 7)
     shutil.rmtree(take.path)
-    with pytest.raises(Refusal, match="^take: it is damaged"):
+    with pytest.raises(Refusal, match=r"^take: it is damaged"):
         record.single(store, take, MODEL)
 
 
