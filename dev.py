@@ -2,7 +2,7 @@
 """Longtake's workbench: a real ComfyUI, the tests, and a demo, from nothing but Python 3.10 and pip.
 
     python dev.py demo        render a film of twelve stages on the demo model; say how its seams hold and where it is
-    python dev.py test        format, lint, types, layers and every test; what follows is passed to pytest
+    python dev.py test        format, lint, types, layers and every test; with arguments pytest alone, given these
     python dev.py serve       a ComfyUI with this pack and the demo models, until Ctrl-C
     python dev.py host        set up only
     python dev.py train       make the demo model of demo_model/ again; hours, goes on where it was ended
@@ -367,13 +367,17 @@ def with_page(host: Host, version: str) -> Host:
 
 
 def test(host: Host, arguments: Sequence[str]) -> int:
-    """Run every check; pytest comes last, so that its closing lines close the output."""
-    checks = {
-        "format": ("-m", "ruff", "format", "--check", "."),
-        "lint": ("-m", "ruff", "check", "."),
-        "types": ("-m", "mypy"),
-        "layers": ("tests/run.py", "layers"),
-    }
+    """Run every check, or with arguments pytest alone; it comes last, so that its closing lines close the output."""
+    checks = (
+        {}
+        if arguments
+        else {
+            "format": ("-m", "ruff", "format", "--check", "."),
+            "lint": ("-m", "ruff", "check", "."),
+            "types": ("-m", "mypy"),
+            "layers": ("tests/run.py", "layers"),
+        }
+    )
     failed = []
     for name, command in checks.items():
         say(name)

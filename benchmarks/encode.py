@@ -2,8 +2,9 @@
 
     <the host's python> benchmarks/encode.py [--footage FILE ...] [--rounds N] [--sizes 480p 720p] [--stages 2 13]
 
-The ways take turns, and what is compared is the CPU time of this process and its children, round by round, because that
-of a busy machine's clock says little. The bare encoder gets RGB of 8 bits that is in memory already, through one
+The ways take turns, each in a process forked for it, and what is compared is its CPU time and its children's, round by
+round, because that of a busy machine's clock says little. Memory is the most that its anonymous pages grow by. Runs on
+Linux alone. The bare encoder gets RGB of 8 bits that is in memory already, through one
 swscale context. Core's own way is given its IMAGE batch ready, and so is that of VideoHelperSuite: float frames
 quantised, and piped raw to an ffmpeg, where there is one (on the path, or of imageio-ffmpeg). Both hold a film as a
 whole, so they run for films of two stages alone. Films are gradients, texture and the noise of a camera; and footage,
@@ -14,6 +15,7 @@ docs.
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import resource
 import shutil
@@ -33,6 +35,7 @@ from typing import Any
 import numpy as np
 from encode_memory import name_packages
 from machine import busy
+from peak import Peak
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE, PLOT = ROOT / "docs" / "encode.md", ROOT / "docs" / "encode.png"
@@ -47,12 +50,13 @@ LOOKED_AT = 24  # frames that colours are compared of
 
 @dataclass
 class Told:
-    """What was measured of one way: CPU in parts of the bare encoder's, bytes of the file, and how far its frames are
-    from those that went in, in code values: on average, and root mean square. For memory see encode_memory.py."""
+    """What was measured of one way: CPU in parts of the bare encoder's, bytes of memory and of the file, and how far
+    its frames are from those that went in, in code values: on average, and root mean square."""
 
     film: str
     way: str
     ratios: list[float]
+    memory: int
     size: int
     mean: float
     rms: float
@@ -64,12 +68,28 @@ class Told:
     def row(self) -> str:
         spread = f"{self.ratio:.2f} ({min(self.ratios):.2f} - {max(self.ratios):.2f})"
         colour = f"{self.mean:+.2f} / {self.rms:.2f}"
-        return f"| {self.film} | {self.way} | {spread} | {self.size / 1e6:.2f} | {colour} |"
+        return f"| {self.film} | {self.way} | {spread} | {self.memory / 1e6:.0f} | {self.size / 1e6:.2f} | {colour} |"
 
 
 def cpu() -> float:
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(one.ru_utime + one.ru_stime for one in used)
+
+
+def in_a_fork(way: Callable[[], Path]) -> tuple[Path, int]:
+    """The file that a way makes, and how far its memory grows for it, in bytes."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        with Peak() as peak:
+            path = way()
+        os.write(writing, f"{peak.grown} {path}".encode())
+        os._exit(0)
+    os.close(writing)
+    with open(reading, encoding="utf-8") as told:
+        memory, path = told.read().split(maxsplit=1)
+    os.waitpid(child, 0)
+    return Path(path), int(memory)
 
 
 def clip_of(width: int, height: int, footage: Path | None) -> np.ndarray:
@@ -200,11 +220,13 @@ def compared(film: str, clip: np.ndarray, stages: int, rounds: int) -> list[Told
         found = ways(clip, stages, Path(folder))
         times: dict[str, list[float]] = {name: [] for name in found}
         told: dict[str, Path] = {}
+        memory = dict.fromkeys(found, 0)
         for _ in range(rounds):
             for name, way in found.items():
                 began = cpu()
-                told[name] = way()
+                told[name], grown = in_a_fork(way)
                 times[name].append(cpu() - began)
+                memory[name] = max(memory[name], grown)
         rows = []
         for name, path in told.items():
             floors = times[OTHER_FLOOR if name in (MATCHED, OTHER_FLOOR) else FLOOR]
@@ -214,7 +236,8 @@ def compared(film: str, clip: np.ndarray, stages: int, rounds: int) -> list[Told
                 [frame / 257 - clip[place] / 257 for frame, place in zip(read, places(stages), strict=False)]
             )
             size = path.stat().st_size
-            rows.append(Told(film, name, ratios, size, float(off.mean()), float(np.sqrt((off**2).mean()))))
+            rms = float(np.sqrt((off**2).mean()))
+            rows.append(Told(film, name, ratios, memory[name], size, float(off.mean()), rms))
             print(rows[-1].row(), flush=True)
         return rows
 
@@ -241,7 +264,9 @@ class ThereAndBack:
 
 
 def sizes_of(footage: Path) -> str:
-    """What twelve and twenty-four stages of footage take in segments, beside the same encoded in one go."""
+    """What twelve and twenty-four stages of footage take in segments, beside the same encoded in one go; and how many
+    key frames the encoder puts into that, of twelve, of its own accord."""
+    import av
     from longtake.pipelines.media.encode import encode
     from longtake.pipelines.takes.derived import Derived
     from longtake.pipelines.takes.store import Store
@@ -254,6 +279,9 @@ def sizes_of(footage: Path) -> str:
                 path = Path(folder) / "film.mp4"
                 encode(ThereAndBack(footage, stages * SEAM, shelf), path)
                 bytes_of.append(path.stat().st_size)
+                if shelf is None and not cells:
+                    with av.open(str(path)) as film:
+                        cells.append(str(sum(packet.is_keyframe for packet in film.demux(video=0))))
             cells.append(f"{100 * (bytes_of[1] / bytes_of[0] - 1):+.1f} %")
     return f"| {footage.stem} | " + " | ".join(cells) + " |"
 
@@ -329,8 +357,8 @@ def main() -> None:
                 with tempfile.TemporaryDirectory() as folder:
                     redone = again(clip, Path(folder))
     table = [
-        "| film | way | CPU, in parts of the bare encoder's (from - to) | file, MB | colour, mean / RMS |",
-        "|---|---|---|---|---|",
+        "| film | way | CPU, in parts of the bare encoder's (from - to) | memory, MB | file, MB | colour, mean / RMS |",
+        "|---|---|---|---|---|---|",
         *(one.row() for one in told),
         "",
         "| a film of twelve stages again | CPU, in parts of the first time |",
@@ -338,7 +366,8 @@ def main() -> None:
         *(f"| {what} | {part:.3f} |" for what, part in redone),
     ]
     if asked.footage:
-        table += ["", f"| size in segments | {STAGES} stages | {2 * STAGES} stages |", "|---|---|---|"]
+        head = f"| size in segments | key frames in one go | {STAGES} stages | {2 * STAGES} stages |"
+        table += ["", head, "|---|---|---|---|"]
         table += [sizes_of(footage) for footage in asked.footage]
     plot(told)
     import torch
@@ -346,6 +375,8 @@ def main() -> None:
     # Core converts with torch, whose threads spin beside the encoder's where it has several.
     threads = f"torch on {torch.get_num_threads()} of its threads"
     said = f"{asked.rounds} rounds, {threads}, {time.strftime('%Y-%m-%d')}. {busy()}"
+    # The batch is what peaks there; it is made before, once for all.
+    said += " Memory is without the batch of images that core and the pipe are given, and without ffmpeg's own."
     picture = f"![CPU of each way, in parts of the bare encoder's]({PLOT.name})"
     text = f"{BEGIN}\n\n{said}\n\n{picture}\n\n" + "\n".join(table) + f"\n\n{END}"
     print(text)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from .server import Gone, Server, Unfit
+from .server import TOKEN_IN, Gone, Server, Unfit
 
 START = 900.0  # seconds; a cold disk and many node packs
 STOP = 20.0
@@ -88,7 +88,7 @@ class Owned:
         self._folder = Path(tempfile.mkdtemp(prefix="longtake-farm-"))
         (self._folder / "user").mkdir()
         port = _free_port()
-        self.server = Server(f"http://127.0.0.1:{port}")
+        self.server = Server(f"http://127.0.0.1:{port}", os.environ.get(TOKEN_IN, ""))
         command = [
             *(str(installed.python), "-c", WITH_ITS_STARTER, str(installed.folder.resolve() / "main.py")),
             *("--port", str(port), "--disable-auto-launch", "--database-url", "sqlite:///:memory:"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import secrets
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .server import Gone, Refused, Unfit
+from .server import TOKEN_IN, Gone, Refused, Unfit
 
 MISSING = 'a farm needs Dask: python -m pip install "distributed>=2024.8"'
 
@@ -58,6 +59,9 @@ def _options() -> argparse.ArgumentParser:
     parser.add_argument("--input", type=Path, help="where the film's images and sounds are; else beside film.json")
     parser.add_argument("--output", type=Path, help="where to put the film of servers that run; else beside film.json")
     parser.add_argument(
+        "--takes", metavar="s3://BUCKET/FOLDER", help="an object store that takes come from and are kept in"
+    )
+    parser.add_argument(
         "--seeds",
         type=int,
         metavar="N",
@@ -69,21 +73,27 @@ def _options() -> argparse.ArgumentParser:
 
 def _render(options: argparse.Namespace) -> int:
     from . import scenes
+    from .bucket import Bucket
     from .film import Film, render_film, storyboard_of
     from .progress import Progress
     from .server import Server
 
     graph = _read(options.film)
     board = scenes.board_of(graph, options.node)
+    takes = options.takes or ""
+    if takes:
+        _check_takes(Bucket(takes), options)
     with _cluster(options) as connect:
         document = storyboard_of(connect, graph[board]["inputs"]["storyboard"])
         graph, document, files = _with_inputs(graph, board, document, options.input or options.film.resolve().parent)
         if options.seeds:
-            films = [Film(scenes.with_seed(graph, board, document, n), board, files) for n in range(options.seeds)]
+            films = [
+                Film(scenes.with_seed(graph, board, document, n), board, files, takes) for n in range(options.seeds)
+            ]
             return _choose(connect, films, options)
         progress = Progress()
         try:
-            report = render_film(connect, Film(graph, board, files), progress)
+            report = render_film(connect, Film(graph, board, files, takes), progress)
         finally:
             progress.close()
         print(report.text())
@@ -93,6 +103,15 @@ def _render(options: argparse.Namespace) -> int:
             else:
                 print(f"{Path(file['subfolder']) / file['filename']}, in the output folder of {report.server}")
     return 0
+
+
+def _check_takes(bucket: Any, options: argparse.Namespace) -> None:
+    """Check that takes can be kept in an object store, before a server is asked for anything."""
+    bucket.check()
+    if options.servers and not os.environ.get(TOKEN_IN):
+        raise Unfit(f"with --takes servers give and take takes; start them and this command with one {TOKEN_IN}.")
+    if not options.scheduler:
+        os.environ.setdefault(TOKEN_IN, secrets.token_urlsafe())  # of servers that are started here
 
 
 def _choose(connect: Callable[[], Any], films: Sequence[Any], options: argparse.Namespace) -> int:

@@ -14,9 +14,10 @@ from typing import Any
 
 from distributed import CancelledError, Client, Future, wait
 
-from .scenes import Graph, NotAFilm, scenes_of, storyboard_graph
+from .pace import Pace, lengths_of
+from .scenes import Graph, NotAFilm, Scene, scenes_of, storyboard_graph
 from .server import Cancelled
-from .worker import DELIVERY, RESOURCE, TOPIC, FilmPlugin, ServerPlugin, ask, cancel, film_name, render
+from .worker import DELIVERY, RESOURCE, TOPIC, FilmPlugin, ServerPlugin, ask, cancel, film_name, hand_over, render
 
 RETRIES = 3  # of a scene, after its first try
 LOOK = 0.5  # seconds between two looks at the cluster
@@ -42,11 +43,13 @@ class Film:
         graph: an API prompt.
         board: id of its Render Storyboard node.
         files: names of files in a server's input folder, and what is in them; the graph names them so.
+        takes: URL of an object store, see bucket.py: its takes come from there, and what is rendered goes there.
     """
 
     graph: Graph
     board: str
     files: Mapping[str, bytes] = field(default_factory=dict)
+    takes: str = ""
     id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
 
 
@@ -207,6 +210,8 @@ class _Rendering:
         self._alone_since: float | None = None
         self._nobody = NOBODY
         self._new_server = True
+        self._pace = Pace({})
+        self._handing: set[str] = set()  # servers that are slow and have been told
         self._sources: list[str] = []  # URLs of all servers, where not all of them share one store
 
     def run(self, deliver: bool) -> None:
@@ -216,13 +221,16 @@ class _Rendering:
             plan = self._plan()
             scenes = scenes_of(plan)
             keys = [take["take"] for take in plan["takes"]]
-            self._client.register_plugin(FilmPlugin(film.id, film.graph, film.board, film.files, keys))
+            brought = FilmPlugin(film.id, film.graph, film.board, film.files, keys, film.takes)
+            self._client.register_plugin(brought)
             self._tell({"event": "planned", "plan": plan, "scenes": scenes})
             self.look()
-            self._render({scene.stages: scene.keys for scene in scenes})
+            self._pace = Pace(lengths_of(plan))
+            self._render({scene.stages: scene for scene in scenes})
             self._report.keys = [key for key in keys if key]
             if deliver:
-                delivered = self._render({DELIVERY: self._report.keys})[DELIVERY]
+                film_itself = Scene(numbers=(), keys=tuple(self._report.keys), frames=0)
+                delivered = self._render({DELIVERY: film_itself})[DELIVERY]
                 self._report.server, self._report.files = delivered["server"], delivered["files"]
 
     @contextmanager
@@ -247,6 +255,7 @@ class _Rendering:
             self._nobody = ALL_UNFIT if event["event"] == "unfit" else NOBODY
         if event.get("film", self._film.id) == self._film.id:
             self._report.note(event)
+            self._pace.hear(event, time.monotonic())
             self._told(event)
 
     def _plan(self) -> dict[str, Any]:
@@ -262,36 +271,49 @@ class _Rendering:
         )
         return plan
 
-    def _render(self, scenes: Mapping[str, Sequence[str]]) -> dict[str, dict[str, Any]]:
+    def _render(self, scenes: Mapping[str, Scene]) -> dict[str, dict[str, Any]]:
         """Render scenes, those that come first begun first, and return what `render` says of each.
-
-        Args:
-            scenes: the keys of the takes that each is made of.
 
         Dask gives a task to a worker as soon as it is submitted, and a task that is tried again to one that is busy. So
         no more are submitted than there are workers, and what failed is submitted anew when one is free.
         """
         results: dict[str, dict[str, Any]] = {}
-        tries: Counter[str] = Counter()
+        left = {name: scene.numbers for name, scene in scenes.items()}
+        begun, failures = Counter[str](), Counter[str]()
         waiting, under_way = deque(scenes), dict[Future, str]()
         while waiting or under_way:
             while waiting and len(under_way) < max(1, self._ready):
                 scene = waiting.popleft()
-                tries[scene] += 1
-                under_way[self._submit(scene, scenes[scene], tries[scene])] = scene
+                begun[scene] += 1
+                under_way[self._submit(scene, left[scene], scenes[scene].keys, begun[scene])] = scene
             for future in self._done(set(under_way)):
                 scene = under_way.pop(future)
-                result = self._result(future, last=tries[scene] > RETRIES)
+                # A server that fails at once, its disk full, must not use up the tries while others are at work.
+                result = self._result(future, last=failures[scene] >= RETRIES and not under_way)
                 if result is None:
+                    failures[scene] += 1
+                    waiting.appendleft(scene)
+                elif result["left"]:
+                    left[scene] = tuple(result["left"])
                     waiting.appendleft(scene)
                 else:
                     results[scene] = result
             self.look()
+            self._relieve_slow()
         return results
 
-    def _submit(self, scene: str, keys: Sequence[str], number: int) -> Future:
-        key = f"render-{self._film.id}-{scene}-{number}"
-        return self._client.submit(render, self._film.id, scene, keys, self._sources, key=key, resources=RESOURCE)
+    def _submit(self, scene: str, numbers: Sequence[int], keys: Sequence[str], begun: int) -> Future:
+        key = f"render-{self._film.id}-{scene}-{begun}"
+        return self._client.submit(
+            render, self._film.id, scene, numbers, keys, self._sources, key=key, resources=RESOURCE
+        )
+
+    def _relieve_slow(self) -> None:
+        """Have servers that are slow hand over their scenes after the stage at work, so that none holds up the film."""
+        slow = self._pace.overdue(time.monotonic())
+        if slow - self._handing:
+            self._client.run(hand_over, self._film.id, sorted(slow), on_error="ignore")
+        self._handing = slow
 
     def _done(self, futures: set[Future]) -> set[Future]:
         try:

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -19,6 +20,7 @@ Event = Mapping[str, Any]
 
 # Servers of a farm are neighbours: no proxy stands between them.
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+TOKEN_IN = "LONGTAKE_TOKEN"  # noqa: S105 - of the environment: the secret of servers that give each other takes
 FINISHED = ("execution_success", "execution_error", "execution_interrupted")
 ANSWER = 60.0  # seconds; a server that loads a model may be slow to answer
 LOOK = 0.5  # seconds between two looks whether the film has been cancelled
@@ -31,6 +33,10 @@ class Gone(Exception):
 
 class Refused(Exception):
     """What a server says no to, in its own words."""
+
+
+class Spoilt(Refused):
+    """A take that is not what was written."""
 
 
 class Unfit(Exception):
@@ -86,11 +92,13 @@ class Server:
     """A ComfyUI server.
 
     Args:
-        url: without a slash at its end.
+        url: of its root.
+        token: that it was started with, by which it gives and takes takes.
     """
 
-    def __init__(self, url: str):
+    def __init__(self, url: str, token: str = ""):
         self.url = url.rstrip("/")
+        self._token = token
 
     def ask(self, path: str, body: Any = None, timeout: float = ANSWER) -> Any:
         """GET a path, or POST JSON to it, and return its JSON; None where it answers nothing.
@@ -117,7 +125,9 @@ class Server:
         try:
             said = self.ask("/longtake/server")
             about = About(said["version"], said["temp"], said["store"])
-        except (Refused, ValueError, KeyError, TypeError):
+        except (Refused, ValueError, KeyError, TypeError) as error:
+            if isinstance(error, Refused) and not str(error).startswith("HTTP"):
+                raise Unfit(f"{self.url} cannot render for a farm: {error}") from None
             raise Unfit(f"{self.url} has no Longtake, or one without farms; install version {version()}.") from None
         if about.version != version():
             raise Unfit(f"{self.url} has Longtake {about.version}, and this is {version()}; they must be the same.")
@@ -165,19 +175,28 @@ class Server:
         """
         return self._read(urllib.request.Request(f"{self.url}/longtake/takes/{key}/thumbnail"), ANSWER)  # noqa: S310
 
-    def give_take(self, key: str, to: Server, token: str) -> None:
-        """Let another server have a take; it is checked where it arrives.
-
-        Args:
-            token: that both servers were started with.
+    def take(self, key: str) -> bytes:
+        """A take as it travels.
 
         Raises:
-            Refused: one of them does not do it.
-            Gone: one of them does not answer.
+            Spoilt: it is not what was written.
+            Refused: there is none, or this farm's token is not the server's.
+            Gone: it does not answer.
         """
-        path, head = f"/longtake/takes/{key}/whole", {"Authorization": f"Bearer {token}"}
-        content = self._read(urllib.request.Request(self.url + path, headers=head), ANSWER)  # noqa: S310
-        to._read(urllib.request.Request(to.url + path, content, head, method="PUT"), ANSWER)  # noqa: S310
+        request = urllib.request.Request(self._whole(key), headers=self._authorized)  # noqa: S310
+        return self._read(request, ANSWER)
+
+    def put_take(self, key: str, content: bytes) -> None:
+        """Have a take there, which is checked where it arrives; raises as `take` does."""
+        request = urllib.request.Request(self._whole(key), content, self._authorized, method="PUT")  # noqa: S310
+        self._read(request, ANSWER)
+
+    def _whole(self, key: str) -> str:
+        return f"{self.url}/longtake/takes/{key}/whole"
+
+    @property
+    def _authorized(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self._token}"}
 
     def download(self, file: Mapping[str, str], folder: Path) -> Path:
         """Fetch a file that a prompt has made; its name gets a number where the folder has one of that name."""
@@ -232,7 +251,8 @@ class Server:
                 content: bytes = answer.read()
                 return content
         except urllib.error.HTTPError as error:
-            raise Refused(_refusal_in(error.read(), error.code)) from None
+            refused = Spoilt if error.code == HTTPStatus.GONE else Refused
+            raise refused(_refusal_in(error.read(), error.code)) from None
         except OSError as error:
             raise Gone(f"{self.url} does not answer ({getattr(error, 'reason', error)}).") from None
 
@@ -333,7 +353,7 @@ class _Following:
             said = str(data.get("exception_message", "")).strip()
             if self._refused:
                 raise Refused(said or self._refused)
-            raise Failed(f"{self._server.url}: {data.get('node_type')}: {said}")
+            raise Failed(f"{data.get('node_type')}: {said}")
         self._ran.files = await self._files(session)
         return self._ran
 

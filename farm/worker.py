@@ -20,18 +20,20 @@ from typing import Any
 from distributed import Worker, WorkerPlugin, get_worker
 from distributed.core import Status
 
+from .bucket import Bucket
 from .comfyui import Installed, Owned
+from .pace import BEGUN
 from .scenes import Graph, scene_graph
-from .server import Failed, Gone, Refused, Server, Unfit
+from .server import TOKEN_IN, Failed, Gone, Refused, Server, Spoilt, Unfit
 
-# Of the environment: a server that runs, the device for one that is started, how long one is waited for, and the secret
-# of servers that give each other takes.
-SERVER, DEVICE, WAIT, TOKEN_IN = "LONGTAKE_SERVER", "LONGTAKE_DEVICE", "LONGTAKE_SERVER_WAIT", "LONGTAKE_TOKEN"
+# Of the environment: a server that runs, the device for one that is started, and how long one is waited for.
+SERVER, DEVICE, WAIT = "LONGTAKE_SERVER", "LONGTAKE_DEVICE", "LONGTAKE_SERVER_WAIT"
 TOPIC = "longtake"
 RESOURCE = {"GPU": 1}
 DELIVERY = "film"  # what the delivery of a film is called among its scenes
 PATIENCE = 600.0  # seconds that a server that runs elsewhere may take to come back
 TOLD = 0.5  # seconds that the end of a task takes to be told
+TURN = 2.0  # seconds in which another server gets what a slow one hands over
 REST = 5.0  # seconds without work after a stage that failed, so that the next try is another server's
 
 
@@ -48,9 +50,11 @@ class ServerPlugin(WorkerPlugin):
     async def setup(self, worker: Worker) -> None:
         self._worker = worker
         self.cancelled: set[str] = set()
+        self.handing: set[str] = set()  # films whose scene is to be handed over after the stage at work
         self._server: Server | None = None
         self._owned: Owned | None = None
         self._closing = threading.Event()
+        self._failures = 0  # since a scene was last rendered here
         # It takes no scenes before its server answers; Dask's guard of memory must not think otherwise.
         if worker.memory_manager is not None:
             worker.memory_manager.memory_pause_fraction = False
@@ -86,7 +90,7 @@ class ServerPlugin(WorkerPlugin):
 
     def _ready(self) -> Server:
         if url := os.environ.get(SERVER):
-            server = Server(url)
+            server = Server(url, os.environ.get(TOKEN_IN, ""))
             self._wait_for(server)
         else:
             self._owned = Owned(Installed.here(), os.environ.get(DEVICE, "any"))
@@ -113,12 +117,20 @@ class ServerPlugin(WorkerPlugin):
         said = {"event": event, "server": url, "process": os.getpid(), **more}
         self._worker.loop.add_callback(self._worker.log_event, TOPIC, said)
 
-    def rest(self) -> None:
-        """Take no work for a moment."""
+    def failed(self) -> None:
+        """Take no work for a moment, which is twice as long each time: a full disk stays full."""
+        self.rest(min(REST * 2**self._failures, PATIENCE))
+        self._failures += 1
+
+    def succeeded(self) -> None:
+        self._failures = 0
+
+    def rest(self, seconds: float) -> None:
+        """Take no work for so long."""
 
         async def resting() -> None:
             self._worker.status = Status.paused
-            await asyncio.sleep(REST)
+            await asyncio.sleep(seconds)
             if self._worker.status == Status.paused:
                 self._worker.status = Status.running
 
@@ -144,11 +156,14 @@ class FilmPlugin(WorkerPlugin):
         board: id of its Render Storyboard node.
         files: that it names in a server's input folder, with their contents.
         keys: that its plan gives the takes of its stages.
+        takes: URL of an object store that they lie in, or nothing.
     """
 
-    def __init__(self, id: str, graph: Graph, board: str, files: Mapping[str, bytes], keys: Sequence[str | None]):
+    def __init__(
+        self, id: str, graph: Graph, board: str, files: Mapping[str, bytes], keys: Sequence[str | None], takes: str = ""
+    ):
         self.name = film_name(id)
-        self.graph, self.board, self.files, self.keys = graph, board, dict(files), list(keys)
+        self.graph, self.board, self.files, self.keys, self.takes = graph, board, dict(files), list(keys), takes
 
 
 def server_of(worker: Worker) -> ServerPlugin:
@@ -167,18 +182,23 @@ def film_name(id: str) -> str:
     return f"longtake-film-{id}"
 
 
-def render(film_id: str, scene: str, keys: Sequence[str], others: Sequence[str]) -> dict[str, Any]:
+def render(
+    film_id: str, scene: str, numbers: Sequence[int], keys: Sequence[str], others: Sequence[str]
+) -> dict[str, Any]:
     """Render a scene of a film on this worker's server, or deliver the whole of it.
+
+    Stage after stage, each a prompt of its own: a finished stage is a take, and after it a scene can be handed over.
 
     Args:
         scene: its stages, as "5-6", or DELIVERY.
+        numbers: of the stages that are still to be rendered.
         keys: of the takes that it is made of, as far as they are known.
         others: URLs of servers that may have some of them, where servers share no store. What is rendered here is given
             to the first of them, so that it is not lost with this server.
     """
     worker = get_worker()
     here, film = server_of(worker), film_of(worker, film_id)
-    graph = film.graph if scene == DELIVERY else scene_graph(film.graph, film.board, scene)
+    whole = film.graph if scene == DELIVERY else scene_graph(film.graph, film.board, scene)
     server, began = here.server, time.monotonic()
 
     def say(event: str, **more: Any) -> None:
@@ -191,15 +211,26 @@ def render(film_id: str, scene: str, keys: Sequence[str], others: Sequence[str])
         if kind == "longtake.stage_done":
             takes.give(data["take"])
 
+    def cancelled() -> bool:
+        return film_id in here.cancelled
+
     say("started")
+    here.handing.discard(film_id)
     try:
         for name, content in film.files.items():
             server.put_input(name, content)
-        _check_same(server, film, graph)
-        takes = _Takes(server, [Server(url) for url in others if url != server.url], say)
+        _check_same(server, film, whole)
+        takes = _Takes(server, _places(film.takes, [url for url in others if url != server.url]), say)
         takes.bring(keys)
         with takes.giving():
-            ran = server.run(graph, passed_on, lambda: film_id in here.cancelled)
+            done = 0
+            for number in numbers:
+                say(BEGUN, stage=number)
+                server.run(scene_graph(film.graph, film.board, str(number)), passed_on, cancelled)
+                done += 1
+                if film_id in here.handing and done < len(numbers):
+                    break
+            files = server.run(whole, passed_on, cancelled).files if scene == DELIVERY else []
     except Gone as gone:
         say("gone", why=str(gone))
         here.leave()
@@ -209,24 +240,43 @@ def render(film_id: str, scene: str, keys: Sequence[str], others: Sequence[str])
         here.leave(for_good=True)
         raise
     except (Failed, Refused) as failed:
-        say("failed", why=str(failed))
-        here.rest()
-        raise
-    seconds = time.monotonic() - began
-    say("finished", seconds=seconds, rendered=ran.rendered, stored=ran.stored)
-    return {"scene": scene, "server": server.url, "seconds": seconds, "files": ran.files}
+        why = f"{server.url}: {failed}"
+        say("failed", why=why)
+        here.failed()
+        raise Failed(why) from None
+    here.succeeded()
+    seconds, left = time.monotonic() - began, list(numbers[done:])
+    if left:
+        # Whoever else is free gets it.
+        here.rest(TURN)
+    say("handed_over" if left else "finished", seconds=seconds)
+    return {"scene": scene, "server": server.url, "seconds": seconds, "files": files, "left": left}
+
+
+def _places(bucket: str, urls: Sequence[str]) -> list[Server | Bucket]:
+    """Where takes may be: an object store first, which outlasts servers."""
+    servers = [Server(url, os.environ.get(TOKEN_IN, "")) for url in urls]
+    return [Bucket(bucket), *servers] if bucket else [*servers]
 
 
 class _Takes:
-    """Takes that go from one server to another where they share no store."""
+    """Takes that go from one place to another: an object store, and servers that share no store.
 
-    def __init__(self, server: Server, others: Sequence[Server], say: Callable[..., None]):
+    Args:
+        server: this worker's.
+        others: what may have takes that it lacks; what is rendered is given to the first.
+    """
+
+    def __init__(self, server: Server, others: Sequence[Server | Bucket], say: Callable[..., None]):
         self._server, self._others, self._say = server, others, say
-        self._token = os.environ.get(TOKEN_IN, "")
         self._thread = ThreadPoolExecutor(1)
 
     def bring(self, keys: Sequence[str]) -> None:
-        """Have takes here that some other server has; the rest is rendered."""
+        """Have takes here that are elsewhere; the rest is rendered.
+
+        Raises:
+            Failed: one does not get here. It would be rendered a second time, which another server need not do.
+        """
         for key in keys if self._others else ():
             if not self._server.has_take(key):
                 self._bring(key)
@@ -239,22 +289,38 @@ class _Takes:
 
     def give(self, key: str) -> None:
         if self._others:
-            self._thread.submit(self._moved, self._server, self._others[0], key)
+            self._thread.submit(self._give, key)
 
-    def _bring(self, key: str) -> None:
-        for other in self._others:
-            with suppress(Gone):
-                if other.has_take(key) and self._moved(other, self._server, key):
-                    return
-
-    def _moved(self, source: Server, target: Server, key: str) -> bool:
+    def _give(self, key: str) -> None:
+        target = self._others[0]
         try:
             if not target.has_take(key):
-                source.give_take(key, target, self._token)
+                target.put_take(key, self._server.take(key))
         except (Gone, Refused) as error:
-            self._say("failed", why=f"a take did not get from {source.url} to {target.url}: {error}")
-            return False
-        return True
+            self._say("failed", why=_not_moved(self._server.url, target.url, error))
+
+    def _bring(self, key: str) -> None:
+        why = ""
+        for other in self._others:
+            try:
+                if other.has_take(key):
+                    self._server.put_take(key, other.take(key))
+                    return
+            except Gone:
+                continue
+            except Spoilt as error:
+                self._say("failed", why=_not_moved(other.url, self._server.url, error))
+                if isinstance(other, Bucket):
+                    with suppress(Gone, Refused):
+                        other.forget(key)
+            except Refused as error:
+                why = _not_moved(other.url, self._server.url, error)
+        if why:
+            raise Failed(why)
+
+
+def _not_moved(source: str, target: str, error: Exception) -> str:
+    return f"a take did not get from {source} to {target}: {error}"
 
 
 def _check_same(server: Server, film: FilmPlugin, graph: Graph) -> None:
@@ -289,6 +355,13 @@ async def ask(path: str, body: Any, files: Mapping[str, bytes], dask_worker: Wor
 async def cancel(film_id: str, dask_worker: Worker) -> None:
     """Cancel a film on a worker; run on workers, not as a task."""
     server_of(dask_worker).cancelled.add(film_id)
+
+
+async def hand_over(film_id: str, urls: Sequence[str], dask_worker: Worker) -> None:
+    """Have servers give back what is left of their scenes after the stage at work; run on workers, not as a task."""
+    here = server_of(dask_worker)
+    if here.server.url in urls:
+        here.handing.add(film_id)
 
 
 async def thumbnail(key: str, dask_worker: Worker) -> bytes | None:

@@ -1,5 +1,6 @@
 import { api } from '../../scripts/api.js'
 import { app } from '../../scripts/app.js'
+import { isOurs } from './graph.js'
 import { addStyle } from './notes.js'
 import { speak, t } from './words.js'
 
@@ -71,7 +72,7 @@ app.registerExtension({
   },
 
   nodeCreated(node) {
-    if (!node.comfyClass?.startsWith('Longtake')) return
+    if (!isOurs(node)) return
     // The palette sets the colours of the types it knows whenever it is loaded, and leaves the others grey.
     Object.assign(app.canvas?.default_connection_color_byType ?? {}, COLOURS)
     Object.assign(globalThis.LGraphCanvas?.link_type_colors ?? {}, COLOURS)

@@ -23,6 +23,14 @@ export function address(kind, name) {
   return api.apiURL(`/view?${asked}`)
 }
 
+/** What the server answers; where it refuses, its sentence is shown, and null is returned. */
+export async function wanted(method, path, body) {
+  const { ok, answer } = await ask(method, path, body)
+  if (ok) return answer
+  notify(answer.error)
+  return null
+}
+
 /** The sentence in which the server refuses an address. */
 export async function why(address) {
   const response = await fetch(address)

@@ -4,7 +4,7 @@
 import { app } from '../../scripts/app.js'
 import { films, watchFilms } from './films.js'
 import { nodeAt } from './graph.js'
-import { address, ask, confirm, notify, whenChanged, whenRunning, why } from './server.js'
+import { address, confirm, notify, wanted, whenChanged, whenRunning, why } from './server.js'
 import { button, element, say } from './storyboard/elements.js'
 import { Lane } from './storyboard/lane.js'
 import { cost, length, progress, room, shownOf, statuses } from './storyboard/status.js'
@@ -17,13 +17,6 @@ const ALL = 2 ** 52 // bytes: more than any store holds
 
 const text = (tag, className, words) => element(tag, { className }, words)
 const list = (words) => element('div', { className: 'lt-tiles', role: 'list', 'aria-label': words })
-
-async function wanted(method, path, body) {
-  const { ok, answer } = await ask(method, path, body)
-  if (ok) return answer
-  notify(answer.error)
-  return null
-}
 
 /** The stages of one film of the graph, as cards that are only looked at. */
 class Film {

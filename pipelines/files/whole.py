@@ -72,7 +72,7 @@ def write_whole(path: Path, write: Callable[[Path], object], lasting: bool = Tru
         lasting: as of `whole_file`.
 
     Raises:
-        Refusal: the disk is full; nothing is left behind.
+        Refusal: the disk is full, or the folder cannot be written; nothing is left behind.
     """
     with _appearing(path, lasting) as unfinished:
         write(unfinished)
@@ -88,7 +88,7 @@ def whole_file(target: Path | CountedName, lasting: bool = True) -> Iterator[Pat
         lasting: flush it to the disk first; what is in the temp folder can be made again.
 
     Raises:
-        Refusal: the disk is full; nothing is left behind.
+        Refusal: the disk is full, or the folder cannot be written; nothing is left behind.
     """
     clear_abandoned(target.parent)
     with _appearing(target, lasting) as unfinished:
@@ -109,6 +109,12 @@ def _appearing(target: Path | CountedName, lasting: bool) -> Iterator[Path]:
                 os.replace(unfinished, target)
             if lasting:
                 flush_folder(target.parent)
+    except OSError as error:
+        if error.errno not in READ_ONLY or os.fspath(error.filename or "") != os.fspath(unfinished):
+            raise
+        raise Refusal(
+            f"the folder {target.parent} cannot be written ({error.strerror}); make it writable, or choose another."
+        ) from error
     finally:
         with contextlib.suppress(OSError):
             unfinished.unlink(missing_ok=True)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from ..chain.chain import Chain, Link
-from ..media.frames import rows_of, to_uint8
+from ..media.frames import ROWS, rows_of, to_uint8
 from ..timeline.clips import Transition
 
 if TYPE_CHECKING:
@@ -74,28 +74,48 @@ class Colour:
 
     def apply(self, frame: np.ndarray) -> np.ndarray:
         """A frame `[H, W, 3]` uint16, corrected; values that would leave the range are clipped to its ends."""
-        return frame if self == UNCHANGED else self._applied(frame, np.empty_like(frame), 1)
-
-    def apply_8(self, frame: np.ndarray, out: np.ndarray) -> np.ndarray:
-        """The same in 8 bits, rounded once, in `out` `[H, W, 3]` uint8."""
-        return to_uint8(frame, out) if self == UNCHANGED else self._applied(frame, out, 257)
-
-    def _applied(self, frame: np.ndarray, out: np.ndarray, code: int) -> np.ndarray:
-        # Row by row of W * 3 values: three at a time would be many times slower.
-        gain, offset = (
-            np.tile(np.asarray(channels, np.float32), frame.shape[1]) for channels in (self.gain, self.offset)
-        )
-        gain /= code
-        offset *= 65535 / code
-        offset += 0.5  # what is cut off is then rounded
-        brightest = np.float32(65535 // code)
+        if self == UNCHANGED:
+            return frame
+        gain, offset = self._row(frame.shape[1], 1)
+        out = np.empty_like(frame)
         source, target = frame.reshape(len(frame), -1), out.reshape(len(out), -1)
         for rows in rows_of(source):
             values = source[rows] * gain
             values += offset
-            np.clip(values, 0, brightest, out=values)
+            np.clip(values, 0, np.float32(65535), out=values)
             target[rows] = values
         return out
+
+    def apply_8(self, frame: np.ndarray, out: np.ndarray) -> np.ndarray:
+        """The same in 8 bits, rounded once, in `out` `[H, W, 3]` uint8."""
+        if self == UNCHANGED:
+            return to_uint8(frame, out)
+        gain, offset = self._row(frame.shape[1], 257)
+        # What would leave the range is clipped before, where a value takes half the memory, and only where any would.
+        lowest = np.clip(np.ceil(-offset / gain), 0, 65535).astype(np.uint16)
+        highest = np.clip((255.99 - offset) / gain, 0, 65535).astype(np.uint16)
+        below, above = lowest.any(), highest.min() < 65535
+        source, target = frame.reshape(len(frame), -1), out.reshape(len(out), -1)
+        corrected = np.empty((ROWS, source.shape[1]), np.float32)
+        clipped = np.empty(corrected.shape, np.uint16)
+        for rows in rows_of(source):
+            values = source[rows]
+            if below:
+                values = np.maximum(values, lowest, out=clipped[: len(values)])
+            if above:
+                values = np.minimum(values, highest, out=clipped[: len(values)])
+            in_8 = np.multiply(values, gain, out=corrected[: len(values)])
+            in_8 += offset
+            target[rows] = in_8
+        return out
+
+    def _row(self, width: int, code: int) -> tuple[np.ndarray, np.ndarray]:
+        """Gain and offset `[width * 3]` of a row of values, in parts of `code`, which are rounded by cutting them off.
+
+        Three values at a time would be many times slower.
+        """
+        gain, offset = (np.tile(np.asarray(channels, np.float32), width) for channels in (self.gain, self.offset))
+        return gain / code, offset * np.float32(65535 / code) + np.float32(0.5)
 
 
 UNCHANGED = Colour()
@@ -170,11 +190,14 @@ class Replay:
 
 def compare(shown: np.ndarray, again: np.ndarray) -> Replay:
     """Two renderings `[K, H, W, 3]` uint16 of the same frames."""
-    first, second = (np.asarray(frames[:, ::GRID, ::GRID], np.float64) / 65535 for frames in (shown, again))
-    means, spreads = zip(*((frames.mean((0, 1, 2)), frames.std((0, 1, 2))) for frames in (first, second)), strict=True)
+    first, second = (_sampled(frames) for frames in (shown, again))
+    means = [values.mean((0, 2)) for values in (first, second)]
+    for values, mean in zip((first, second), means, strict=True):
+        values -= mean[:, None]
+    spreads = [np.sqrt(np.square(values).mean((0, 2))) for values in (first, second)]
     flat = np.minimum(*spreads) < FLAT
     gain = np.where(flat, 1.0, spreads[0] / np.maximum(spreads[1], FLAT))
-    rest = (second - means[1]) * gain - (first - means[0])
+    rest = second * gain[:, None] - first
     return Replay(_rgb(means[1] - means[0]), _rgb(1 / gain), _rgb(means[1]), float((rest**2).mean()))
 
 
@@ -193,8 +216,16 @@ def step_between(before: np.ndarray, after: np.ndarray) -> tuple[Rgb, Rgb]:
 
 def _by_frame(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and spread of each channel of each frame `[N, 3]`; no spread is below what says anything of contrast."""
-    values = np.asarray(frames[:, ::GRID, ::GRID], np.float64) / 65535
-    return values.mean((1, 2)), np.maximum(values.std((1, 2)), FLAT)
+    values = _sampled(frames)
+    return values.mean(2), np.maximum(values.std(2), FLAT)
+
+
+def _sampled(frames: np.ndarray) -> np.ndarray:
+    """Some pixels of frames `[N, H, W, 3]` uint16 as values 0..1, `[N, 3, pixels]`: a channel lies in one piece, which
+    sums of it are quick over."""
+    channels = np.moveaxis(frames[:, ::GRID, ::GRID], 3, 1).astype(np.float64, order="C")
+    channels /= 65535
+    return channels.reshape(*channels.shape[:2], -1)
 
 
 def _step(before: np.ndarray, after: np.ndarray) -> np.ndarray:

@@ -47,6 +47,7 @@ class VideoCodec:
         options: what is always asked of the encoder.
         tag: what an mp4 calls it, where FFmpeg's usual name is not understood everywhere.
         joins: its packets can be put behind one another wherever a key frame was asked for.
+        fastest: frames a second that it takes at most; 0 is any.
         hardware: it needs a part of the computer that may not be there.
     """
 
@@ -61,6 +62,7 @@ class VideoCodec:
     options: Mapping[str, str] = field(default_factory=dict)
     tag: str = ""
     joins: bool = False
+    fastest: int = 0
     hardware: bool = False
 
     @property
@@ -105,6 +107,7 @@ AV1 = VideoCodec(
     Quality("crf", 0, 63, 28),
     {"fast": {"preset": "10"}, "medium": {"preset": "8"}, "slow": {"preset": "6"}, "slower": {"preset": "4"}},
     "medium",
+    fastest=240,
 )
 VP9 = VideoCodec(
     "vp9",

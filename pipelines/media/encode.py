@@ -38,7 +38,8 @@ MUXERS = {"mkv": "matroska"}
 # moov first: players start at once, and ComfyUI's page finds the workflow within the 64 MiB it reads
 MP4_FLAGS, FASTSTART = "use_metadata_tags", "+faststart"
 LOOPS = {"webp": {"loop": "0"}, "apng": {"plays": "0"}, "gif": {"loop": "0"}}  # for ever
-FASTEST = {"gif": 50, "webp": 1000}  # frames a second whose times a container can tell apart
+# Frames a second whose times a container can tell apart; others count in fractions of a frame.
+FASTEST = {"gif": 50, "webp": 1000, "mkv": 1000, "webm": 1000}
 
 # ISO/IEC 23091-2 code points: 1 is BT.709 for primaries, transfer and matrix alike; FFmpeg's range 1 is limited
 BT709 = 1
@@ -127,10 +128,11 @@ def check_picture(source: FrameSource, form: Form) -> None:
             f"the film is {source.width}x{source.height}; {codec.title} needs even sides, so crop or scale it to "
             f"{source.width - source.width % across}x{source.height - source.height % down}"
         )
-    fastest = FASTEST.get(form.container)
-    if fastest is not None and source.frame_rate > fastest:
+    fastest = min(FASTEST.get(form.container, math.inf), codec.fastest or math.inf)
+    if source.frame_rate > fastest:
         raise Refusal(
-            f"{float(source.frame_rate):g} frames a second are given; {codec.title} shows {fastest} at most",
+            f"{float(source.frame_rate):g} frames a second are given; {codec.title} ({form.container}) holds "
+            f"{fastest} at most",
             field="fps",
         )
     if not works(codec):

@@ -38,7 +38,7 @@ class Images:
     """A batch of images `[T, H, W, 3]`, float 0..1 (ComfyUI's IMAGE), as a stream of frames.
 
     Raises:
-        Refusal: another shape; while reading, an image that holds NaN.
+        Refusal: another shape; while reading, an image with values that are not finite numbers.
     """
 
     def __init__(self, images: torch.Tensor, frame_rate: Fraction):
@@ -59,8 +59,10 @@ class Images:
     def frames(self, start: int = 0, stop: int | None = None) -> Iterator[np.ndarray]:
         for index in range(*bounds(start, stop, self.frame_count)):
             image = self.images[index].detach().cpu().float().numpy()
-            if np.isnan(image).any():
-                raise Refusal(f"image {index} holds values that are not numbers (NaN)", field="images")
+            if not np.isfinite(image).all():
+                raise Refusal(
+                    f"image {index} holds values that are not finite numbers (NaN or infinity)", field="images"
+                )
             yield from_float(image)
 
 

@@ -5,6 +5,7 @@
     chains/<id>.json          a chain of takes, see chains.py
     checkpoints/<key>.tape    a stage that is being rendered, or was stopped, see sampling/resume.py
     film/<key>.*              what films made of takes, see derived.py
+    ltx2_mlx/<key>.mp4        a clip of the command ltx-2-mlx, see mlx/ltx2_clip.py
     jobs/<id>.json            a prompt whose render has not ended, see jobs.py
     servers/<id>              what a running server uses, see uses.py
     name                      tells the store from others, see folder_name.py

@@ -11,11 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.browser.browser import Canvas, canvas
-from tests.host.place import ROOT, Place
-from tests.host.server import Server
-from tests.host.workflows import canvas_file, put_inputs
-from tests.tiny.models import tiny_models
+from tests.browser.browser import Canvas, canvas, tiny_server
+from tests.host.place import ROOT
+from tests.host.workflows import canvas_file
 
 FOLDER = ROOT / "subgraphs"
 OUTSIDE = ("LoadImage", "LongtakeEncodeVideo", "LongtakeSeamReport", "MarkdownNote")
@@ -112,10 +110,7 @@ def write(opened: Canvas, blueprint: Blueprint) -> Path:
 
 
 def main() -> None:
-    place = Place.here()
-    server = Server(place, ROOT / "build" / "browser", tiny_models(place))
-    put_inputs(server.input)
-    with server, canvas(server) as opened:
+    with tiny_server() as server, canvas(server) as opened:
         for blueprint in BLUEPRINTS:
             print(f"wrote {write(opened, blueprint).relative_to(ROOT)}", flush=True)
 

@@ -6,11 +6,15 @@ import contextlib
 import json
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
+from tests.host.place import ROOT, Place
 from tests.host.server import PACK_FOLDER, Server
+from tests.host.workflows import put_inputs
+from tests.tiny.models import tiny_models
 
 FLAGS = (
     "--no-sandbox",
@@ -148,6 +152,15 @@ def opened(
         yield canvas
     finally:
         page.close()
+
+
+@contextlib.contextmanager
+def tiny_server(folder: Path = ROOT / "build" / "browser") -> Iterator[Server]:
+    """A server of tiny models in `folder`, the workflows' images in its input."""
+    place = Place.here()
+    with Server(place, folder, tiny_models(place)) as server:
+        put_inputs(server.input)
+        yield server
 
 
 @contextlib.contextmanager

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from tests.browser.browser import Canvas, canvas
-from tests.host.place import ROOT, Place
-from tests.host.server import Server
-from tests.tiny.models import tiny_models
+from tests.browser.browser import Canvas, canvas, tiny_server
+from tests.host.place import ROOT
 
 ADD = """(kind) => {
   app.graph.clear();
@@ -37,8 +35,7 @@ def heights(opened: Canvas, kinds: list[str], nodes_2: bool) -> dict[str, float]
 
 def main() -> None:
     kinds = sys.argv[1:] or ["LongtakeChainStage"]
-    place = Place.here()
-    with Server(place, ROOT / "build" / "browser", tiny_models(place)) as server:
+    with tiny_server() as server:
         for nodes_2 in (False, True):
             with canvas(server, nodes_2=nodes_2) as opened:
                 for kind, height in heights(opened, kinds, nodes_2).items():

@@ -9,14 +9,13 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
-from tests.browser.browser import Canvas, canvas
+from tests.browser.browser import Canvas, canvas, tiny_server
 from tests.browser.cards import OPEN, Cards
 from tests.host.demo import FADE, FRAMES, IMAGE_TO_VIDEO, SEED, SIDE, STAGES, demo_models, film_graph, load
 from tests.host.place import ROOT, Place
 from tests.host.server import Server
 from tests.host.stock import Graph, node
-from tests.host.workflows import canvas_file, put_inputs
-from tests.tiny.models import tiny_models
+from tests.host.workflows import canvas_file
 
 FOLDER = ROOT / "docs"
 WORKFLOW = "wan22_i2v_long_film"
@@ -150,9 +149,7 @@ def take_help_pictures(place: Place) -> None:
 
 def main() -> None:
     place = Place.here()
-    server = Server(place, ROOT / "build" / "browser", tiny_models(place))
-    put_inputs(server.input)
-    with server:
+    with tiny_server() as server:
         take_readme_picture(server)
     take_cards_picture(place)
     (HELP / "LongtakeRenderStoryboard" / "cards.png").write_bytes((FOLDER / "cards.png").read_bytes())

@@ -8,6 +8,7 @@ import pytest
 
 from tests.browser.person import Person, template
 from tests.host import stock
+from tests.host.workflows import title_of
 
 FILES = {
     "high_noise_model": stock.MODELS["ti2v"][0],
@@ -180,6 +181,31 @@ def test_a_film_of_six_stages_takes_at_most_twelve_acts_of_the_mouse_and_its_pro
 
     assert len(json.loads(person.text(ids["board"]))["takes"]) == 6
     assert len(acts) == 11, acts
+
+
+def test_a_film_of_six_stages_from_a_template_takes_four_acts_of_the_mouse_and_its_prompts(person: Person) -> None:
+    prompts = [f"scene {number}, {person.nodes_2}" for number in range(1, 7)]
+    name = title_of("wan22_storyboard")
+
+    person.page.locator(".templates-tab-button").click()
+    person.page.get_by_placeholder("Search").first.fill(name)
+    person.page.locator(f'[data-testid="template-workflow-{name}"]').click()
+    person.page.wait_for_function("() => app.graph.nodes.some((node) => node.type === 'LongtakeRenderStoryboard')")
+    person.shrink()
+    board = person.node("LongtakeRenderStoryboard")
+    person.choose(board, validate_only=True)  # six stages prove no more
+    person.see(board)
+    person.page.get_by_role("textbox", name="prompt of stage 1", exact=True).click()
+    for number, prompt in enumerate(prompts):
+        for key in ("Escape", "ArrowRight", "Enter") if number else ():
+            person.page.keyboard.press(key)
+        person.page.keyboard.press("ControlOrMeta+a")
+        person.page.keyboard.type(prompt)
+
+    assert person.run().kind == "execution_success"  # the fourth
+    document = json.loads(person.queued()[board]["inputs"]["storyboard"])
+    assert [stage["prompt"] for stage in document["stages"]] == prompts
+    assert len(json.loads(person.text(board))["takes"]) == 6
 
 
 def test_a_node_is_dragged_from_the_library_onto_the_canvas(person: Person) -> None:

@@ -13,12 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.browser.addresses import models_of
-from tests.browser.browser import Canvas, canvas
+from tests.browser.browser import Canvas, canvas, tiny_server
 from tests.browser.layout import frames, positions
-from tests.host.place import ROOT, Place
-from tests.host.server import Server
-from tests.host.workflows import api_names, api_prompt, canvas_file, note_of, put_inputs
-from tests.tiny.models import tiny_models
+from tests.host.place import ROOT
+from tests.host.workflows import api_names, api_prompt, canvas_file, note_of
 
 # Wide enough for the names of the files.
 WIDTHS = {
@@ -190,10 +188,7 @@ def write(open_canvas: Canvas, name: str) -> Path:
 
 
 def main() -> None:
-    place = Place.here()
-    server = Server(place, ROOT / "build" / "browser", tiny_models(place))
-    put_inputs(server.input)
-    with server, canvas(server) as open_canvas:
+    with tiny_server() as server, canvas(server) as open_canvas:
         for name in sys.argv[1:] or api_names():
             print(f"wrote {write(open_canvas, name).relative_to(ROOT)}", flush=True)
         if open_canvas.mistakes:

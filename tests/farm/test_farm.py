@@ -31,6 +31,7 @@ import psutil
 import pytest
 from PIL import Image
 
+from farm.bucket import Bucket
 from farm.cluster import attached, cluster_of, connect, owned
 from farm.film import Film, Report, render_film
 from farm.scenes import storyboard_graph
@@ -153,14 +154,17 @@ def test_two_films_at_once_share_what_they_render(farm: Farm) -> None:
     farm.assert_whole(second, rendered)
 
 
-def test_the_longest_scene_is_begun_first_and_a_slow_server_gets_less(farm: Farm) -> None:
+def test_the_longest_scenes_are_begun_first_and_a_slow_server_hands_its_one_over(farm: Farm) -> None:
     begun: list[tuple[str, str]] = []
-    graph = servers.film("slow", (1, 1, 1, 1, 2))
+    rendered: list[str] = []
+    graph = servers.film("slow", (1, 1, 3, 3))
     plans: list[Any] = []
 
     def note(event: Mapping[str, Any]) -> None:
         if event["event"] == "started":
             begun.append((event["scene"], event["server"]))
+        if event["event"] == "longtake.stage_done":
+            rendered.append(event["server"])
         if event["event"] == "longtake.step" and event["server"] == slow and not plans:
             body = {"prompt": storyboard_graph(graph, "board"), "node": "board"}
             plans.append(Server(fast).ask("/longtake/plan", body)["takes"][event["stage"] - 1])
@@ -172,11 +176,12 @@ def test_the_longest_scene_is_begun_first_and_a_slow_server_gets_less(farm: Farm
         farm.render(note, graph)
     finally:
         wait.write_text(str(servers.WAIT))
-    scenes = [(scene, server) for scene, server in begun if scene != DELIVERY]
-    assert "5-6" in [scene for scene, _ in scenes[:2]], "two are begun at once"
+    first = dict(begun[:2])
+    assert set(first) == {"3-5", "6-8"}, "two are begun at once"
     assert plans[0]["status"] == "new" and plans[0]["rendering"], "a plan says what another server renders"
-    assert len(scenes) == 5
-    assert Counter(server for _, server in scenes)[fast] > Counter(server for _, server in scenes)[slow]
+    (of_slow,) = (scene for scene, server in first.items() if server == slow)
+    assert (of_slow, fast) in begun, "it is handed over after a stage"
+    assert Counter(rendered)[slow] <= 2 and len(rendered) == 8
 
 
 def test_a_stage_that_fails_on_one_server_is_rendered_by_another(farm: Farm) -> None:
@@ -377,6 +382,31 @@ def test_a_killed_worker_takes_its_server_along_and_its_scene_goes_elsewhere(far
     assert not psutil.pid_exists(killed[0]), "the server ends with its worker"
 
 
+def test_a_full_disk_on_one_server_leaves_the_film_to_the_other(farm: Farm, small_disk: Path) -> None:
+    """The second server has a store of its own on that disk. While the first is at work it fails again and again."""
+    farm.wait_for_both()
+    farm.forget()
+    own = servers.store_of(farm.folder, 2)
+    own.unlink()
+    own.symlink_to(small_disk)
+    with suppress(OSError), (small_disk / "full").open("wb", buffering=0) as full:
+        while True:
+            full.write(bytes(4096))
+    full_one = next(url for url in farm.alive() if farm.wait_file(url).name == "wait2")
+    (sound_one,) = set(farm.alive()) - {full_one}
+    try:
+        report = farm.render()
+        farm.assert_whole(report)
+        again = farm.render()
+    finally:
+        own.unlink()
+        own.symlink_to(farm.store)
+    assert {row.server for row in report.rows.values()} == {sound_one}
+    assert any(f"{full_one}: " in trouble and "is full" in trouble for trouble in report.troubles), report.text()
+    assert not again.rendered, "what does not get onto the full disk is not rendered there"
+    assert servers.picture_of(farm.path(again)) == farm.picture
+
+
 def test_servers_without_a_common_store_give_each_other_takes(farm: Farm) -> None:
     """The second server gets a store of its own, as if its folder had never been shared."""
     farm.wait_for_both()
@@ -393,6 +423,69 @@ def test_servers_without_a_common_store_give_each_other_takes(farm: Farm) -> Non
     assert {row.server for row in report.rows.values()} == {one, two}
     assert servers.latents_of(farm.store, report.rendered) == servers.latents_of(own, report.rendered)
     assert_guarded(two, next(iter(report.rendered)))
+
+
+def test_takes_lie_in_an_object_store_and_are_had_from_there(farm: Farm, s3: str, tmp_path: Path) -> None:
+    """Two servers with a store of their own each, of which only one runs at a time, as far as the farm knows."""
+    farm.wait_for_both()
+    one, two = farm.alive()
+    graph = servers.film("bucket", (2, 1))
+    (tmp_path / "film.json").write_text(json.dumps(graph))
+    bucket = Bucket(f"{s3}/films")
+
+    def render(url: str) -> str:
+        ended = command(ROOT, str(tmp_path / "film.json"), "--servers", url, "--takes", bucket.url)
+        assert ended.returncode == 0, ended.stderr
+        return ended.stdout
+
+    assert "3 stages rendered; " in render(one)
+    keys = [take["take"] for take in Server(one).ask("/longtake/plan", {"prompt": graph, "node": "board"})["takes"]]
+    assert all(map(bucket.has_take, keys))
+    spoilt = bytearray(bucket.take(keys[2]))
+    spoilt[-1] ^= 1
+    bucket.forget(keys[2])
+    bucket.put_take(keys[2], bytes(spoilt))
+    said = render(two)
+    assert "1 stages rendered; " in said and "it has changed on its way" in said
+    first, second = (servers.latents_of(servers.store_of(farm.folder, n), dict.fromkeys(keys, 1)) for n in (1, 2))
+    assert first == second and bucket.take(keys[2]) != bytes(spoilt)
+    films = [servers.picture_of(film) for film in tmp_path.glob("*.mp4")]
+    assert len(films) == 2 and len(set(films)) == 1
+
+
+@pytest.mark.parametrize(
+    ("takes", "sentence"),
+    [("s3://nobody/films", "there is no such bucket"), ("sftp://host/films", "is no object store that can be used")],
+)
+def test_an_object_store_that_cannot_be_used_is_said_before_anything_is_rendered(
+    s3: str, tmp_path: Path, takes: str, sentence: str
+) -> None:
+    (tmp_path / "film.json").write_text(json.dumps(FILM))
+    ended = command(ROOT, str(tmp_path / "film.json"), "--servers", "http://127.0.0.1:9", "--takes", takes)
+    assert ended.returncode == 1 and sentence in ended.stderr and takes in ended.stderr
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[str]:
+    """The URL of a bucket of an S3 server that runs here; the environment says where it is."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    endpoint = f"http://127.0.0.1:{server.get_host_and_port()[1]}"
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (
+            ("AWS_ENDPOINT", endpoint),
+            ("AWS_ALLOW_HTTP", "true"),
+            ("AWS_ACCESS_KEY_ID", "farm"),
+            ("AWS_SECRET_ACCESS_KEY", "of a test"),
+            ("AWS_REGION", "us-east-1"),
+            ("LONGTAKE_TOKEN", servers.COMMON),
+        ):
+            patch.setenv(name, value)
+        urlopen(Request(f"{endpoint}/takes", method="PUT"), timeout=60).close()
+        yield "s3://takes"
+    server.stop()
 
 
 def assert_guarded(url: str, key: str) -> None:

@@ -161,11 +161,14 @@ class Server:
         with NO_PROXY.open(self.url + path, timeout=30) as answer:
             return json.load(answer)
 
-    def post(self, path: str, body: Mapping[str, Any]) -> None:
+    def post(self, path: str, body: Mapping[str, Any]) -> Any:
+        """POST `body` to `path` and return the JSON of the answer; None where it says nothing."""
         request = urllib.request.Request(
             self.url + path, json.dumps(body).encode(), {"Content-Type": "application/json"}
         )
-        NO_PROXY.open(request, timeout=30).close()
+        with NO_PROXY.open(request, timeout=30) as answer:
+            said = answer.read()
+        return json.loads(said) if said else None
 
     def run(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,6 +13,7 @@ from tests.host.film import look_into
 from tests.host.server import Server
 from tests.host.stock import Graph, node
 from tests.host.test_chain_film import LOADING
+from tests.host.test_film_with_sound import sound_of
 from tests.host.test_given_ltx2 import sampling
 from tests.host.test_parity import both_latents
 
@@ -75,6 +77,13 @@ def test_the_same_retake_is_rendered_once(own_server: Server) -> None:
     assert [data["take"] for data in again.of("longtake.stored_hit")] == [done["take"]]
     assert not again.of("longtake.stage_done") and not again.of("longtake.step")
     assert f"{LOADING} LTXAV" not in own_server.log.read_text()
+    (rate, length, heard), (rate_again, length_again, heard_again) = (
+        sound_of(own_server.files(result)[0]) for result in (first, again)
+    )
+    assert (rate, length) == (rate_again, length_again) and np.array_equal(heard, heard_again)
+    # The sound is decoded from the take again; the picture is copied from its segment.
+    assert f"{LOADING} AudioVAE" in own_server.log.read_text()
+    assert f"{LOADING} VideoVAE" not in own_server.log.read_text()
     kept = own_server.get(f"/longtake/takes/{done['take']}")
     assert (kept["take"], kept["retake"], kept["frames"]) == (1, [0.5, 1.0], 57)
     chains = [chain["stages"] for chain in own_server.get("/longtake/chains")["chains"]]

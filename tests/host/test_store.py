@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -45,13 +47,44 @@ def stored_hits(result: object) -> list[int]:
     return [data["stage"] for data in result.of("longtake.stored_hit")]  # type: ignore[attr-defined]
 
 
-def test_a_killed_server_goes_on_where_it_was_and_shows_the_same_film(
-    server: Server, own_server: Server, photos: dict[str, str]
-) -> None:
-    graph = three_stages(photos["astronaut"])
-    undisturbed = server.run(graph)
-    assert undisturbed.ok, undisturbed.why()
+def approved_stage_by_stage(photo: str) -> Graph:
+    document = {
+        "defaults": {"frames": 5, "overlap": 1, "width": 96, "height": 64, "seed": 920, "start_image": photo},
+        "stages": [{"prompt": "a hill before the kill"}, {"prompt": "a valley after it"}],
+    }
+    return {
+        "model": graphs.load("i2v"),
+        "sampling": graphs.sampling(),
+        "board": graphs.storyboard(document, approve=True),
+        **graphs.delivered("board", "test/approved_later"),
+    }
 
+
+def kept_waiting(server: Server, film: Graph) -> str | None:
+    """Key of the take that a film waits for after a Run."""
+    result = server.run(film)
+    assert result.ok, result.why()
+    waits = json.loads(result.outputs["board"]["text"][0]).get("waits")
+    return waits and waits["take"]
+
+
+@dataclass(frozen=True)
+class Killed:
+    """A server that was killed in the middle of a Run and started again.
+
+    Attributes:
+        waited_for: the take that a film had been waiting for.
+        stored: takes that the Run had stored before the kill.
+    """
+
+    server: Server
+    waited_for: str | None
+    stored: int
+
+
+@pytest.fixture(scope="module")
+def killed(own_server: Server, photos: dict[str, str]) -> Killed:
+    waited_for = kept_waiting(own_server, approved_stage_by_stage(photos["chelsea"]))
     others = takes_of(own_server)
 
     def kill(event: dict) -> None:
@@ -59,22 +92,48 @@ def test_a_killed_server_goes_on_where_it_was_and_shows_the_same_film(
             own_server.kill()
 
     with pytest.raises(ServerDied):
-        own_server.run(graph, on_event=kill)
-    assert len(takes_of(own_server) - others) == 2
+        own_server.run(three_stages(photos["astronaut"]), on_event=kill)
+    stored = len(takes_of(own_server) - others)
     own_server.start()
-    result = own_server.run(graph)
+    return Killed(own_server, waited_for, stored)
+
+
+def test_a_film_that_waits_for_a_yes_waits_after_a_restart_and_goes_on(killed: Killed, photos: dict[str, str]) -> None:
+    film = approved_stage_by_stage(photos["chelsea"])
+    asked = {"prompt": {name: film[name] for name in ("model", "sampling", "board")}}
+
+    plan = killed.server.post("/longtake/plan", asked)
+    assert [(take["status"], take.get("waits")) for take in plan["takes"]] == [("stored", True), ("held", None)]
+    assert kept_waiting(killed.server, film) == killed.waited_for, "without a yes nothing more is rendered"
+    killed.server.post(f"/longtake/takes/{killed.waited_for}", {"approved": True})
+
+    second = kept_waiting(killed.server, film)
+    assert second not in (None, killed.waited_for)
+    killed.server.post(f"/longtake/takes/{second}", {"approved": True})
+    assert kept_waiting(killed.server, film) is None
+
+
+def test_a_killed_server_goes_on_where_it_was_and_shows_the_same_film(
+    server: Server, killed: Killed, photos: dict[str, str]
+) -> None:
+    graph = three_stages(photos["astronaut"])
+    undisturbed = server.run(graph)
+    assert undisturbed.ok, undisturbed.why()
+
+    assert killed.stored == 2
+    result = killed.server.run(graph)
     assert result.ok, result.why()
     assert stored_hits(result) == [1, 2]
     assert [data["stage"] for data in result.of("longtake.stage_done")] == [3]
     assert "Stage 3 of 3, going on where it was stopped" in result.texts
-    assert np.array_equal(frames_in(own_server.files(result)[0]), frames_in(server.files(undisturbed)[0]))
+    assert np.array_equal(frames_in(killed.server.files(result)[0]), frames_in(server.files(undisturbed)[0]))
 
-    own_server.restart()
-    again = own_server.run({**graph, **graphs.delivered("third", "again/film")})
+    killed.server.restart()
+    again = killed.server.run({**graph, **graphs.delivered("third", "again/film")})
     assert again.ok, again.why()
     assert stored_hits(again) == [1, 2, 3]
-    assert "WAN21" not in own_server.log.read_text()
-    assert np.array_equal(frames_in(own_server.files(again)[0]), frames_in(server.files(undisturbed)[0]))
+    assert "WAN21" not in killed.server.log.read_text()
+    assert np.array_equal(frames_in(killed.server.files(again)[0]), frames_in(server.files(undisturbed)[0]))
 
 
 def test_two_servers_render_one_chain_into_one_store(

@@ -114,9 +114,11 @@ function leave(event) {
   if (face && !face.contains(event.target)) active.blur()
 }
 
-// A node made anew by undo has a panel of its own, and Nodes 2.0 keeps the old one in the page.
-function mount({ node, panel }) {
-  if (panel.root.isConnected || !node.graph || node.graph !== app.canvas?.graph) return
+// A node made anew by undo has a panel of its own, and Nodes 2.0 keeps the old one in the page. A node that is gone may
+// have its graph still.
+function mount(face) {
+  const { node, panel } = face
+  if (!faces.has(face) || panel.root.isConnected || node.graph !== app.canvas?.graph) return
   document.querySelector(`[data-node-id="${node.id}"] .longtake-storyboard`)?.replaceWith(panel.root)
 }
 

@@ -1,6 +1,6 @@
 // The face of one storyboard: its head line, the film as a strip, its cards, its text.
 
-import { address, ask, notify, queue, settle, upload, why } from '../server.js'
+import { address, notify, queue, settle, upload, wanted, why } from '../server.js'
 import { t } from '../words.js'
 import * as storyboard from './document.js'
 import { button, element, fill, say, written } from './elements.js'
@@ -209,8 +209,7 @@ export class Panel {
 
   /** Say yes to the take that a stage shows, and let the film go on. */
   async #approve(index) {
-    const { ok, answer } = await ask('POST', `/longtake/takes/${this.#statusOf(index).take}`, { approved: true })
-    if (!ok) return notify(answer.error)
+    if (!(await wanted('POST', `/longtake/takes/${this.#statusOf(index).take}`, { approved: true }))) return
     this.ways.replan()
     queue()
   }

@@ -1,6 +1,6 @@
 // Takes: one as a tile, and those of one stage side by side: looked at, compared, named, kept, chosen, deleted.
 
-import { address, ask, confirm, notify, why } from '../server.js'
+import { address, confirm, notify, wanted, why } from '../server.js'
 import { t } from '../words.js'
 import { button, element, say } from './elements.js'
 
@@ -14,8 +14,7 @@ export function tile(take, changed, ...more) {
   const number = t`take ${take.take}`
   const path = `/longtake/takes/${take.key}`
   const act = async (method, body) => {
-    const { ok, answer } = await ask(method, path, body)
-    if (!ok) notify(answer.error)
+    await wanted(method, path, body)
     changed()
   }
   const remove = async () => (await confirm(t`Delete take ${take.take} of stage ${take.stage}? It cannot be brought back.`)) && act('DELETE')
@@ -73,8 +72,8 @@ export class Takes {
   }
 
   async #list() {
-    const { ok, answer } = await ask('GET', `/longtake/takes?place=${this.stage.place}&limit=100`)
-    if (!ok) return notify(answer.error)
+    const answer = await wanted('GET', `/longtake/takes?place=${this.stage.place}&limit=100`)
+    if (!answer) return
     const tiles = answer.takes.map((take) => this.#tile(take))
     this.list.replaceChildren(...(tiles.length ? tiles : [element('p', {}, t`There is none yet. Every Run with other words or another seed adds one.`)]))
   }

@@ -238,7 +238,9 @@ def test_nothing_is_decoded_for_what_was_measured_before(tmp_path: Path) -> None
 
 def test_correcting_in_eight_bits_rounds_once_to_the_nearest() -> None:
     frame = np.random.default_rng(0).integers(0, 65536, (40, 24, 3)).astype(np.uint16)
-    for colour in (UNCHANGED, DRIFT, Colour((1.1, 0.9, 1.0), (0.05, -0.05, 0.0))):
+    frame[0], frame[1] = 0, 65535
+    ends = [Colour((0.8, 1.25, 1.25), (-0.1, 0.1, -0.1)), Colour((1.1, 0.9, 1.0), (0.05, -0.05, 0.0))]
+    for colour in (UNCHANGED, DRIFT, *ends, Colour((0.9, 0.9, 0.9), (0.05, 0.0, 0.05))):
         exact = np.clip(frame.astype(np.float64) * colour.gain + np.multiply(65535, colour.offset), 0, 65535)
         in_8 = colour.apply_8(frame, np.empty(frame.shape, np.uint8))
         assert np.abs(colour.apply(frame) - exact).max() <= 0.51

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
+import os
+import signal
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -306,6 +310,61 @@ def test_a_disk_that_is_full_for_segments_costs_no_film(deliver, small_disk: Pat
     path, made, _ = deliver(chain, shelf=Derived(Store(small_disk)))
 
     assert made == chain.frames == len(pictures(path))
+
+
+def test_a_disk_that_fills_up_within_a_segment_costs_no_film_and_leaves_whole_ones(deliver, small_disk: Path) -> None:
+    chain, store = chain_of(*FILM), Derived(Store(small_disk))
+    deliver(chain, shelf=store)
+    needed = sum(path.stat().st_size for path in files(store.root))
+    for path in files(store.root):
+        path.unlink()
+    (small_disk / "filler").write_bytes(bytes(2**18 - 2 * 4096 - needed))
+
+    first, _, _ = deliver(chain, shelf=store)
+
+    assert not [path for path in files(store.root) if path.name.endswith(".part")]
+    again, made, _ = deliver(chain, shelf=store)
+    assert 0 < made < chain.frames
+    assert len(pictures(again)) == len(pictures(first)) == chain.frames
+
+
+MOMENTS = {"open", "os.rename", "os.link", "os.remove", "os.mkdir", "os.utime", "a frame"}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_process_killed_at_any_moment_leaves_the_film_or_nothing_under_its_name(tmp_path: Path) -> None:
+    chain = chain_of(("a", CUT), ("b", CUT), frames=17)
+
+    def write(folder: Path, stop: Callable[[], object] = lambda: None) -> Path:
+        takes, shelf = Takes(), Derived(Store(folder / "longtake"))
+        film = Film(chain, takes, Match(chain, takes, shelf), shelf)
+        encode(film, folder / "film.mp4", FAST, progress=lambda done, _: stop() if done % 8 == 0 else None)
+        return folder / "film.mp4"
+
+    def killed_at(folder: Path, moment: int) -> bool:
+        """Whether a process is killed before it is done: at the so many-th of its moments."""
+        child = os.fork()
+        if not child:
+            left = itertools.count(moment, -1)
+
+            def count(event: str = "a frame", _: object = None) -> None:
+                if event in MOMENTS and next(left) == 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+            sys.addaudithook(count)
+            write(folder, count)
+            os._exit(0)
+        return os.WIFSIGNALED(os.waitpid(child, 0)[1])
+
+    for moment in range(1000):
+        (folder := tmp_path / str(moment)).mkdir()
+        if not killed_at(folder, moment):
+            break
+        if (folder / "film.mp4").exists():
+            assert len(pictures(folder / "film.mp4")) == chain.frames
+        assert len(pictures(write(folder))) == chain.frames
+        assert sorted(path.name for path in folder.iterdir()) == ["film.mp4", "longtake"]
+    assert moment > 10
 
 
 def lengths(chain: Chain, shelf: Derived) -> list[int]:

@@ -251,12 +251,13 @@ def test_images_with_an_alpha_channel_are_refused():
         Images(torch.zeros(1, 2, 2, 4), FPS)
 
 
-def test_an_image_with_nan_is_refused_with_its_number():
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+def test_an_image_with_values_that_are_not_finite_is_refused_with_its_number(value):
     torch = pytest.importorskip("torch")
     images = torch.zeros(3, 2, 2, 3)
-    images[1, 0, 0, 0] = float("nan")
+    images[1, 0, 0, 0] = float(value)
 
-    with pytest.raises(Refusal, match="image 1 holds"):
+    with pytest.raises(Refusal, match="images: image 1 holds values that are not finite"):
         values(Images(images, FPS))
 
 

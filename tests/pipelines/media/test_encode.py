@@ -10,7 +10,7 @@ import av
 import numpy as np
 import pytest
 from longtake.pipelines.errors import Refusal
-from longtake.pipelines.media.codecs import Form
+from longtake.pipelines.media.codecs import CODECS, GIF, PNG_ZIP, Form
 from longtake.pipelines.media.encode import BT709, LIMITED, encode
 from longtake.pipelines.media.frames import to_uint8
 from longtake.pipelines.media.pixels import to_pixels
@@ -19,7 +19,8 @@ from longtake.pipelines.media.video_file import SoundTrack, VideoFile
 
 ROOT = Path(__file__).resolve().parents[3]
 FAST = Form(preset="ultrafast")
-RATES = [Fraction(16), Fraction(24), Fraction(25), Fraction(24000, 1001)]
+RATES = [Fraction(16), Fraction(24), Fraction(25), Fraction(24000, 1001), Fraction(10_000)]
+USUAL_RATES = RATES[:-1]
 
 
 class Gray:
@@ -195,6 +196,30 @@ def test_a_failed_encoding_leaves_the_earlier_film_alone(tmp_path):
     assert film.read_bytes() == before
 
 
+class Noise(Gray):
+    """A film that no encoder makes small."""
+
+    def frames(self, start=0, stop=None):
+        rng = np.random.default_rng(0)
+        for _ in self.levels[start:stop]:
+            yield rng.integers(0, 65536, (self.height, self.width, 3)).astype(np.uint16)
+
+
+@pytest.mark.parametrize("codec", [codec for codec in CODECS.values() if not codec.hardware], ids=lambda it: it.name)
+def test_a_disk_that_is_full_for_the_film_is_said_so_and_nothing_is_left(small_disk, codec):
+    form = Form(codec, codec.containers[0], preset="ultrafast" if "ultrafast" in codec.presets else "")
+    with pytest.raises(Refusal, match=r"the disk that holds .* is full"):
+        encode(Noise(range(24), 160, 128), small_disk / "film", form, audio=tone(96_000, 48_000))
+    assert list(small_disk.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_is_said_so(small_disk):
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    for form in (FAST, Form(GIF, "gif"), Form(PNG_ZIP, "zip")):
+        with pytest.raises(Refusal, match=r"the folder .* cannot be written .Read-only file system."):
+            encode(Gray([0]), small_disk / f"film.{form.container}", form)
+
+
 KILLED = """
 import os, sys
 sys.path.insert(0, {root!r})
@@ -253,7 +278,7 @@ def tone(samples: int, rate: int, channels: int = 2) -> dict:
     return {"waveform": np.broadcast_to(wave, (1, channels, samples)).astype(np.float32), "sample_rate": rate}
 
 
-@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize("rate", USUAL_RATES)
 @pytest.mark.parametrize(("sample_rate", "channels"), [(48000, 2), (44100, 1), (16000, 2)])
 @pytest.mark.parametrize("seconds", [1, 10])
 def test_sound_is_as_long_as_the_picture_to_the_sample(tmp_path, rate, sample_rate, channels, seconds):

@@ -69,10 +69,15 @@ VIDEOS = [
     (Form(H264, bits=10), 2.0),
     (Form(H265), 2.0),
     (Form(H265, "mkv", bits=10), 2.0),
+    (Form(H265, "mov"), 2.0),
     (Form(AV1), 2.5),
     (Form(AV1, "webm", bits=10), 2.5),
+    (Form(AV1, "mkv"), 2.5),
     (Form(VP9, "webm"), 2.5),
+    (Form(VP9, "mkv"), 2.5),
+    (Form(VP9, "mp4"), 2.5),
     (Form(PRORES, "mov"), 0.5),
+    (Form(PRORES, "mkv"), 0.5),
     (Form(FFV1, "mkv"), 0.3),
     (Form(FFV1, "mkv", bits=16), 0.01),
     (Form(APNG, "apng"), 0.3),
@@ -253,7 +258,14 @@ def test_what_a_codec_has_not_is_refused(settings: dict, said: str) -> None:
     [
         (Form(H264), Ramp(width=127), "127x96; H.264 needs even sides, so crop or scale it to 126x96"),
         (Form(PRORES, "mov"), Ramp(width=127, height=95), "ProRes needs even sides.*126x95"),
-        (Form(GIF, "gif"), Ramp(frame_rate=Fraction(60)), "fps: 60 frames a second are given; GIF shows 50 at most"),
+        (
+            Form(GIF, "gif"),
+            Ramp(frame_rate=Fraction(60)),
+            "fps: 60 frames a second are given; GIF .gif. holds 50 at most",
+        ),
+        (Form(H264, "mkv"), Ramp(frame_rate=Fraction(10_000)), "fps: 10000 frames .* H.264 .mkv. holds 1000 at most"),
+        (Form(VP9, "webm"), Ramp(frame_rate=Fraction(1001)), "fps: 1001 frames .* VP9 .webm. holds 1000 at most"),
+        (Form(AV1), Ramp(frame_rate=Fraction(241)), "fps: 241 frames .* AV1 .mp4. holds 240 at most"),
     ],
 )
 def test_frames_that_a_form_cannot_hold_are_refused(tmp_path: Path, form: Form, source: Ramp, said: str) -> None:
