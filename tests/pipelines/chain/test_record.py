@@ -1,4 +1,8 @@
+<<<<<<< HEAD
 """Chains kept and opened again: the same clips there and back, a part as a film of its own, a lost take by number."""
+=======
+"""Chains kept and opened again: the same clips there and back, a part as a film of its own, a lost take named."""
+>>>>>>> tests2
 
 from __future__ import annotations
 
