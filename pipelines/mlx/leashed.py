@@ -17,6 +17,8 @@ from .process import POLL, TOLD, MlxFailed
 
 LEASH = Path(__file__).with_name("leash.py")
 KEPT = 200  # lines of what a program says
+# What ComfyUI's Python was started with, and a program of another Python must not be.
+OURS = frozenset({"PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP"})
 PATIENCE = 5  # seconds that the leash has to end what it holds
 
 
@@ -25,7 +27,7 @@ def run(command: Sequence[str], environment: Mapping[str, str], told: Callable[[
 
     Args:
         command: a program and its arguments; no shell reads them.
-        environment: beside this process's own.
+        environment: beside this process's own, without what is for its Python.
         told: each line as it is said; a bar that is drawn over itself is a line each time.
 
     Raises:
@@ -36,7 +38,7 @@ def run(command: Sequence[str], environment: Mapping[str, str], told: Callable[[
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env={**os.environ, **environment},
+        env={**{name: value for name, value in os.environ.items() if name not in OURS}, **environment},
     )
     said: queue.Queue[str | None] = queue.Queue()
     threading.Thread(target=_read, args=(process, said), name="longtake-command", daemon=True).start()

@@ -217,7 +217,7 @@ def rendered_clip(clip: Clip, command: Command, kept: Path, temp: Path, told: To
         MlxFailed: the command broke off, or what it wrote is not what it was asked for.
     """
     path = kept / f"{key_of(clip, command)}.mp4"
-    if path.is_file():
+    if _fault(clip, path) is None:
         os.utime(path)
         told("Stored, nothing to render")
         return path
@@ -226,7 +226,8 @@ def rendered_clip(clip: Clip, command: Command, kept: Path, temp: Path, told: To
         folder = Path(name)
         output = folder / "clip.mp4"
         run(_command_line(clip, command, folder, output), {**OFFLINE, "TMPDIR": name}, told)
-        _check_output(clip, output)
+        if fault := _fault(clip, output):
+            raise MlxFailed(f"the command {fault}.")
         with whole_file(path) as unfinished:
             shutil.copyfile(output, unfinished)
     forget_oldest(kept.glob("*.mp4"), LIMIT)
@@ -282,17 +283,17 @@ def _write_wave(sound: Sound, path: str) -> None:
             file.writeframes((np.clip(block.T, -1, 1) * 32767).round().astype("<i2").tobytes())
 
 
-def _check_output(clip: Clip, output: Path) -> None:
-    if not output.is_file():
-        raise MlxFailed("the command ended well and wrote no file.")
+def _fault(clip: Clip, path: Path) -> str | None:
+    """What the command did instead of writing the clip to a file; None where it is there."""
+    if not path.is_file():
+        return "ended well and wrote no file"
     try:
-        video = VideoFile(str(output))
+        video = VideoFile(str(path))
     except Refusal as error:
-        raise MlxFailed(f"the command wrote a file that is no video: {error}") from error
+        return f"wrote a file that is no video: {error.message}"
     asked = (clip.width, clip.height, clip.rendered, clip.frame_rate)
     given = (video.width, video.height, video.frame_count, video.frame_rate)
-    if given != asked:
-        raise MlxFailed(f"the command wrote {_described(*given)}; it was asked for {_described(*asked)}.")
+    return None if given == asked else f"wrote {_described(*given)}; it was asked for {_described(*asked)}"
 
 
 def _described(width: int, height: int, frames: int, rate: Fraction) -> str:

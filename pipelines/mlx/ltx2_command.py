@@ -18,7 +18,8 @@ NAME = "ltx-2-mlx"
 VARIABLE = "LONGTAKE_LTX2_MLX"
 USED = ("generate", "a2v", "extend", "retake")
 # Read in its published sources (dgrauet/ltx-2-mlx): from 0.14.0, where a frame rate became needed to save a video,
-# extend and retake save theirs without, which is an error once all is rendered. Later ones than 0.14.19 were not read.
+# extend and retake save theirs without, which is an error once all is rendered. About 0.15.4 (commit 022714f) they give
+# the rate of the video they read; what lies between was not read.
 CANNOT_SAVE = ("extend", "retake")
 FIRST_THAT_CANNOT, LAST_THAT_CANNOT = (0, 14, 0), (0, 14, 19)
 

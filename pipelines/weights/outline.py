@@ -66,7 +66,8 @@ def outline(path: str | os.PathLike[str]) -> Outline:
         raise Refusal(
             f"{path.name} holds weights for MLX, whose layout ComfyUI does not compute with; use what was published "
             "for PyTorch, diffusers or ComfyUI. To render Wan by MLX, put it into models/diffusers as diffusers has "
-            "it, and choose MLX as what it is rendered by in Load Diffusers Folder."
+            "it, and choose MLX as what it is rendered by in Load Diffusers Folder. LTX-2 has a node of its own, "
+            "Render LTX-2 by MLX."
         )
     return Outline(path.name, tensors, metadata)
 

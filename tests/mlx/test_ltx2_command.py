@@ -27,7 +27,7 @@ from longtake.pipelines.media.footage import Footage
 from longtake.pipelines.media.frames import Images
 from longtake.pipelines.media.sound import Waveform
 from longtake.pipelines.mlx.leashed import LEASH
-from longtake.pipelines.mlx.ltx2_clip import Clip, check, key_of, rendered_clip, shown
+from longtake.pipelines.mlx.ltx2_clip import Clip, check, files_of, key_of, options_of, rendered_clip, shown
 from longtake.pipelines.mlx.ltx2_command import VARIABLE, Command, installed, options_in, subcommands_in
 from longtake.pipelines.mlx.ltx2_tasks import Passes, Task
 from longtake.pipelines.mlx.process import MlxFailed
@@ -199,6 +199,22 @@ def test_a_clip_is_shown_as_long_as_was_asked_and_rendered_once(bench: Bench) ->
     assert len(bench.told) == 2
 
 
+def test_a_kept_clip_that_is_damaged_is_rendered_again(bench: Bench) -> None:
+    clip = bench.clip()
+    path = bench.render(clip)
+    path.write_bytes(path.read_bytes()[:500])
+    assert shown(clip, bench.render(clip)).source.frame_count == 12
+    assert len(bench.told) == 2
+
+
+def test_the_command_does_not_take_the_modules_that_comfyui_was_started_with(bench: Bench) -> None:
+    """Its Python is another, in which they may break it."""
+    (bench.folder / "json.py").write_text("raise SystemExit('not the one')")
+    bench.monkeypatch.setenv("PYTHONPATH", str(bench.folder))
+    assert installed().offers["generate"]
+    bench.render(bench.clip())
+
+
 def test_a_clip_is_another_by_what_is_asked_and_by_what_renders_it(bench: Bench) -> None:
     clip, command = bench.clip(), installed()
     keys = {key_of(each, command) for each in (clip, replace(clip, seed=8), replace(clip, prompt="a hen"))}
@@ -287,6 +303,18 @@ def test_what_a_version_lacks_is_refused_by_name() -> None:
         older.check("a2v", [])
     with pytest.raises(Refusal, match=r"--frame-rate is needed for this, which generate of ltx-2-mlx 0\.9\.8 has not"):
         older.check("generate", ["--prompt", "--frame-rate"])
+
+
+@pytest.mark.parametrize("task", Task)
+def test_each_task_is_one_of_the_later_version_that_was_read(bench: Bench, task: Task) -> None:
+    later = json.loads(HELP.with_name("ltx2_mlx_later.json").read_text())
+    footage = video(20) if task in (Task.LAST_FRAME, Task.END, Task.RETAKE) else None
+    sound = tone(0.5) if task is Task.SOUND else None
+    all_of_it = {"steps": 20, "cfg": 3.0, "low_memory": True, "new_sound": False, "start": 9, "stop": 12, "context": 17}
+    clip = bench.clip(task, video=footage, sound=sound, **all_of_it)
+    check(clip, Command("ltx-2-mlx", "0.15.4", {name: frozenset(has) for name, has in later["options"].items()}))
+    told = {*(name for name, _ in options_of(clip)), *files_of(clip)}
+    assert set(later["needed"][task.subcommand]) <= told
 
 
 def test_versions_that_cannot_save_an_extension_are_refused(bench: Bench) -> None:

@@ -50,7 +50,12 @@ def check(model: Any, **settings: Any) -> None:
 @pytest.mark.parametrize(
     ("name", "changes", "field", "said"),
     [
-        ("LTX-2", {}, "rendered_by", "LTX-2 is LTX-2, and MLX renders Wan alone: choose ComfyUI."),
+        (
+            "LTX-2",
+            {},
+            "rendered_by",
+            "MLX renders folders of Wan alone: choose ComfyUI, or the node Render LTX-2 by MLX",
+        ),
         (T2V, {"weight_dtype": "fp8_e4m3fn"}, "weight_dtype", "fp8_e4m3fn given, which is a precision of PyTorch's"),
         ("Wan2.1-I2V-14B-480P-Diffusers", {}, "rendered_by", "Wan 2.2 I2V-A14B renders from images by MLX"),
     ],

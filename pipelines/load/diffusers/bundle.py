@@ -31,7 +31,11 @@ def bundle_from_folder(
         return wan.wan_bundle(folder, weight_dtype, mlx)
     if folder.pipeline in ltx2.PIPELINES:
         if mlx is not None:
-            raise Refusal(f"{folder.name} is LTX-2, and MLX renders Wan alone: choose ComfyUI.", field=FIELD)
+            raise Refusal(
+                f"{folder.name} is LTX-2, and MLX renders folders of Wan alone: choose ComfyUI, or the node Render "
+                "LTX-2 by MLX with weights made for it.",
+                field=FIELD,
+            )
         return ltx2.ltx2_folder_bundle(folder, weight_dtype, choices or ltx2.Ltx2Choices())
     loadable = ", ".join((*wan.PIPELINES, *ltx2.PIPELINES))
     raise Refusal(f"{folder.name} is a {folder.pipeline}; {loadable} can be loaded.", field="folder")

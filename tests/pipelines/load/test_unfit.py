@@ -52,7 +52,10 @@ def test_weights_for_mlx_are_refused_as_such(
     save_file({name: torch.zeros(4, 4) for name in names}, tmp_path / "model.safetensors", metadata)
     with pytest.raises(Refusal, match=r"^model\.safetensors holds weights for MLX") as refused:
         outline(tmp_path / "model.safetensors")
-    assert refused.value.message.endswith("choose MLX as what it is rendered by in Load Diffusers Folder.")
+    assert refused.value.message.endswith(
+        "choose MLX as what it is rendered by in Load Diffusers Folder. LTX-2 has a node of its own, Render LTX-2 by "
+        "MLX."
+    )
 
 
 def test_scales_alone_are_not_mlx(tmp_path: Path) -> None:
