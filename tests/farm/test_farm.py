@@ -35,7 +35,7 @@ from farm.bucket import Bucket
 from farm.cluster import attached, cluster_of, connect, owned
 from farm.film import Film, Report, render_film
 from farm.scenes import storyboard_graph
-from farm.server import Server
+from farm.server import Refused, Server
 from farm.sheet import MARGIN
 from farm.worker import DELIVERY, TOPIC, ServerPlugin
 from tests.farm import servers
@@ -462,7 +462,11 @@ def test_takes_lie_in_an_object_store_and_are_had_from_there(farm: Farm, s3: str
 
 @pytest.mark.parametrize(
     ("takes", "sentence"),
-    [("s3://nobody/films", "there is no such bucket"), ("sftp://host/films", "is no object store that can be used")],
+    [
+        ("s3://nobody/films", "there is no such bucket"),
+        ("sftp://host/films", "is no object store that can be used"),
+        ("file:///nowhere/films", "is no folder that is there; make it"),
+    ],
 )
 def test_an_object_store_that_cannot_be_used_is_said_before_anything_is_rendered(
     s3: str, tmp_path: Path, takes: str, sentence: str
@@ -470,6 +474,16 @@ def test_an_object_store_that_cannot_be_used_is_said_before_anything_is_rendered
     (tmp_path / "film.json").write_text(json.dumps(FILM))
     ended = command(ROOT, str(tmp_path / "film.json"), "--servers", "http://127.0.0.1:9", "--takes", takes)
     assert ended.returncode == 1 and sentence in ended.stderr and takes in ended.stderr
+
+
+def test_who_has_no_right_to_a_bucket_is_told_to_give_other_credentials(
+    s3: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"{s3}/guarded"
+    Bucket(url).check()
+    monkeypatch.setenv("AWS_SKIP_SIGNATURE", "true")  # from here on by somebody whom the server does not know
+    with pytest.raises(Refused, match="must not be used with these credentials; allow them"):
+        Bucket(url).check()
 
 
 @pytest.fixture(scope="module")
