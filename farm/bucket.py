@@ -41,6 +41,8 @@ class Bucket:
         try:
             self._store: Any = from_url(self.url, retry_config={"max_retries": RETRIES, "retry_timeout": PATIENCE})
         except (BaseError, ValueError) as error:
+            if url.startswith("file://"):
+                raise Unfit(f"{url} is no folder that is there; make it, or name another.") from None
             raise Unfit(f"{url} is no object store that can be used ({_first_line(error)}); {SCHEMES} can.") from None
 
     def check(self) -> None:

@@ -1,7 +1,7 @@
 """Films on two real servers that the farm starts, and what goes wrong with them.
 
-The servers are started once. Every film is the same one: what was rendered of it is forgotten first, so that its takes
-and pictures can be held against those that one server made.
+The servers are started once. One of them renders the film alone; what was rendered of it is forgotten before it is
+rendered again, so that its takes and pictures can be held against those that one server made.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -35,9 +35,9 @@ from farm.bucket import Bucket
 from farm.cluster import attached, cluster_of, connect, owned
 from farm.film import Film, Report, render_film
 from farm.scenes import storyboard_graph
-from farm.server import Server
+from farm.server import Refused, Server
 from farm.sheet import MARGIN
-from farm.worker import DELIVERY, TOPIC
+from farm.worker import DELIVERY, TOPIC, ServerPlugin
 from tests.farm import servers
 from tests.host.film import look_into
 from tests.host.place import Place
@@ -54,7 +54,7 @@ class Farm:
     Attributes:
         folder: that the servers share but for their temp folders.
         servers: by URL the process ids of the server and of its worker, as they said when they came up.
-        reference: latents of the film by key and its picture, as one server made them.
+        latents, picture: of the film by key, and of what it shows, as one server made them.
     """
 
     folder: Path
@@ -78,12 +78,13 @@ class Farm:
 
         return render_film(lambda: connect(self.address), Film(graph, "board"), hear)
 
-    def wait_for_both(self) -> None:
-        """Wait until two servers run: one that was killed is being started again."""
+    def wait_for(self, count: int) -> None:
+        """Wait until so many servers run: one that was killed is being started again."""
         until = time.monotonic() + 240
         with connect(self.address) as client:
-            while len(self.alive()) < 2:
-                assert time.monotonic() < until, "a killed server was not started again"
+            client.register_plugin(ServerPlugin())
+            while len(self.alive()) < count:
+                assert time.monotonic() < until, "a server has not started"
                 time.sleep(0.2)
                 for _, event in client.get_events(TOPIC):
                     self.hear(event)
@@ -114,8 +115,18 @@ class Farm:
         assert servers.picture_of(path) == self.picture
 
     def path(self, report: Report) -> Path:
-        (file,) = report.files
+        return self.path_of(report.files)
+
+    def path_of(self, files: Sequence[Mapping[str, str]]) -> Path:
+        (file,) = files
         return self.folder / "output" / file["subfolder"] / file["filename"]
+
+    def render_on_one(self) -> None:
+        """Render the film on the first server that runs, and note what it is."""
+        self.wait_for(1)
+        ran = Server(self.alive()[0]).run(FILM, lambda kind, data: None, lambda: False)
+        self.latents = servers.latents_of(self.store, dict.fromkeys(ran.rendered, 1))
+        self.picture = servers.picture_of(self.path_of(ran.files))
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +136,8 @@ def farm(place: Place, tiny_models: Path, tmp_path_factory: pytest.TempPathFacto
     started = [{**servers.environment(place, folder, number), **owned("cpu")} for number in (1, 2)]
     with cluster_of(started) as address:
         farm = Farm(folder, address)
+        farm.render_on_one()
+        farm.wait_for(2)
         yield farm
         processes = [psutil.Process(pid) for pids in farm.servers.values() for pid in pids if psutil.pid_exists(pid)]
     _, alive = psutil.wait_procs(processes, timeout=20)
@@ -132,17 +145,11 @@ def farm(place: Place, tiny_models: Path, tmp_path_factory: pytest.TempPathFacto
 
 
 def test_a_film_of_two_servers_is_the_film_of_one(farm: Farm) -> None:
-    report = farm.render()
-    assert len(report.rendered) == STAGES and set(report.rendered.values()) == {1}
-    assert [row.scene for row in report.rows.values()][-1] == DELIVERY
-    picture, latents = servers.picture_of(farm.path(report)), servers.latents_of(farm.store, report.rendered)
-    farm.latents = latents
+    assert len(farm.latents) == STAGES
     farm.forget()
-    ran = Server(report.server).run(FILM, lambda kind, data: None, lambda: False)
-    assert set(ran.rendered) == set(latents), "one server makes the same takes"
-    farm.latents, farm.picture = servers.latents_of(farm.store, latents), picture
-    assert farm.latents == latents
-    assert servers.picture_of(farm.folder / "output" / ran.files[0]["subfolder"] / ran.files[0]["filename"]) == picture
+    report = farm.render()
+    farm.assert_whole(report)
+    assert [row.scene for row in report.rows.values()][-1] == DELIVERY
 
 
 def test_two_films_at_once_share_what_they_render(farm: Farm) -> None:
@@ -369,7 +376,7 @@ def test_a_film_is_rendered_with_other_seeds_to_choose_from(farm: Farm, tmp_path
 
 
 def test_a_killed_worker_takes_its_server_along_and_its_scene_goes_elsewhere(farm: Farm) -> None:
-    farm.wait_for_both()
+    farm.wait_for(2)
     farm.forget()
     killed: list[int] = []
 
@@ -385,7 +392,7 @@ def test_a_killed_worker_takes_its_server_along_and_its_scene_goes_elsewhere(far
 
 def test_a_full_disk_on_one_server_leaves_the_film_to_the_other(farm: Farm, small_disk: Path) -> None:
     """The second server has a store of its own on that disk. While the first is at work it fails again and again."""
-    farm.wait_for_both()
+    farm.wait_for(2)
     farm.forget()
     own = servers.store_of(farm.folder, 2)
     own.unlink()
@@ -410,7 +417,7 @@ def test_a_full_disk_on_one_server_leaves_the_film_to_the_other(farm: Farm, smal
 
 def test_servers_without_a_common_store_give_each_other_takes(farm: Farm) -> None:
     """The second server gets a store of its own, as if its folder had never been shared."""
-    farm.wait_for_both()
+    farm.wait_for(2)
     own = servers.store_of(farm.folder, 2)
     own.unlink()
     own.mkdir()
@@ -428,7 +435,7 @@ def test_servers_without_a_common_store_give_each_other_takes(farm: Farm) -> Non
 
 def test_takes_lie_in_an_object_store_and_are_had_from_there(farm: Farm, s3: str, tmp_path: Path) -> None:
     """Two servers with a store of their own each, of which only one runs at a time, as far as the farm knows."""
-    farm.wait_for_both()
+    farm.wait_for(2)
     one, two = farm.alive()
     graph = servers.film("bucket", (2, 1))
     (tmp_path / "film.json").write_text(json.dumps(graph))
@@ -456,7 +463,11 @@ def test_takes_lie_in_an_object_store_and_are_had_from_there(farm: Farm, s3: str
 
 @pytest.mark.parametrize(
     ("takes", "sentence"),
-    [("s3://nobody/films", "there is no such bucket"), ("sftp://host/films", "is no object store that can be used")],
+    [
+        ("s3://nobody/films", "there is no such bucket"),
+        ("sftp://host/films", "is no object store that can be used"),
+        ("file:///nowhere/films", "is no folder that is there; make it"),
+    ],
 )
 def test_an_object_store_that_cannot_be_used_is_said_before_anything_is_rendered(
     s3: str, tmp_path: Path, takes: str, sentence: str
@@ -464,6 +475,16 @@ def test_an_object_store_that_cannot_be_used_is_said_before_anything_is_rendered
     (tmp_path / "film.json").write_text(json.dumps(FILM))
     ended = command(ROOT, str(tmp_path / "film.json"), "--servers", "http://127.0.0.1:9", "--takes", takes)
     assert ended.returncode == 1 and sentence in ended.stderr and takes in ended.stderr
+
+
+def test_who_has_no_right_to_a_bucket_is_told_to_give_other_credentials(
+    s3: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"{s3}/guarded"
+    Bucket(url).check()
+    monkeypatch.setenv("AWS_SKIP_SIGNATURE", "true")  # from here on by somebody whom the server does not know
+    with pytest.raises(Refused, match="must not be used with these credentials; allow them"):
+        Bucket(url).check()
 
 
 @pytest.fixture(scope="module")
