@@ -384,9 +384,10 @@ def test(host: Host, arguments: Sequence[str]) -> int:
         if host.run(*command):
             failed.append(name)
     say(f"tests (failed so far: {', '.join(failed)})" if failed else "tests")
-    # Each worker has a ComfyUI server of its own, of a gigabyte; tests/conftest.py says which tests share a worker.
-    workers = str(min(4, os.cpu_count() or 1))
-    tests = host.run("-m", "pytest", "-n", workers, "--dist", "loadgroup", *arguments)
+    # Each worker has a ComfyUI server of its own, of a gigabyte, and waits for it and for pages a third of the time: so
+    # one more than there are cores. tests/conftest.py says which tests share a worker, and what begins first.
+    workers = str(min(4, 1 + (os.cpu_count() or 1)))
+    tests = host.run("-m", "pytest", "-n", workers, "--dist", "loadgroup", "--no-loadscope-reorder", *arguments)
     return int(bool(failed or tests))
 
 

@@ -23,6 +23,8 @@ settings.load_profile("suite")
 
 
 SHARED_SERVERS = ("unloaded", "own_server")
+# What takes longest, and waits most, begins first: no worker is to be left with it alone at the end.
+LONGEST = ("tests/browser/", "tests/farm/", "tests/host/")
 
 
 class RootIsNoTestPackage:
@@ -45,6 +47,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     On a machine that is busy a click may come before the page is ready for it: those are tried again, twice at most.
     """
+    items.sort(key=lambda item: [*map(item.nodeid.startswith, LONGEST), True].index(True))
     for item in items:
         file = item.nodeid.partition("::")[0]
         in_browser = file.startswith("tests/browser/")
