@@ -214,8 +214,13 @@ class Server:
         self.post("/interrupt", {})
 
     def free(self) -> None:
-        """Drop loaded models and cached node results, so that the next prompt runs from the start."""
+        """Drop loaded models and cached node results, so that the next prompt runs from the start.
+
+        ComfyUI does so between two prompts, and takes one that has come meanwhile first: so a small one goes before it.
+        """
         self.post("/free", {"unload_models": True, "free_memory": True})
+        freed = self.run({"freed": {"class_type": "PreviewAny", "inputs": {"source": "freed"}}})
+        assert freed.ok, freed.why()
 
     def object_info(self) -> dict[str, Any]:
         return self.get("/object_info")
