@@ -24,7 +24,7 @@ settings.load_profile("suite")
 
 SHARED_SERVERS = ("unloaded", "own_server")
 # What takes longest, and waits most, begins first: no worker is to be left with it alone at the end.
-LONGEST = ("tests/browser/", "tests/farm/", "tests/host/")
+LONGEST = ("tests/browser", "tests/farm", "tests/host/")
 
 
 class RootIsNoTestPackage:
