@@ -12,8 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-from ..progress import stop_if_cancelled
-from .process import POLL, TOLD, MlxFailed
+from .process import MlxFailed, last_words, until_ended
 
 LEASH = Path(__file__).with_name("leash.py")
 KEPT = 200  # lines of what a program says
@@ -44,25 +43,15 @@ def run(command: Sequence[str], environment: Mapping[str, str], told: Callable[[
     threading.Thread(target=_read, args=(process, said), name="longtake-command", daemon=True).start()
     lines: list[str] = []
     try:
-        while (line := _next(said)) is not None:
+        for line in until_ended(said):
             lines = [*lines[1 - KEPT :], line]
             told(line)
     finally:
         _end(process)
     if process.returncode:
         name = Path(command[0]).name
-        last = " / ".join(line.strip() for line in lines[-TOLD:]) or "it said nothing"
-        raise MlxFailed(f"{name} ended with code {process.returncode}: {last}")
+        raise MlxFailed(f"{name} ended with code {process.returncode}: {last_words(lines)}")
     return lines
-
-
-def _next(said: queue.Queue[str | None]) -> str | None:
-    while True:
-        stop_if_cancelled()
-        try:
-            return said.get(timeout=POLL)
-        except queue.Empty:
-            continue
 
 
 def _read(process: subprocess.Popen[bytes], said: queue.Queue[str | None]) -> None:

@@ -12,12 +12,12 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from ..errors import Refusal
 from ..progress import stop_if_cancelled
@@ -34,6 +34,8 @@ RUNNER = Path(__file__).with_name("runner.py")
 ANSWER = 60  # seconds that a Python may take to say what is installed
 POLL = 0.1  # seconds between two looks at whether the person has cancelled
 TOLD = 3  # lines of what a runner said last, in an error
+
+T = TypeVar("T")
 
 _HOW = f'"pip install mlx-gen=={MLX_GEN}" into a Python of its own, and {VARIABLE} names it (docs/apple.md).'
 
@@ -134,7 +136,7 @@ def _check(python: str) -> None:
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:
         raise Refusal(f"{VARIABLE} is {python}, which does not run ({error}).", field=FIELD) from None
     if not installed:
-        said = _last_lines(answer.stderr)
+        said = last_words(answer.stderr.splitlines())
         raise Refusal(f"{VARIABLE} is {python}, which does not run as a Python does: {said}", field=FIELD)
     if None in installed.values():
         lacking = " and ".join(name for name, version in installed.items() if version is None)
@@ -255,20 +257,14 @@ class _Runner:
 
     def follow(self, on_step: Callable[[int, torch.Tensor], None]) -> str:
         """Pass on what the runner tells until it is done; the path that it wrote."""
-        while True:
-            stop_if_cancelled()
-            try:
-                told = self._told.get(timeout=POLL)
-            except queue.Empty:
-                continue
-            if told is None:
-                raise self._failed()
+        for told in until_ended(self._told):
             if "step" in told:
                 on_step(told["step"], _tensor(told["seen"], "seen"))
             if "refused" in told:
                 raise Refusal(told["refused"], field="model")
             if "finished" in told:
                 return str(told["finished"])
+        raise self._failed()
 
     def _read(self, lines: IO[bytes]) -> None:
         try:
@@ -281,10 +277,24 @@ class _Runner:
         code = self._process.wait()
         ended = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
         memory = ", as the system does where memory runs out" if code == -9 and sys.platform != "win32" else ""
-        said = _last_lines(self._log.read_text(encoding="utf-8", errors="replace"))
+        said = last_words(self._log.read_text(encoding="utf-8", errors="replace").splitlines())
         return MlxFailed(f"the MLX runner {ended}{memory}: {said}")
 
 
-def _last_lines(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return " / ".join(lines[-TOLD:]) or "it said nothing"
+def until_ended(said: queue.Queue[T | None]) -> Iterator[T]:
+    """What a thread reads of a program as it comes, up to None; a cancel ends the wait."""
+    while True:
+        stop_if_cancelled()
+        try:
+            told = said.get(timeout=POLL)
+        except queue.Empty:
+            continue
+        if told is None:
+            return
+        yield told
+
+
+def last_words(lines: Iterable[str]) -> str:
+    """The last lines of what a program said, in one."""
+    said = [line.strip() for line in lines if line.strip()]
+    return " / ".join(said[-TOLD:]) or "it said nothing"
