@@ -12,7 +12,7 @@ import comfy.utils
 from PIL import Image
 from server import PromptServer
 
-OFTEN = 0.5  # seconds between two words about a frame
+OFTEN = 0.5  # seconds between two words about frames, or of a program
 
 
 def announce(event: str, **data: Any) -> None:
@@ -38,22 +38,33 @@ def say_on_running(text: str) -> None:
 
 def watch_encoding(frames: int) -> Callable[[int, int], None]:
     """A bar over `frames` frames on the node that is running, and events; cancels where the person has cancelled."""
-    bar, pace = comfy.utils.ProgressBar(frames), Pace()
-    said = 0.0
+    bar, pace, due = comfy.utils.ProgressBar(frames), Pace(), now_and_then()
 
     def report(done: int, total: int) -> None:
-        nonlocal said
         comfy.model_management.throw_exception_if_processing_interrupted()
         bar.update_absolute(done, total)
-        now = time.monotonic()
-        if now - said < OFTEN and done < total:
+        if not due() and done < total:
             return
-        said = now
         announce("encoding", node=_shown(_running()[1]), frame=done, frames=total)
         if done < total:
             say_on_running(f"Encoding, frame {done} of {total}{pace.left(done, total)}")
 
     return report
+
+
+def now_and_then() -> Callable[[], bool]:
+    """A question that is answered with yes at first, and then where the last yes is OFTEN seconds ago."""
+    last = float("-inf")
+
+    def due() -> bool:
+        nonlocal last
+        now = time.monotonic()
+        if now - last < OFTEN:
+            return False
+        last = now
+        return True
+
+    return due
 
 
 def announce_decoding(stage: int, stages: int, frames: int) -> None:

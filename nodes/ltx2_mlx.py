@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -11,8 +10,9 @@ from typing import Any
 import folder_paths
 from comfy_api.latest import Input, io
 
-from ..host.progress import OFTEN, say
+from ..host.progress import now_and_then, say
 from ..pipelines.errors import Refusal
+from ..pipelines.load.diffusers.folder import folders_below
 from ..pipelines.mlx.ltx2_tasks import Passes, Task
 from ..pipelines.takes import store
 from .seed import seed_input
@@ -23,23 +23,13 @@ FOLDER = "ltx2_mlx"  # of the store
 MOST = 2**31 - 1  # what the command draws its own seeds from
 
 
-def mlx_folders(kind: str, *needed: str) -> dict[str, str]:
-    """Folders of a kind of models that hold these files, one or two levels down: name -> path."""
-    folders: dict[str, str] = {}
-    for root in folder_paths.get_folder_paths(kind):
-        for below in ("*", "*/*"):
-            for found in Path(root).glob(f"{below}/{needed[0]}"):
-                if all((found.parent / name).is_file() for name in needed):
-                    folders.setdefault(found.parent.relative_to(root).as_posix(), str(found.parent))
-    return dict(sorted(folders.items()))
-
-
 def weights_folders() -> dict[str, str]:
-    return mlx_folders("diffusers", "vae_decoder.safetensors", "connector.safetensors")
+    names = ("vae_decoder.safetensors", "connector.safetensors")
+    return folders_below(folder_paths.get_folder_paths("diffusers"), names)
 
 
 def text_folders() -> dict[str, str]:
-    return mlx_folders("text_encoders", "config.json", "tokenizer.json")
+    return folders_below(folder_paths.get_folder_paths("text_encoders"), ("config.json", "tokenizer.json"))
 
 
 class RenderLtx2Mlx(io.ComfyNode):
@@ -254,12 +244,10 @@ def _folder(folders: Mapping[str, str], name: str, field: str, kind: str) -> str
 
 def _told(node_id: str | None) -> Callable[[str], None]:
     """Shows what the command says on the node, a few times a second."""
-    last = float("-inf")
+    due = now_and_then()
 
     def told(line: str) -> None:
-        nonlocal last
-        if time.monotonic() - last >= OFTEN:
-            last = time.monotonic()
+        if due():
             say(node_id, line)
 
     return told

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -187,18 +187,18 @@ def _variant_of(file: str) -> str:
     return stem.partition(".")[2] or DEFAULT
 
 
-def folders_below(roots: Iterable[str]) -> dict[str, str]:
-    """Every folder with a model_index.json below the roots: name with forward slashes -> path."""
+def folders_below(roots: Iterable[str], names: Collection[str] = (INDEX,)) -> dict[str, str]:
+    """Every folder below the roots that holds files of these names: name with forward slashes -> path."""
     folders: dict[str, str] = {}
     for root in roots:
-        for path in _walk(root):
+        for path in _walk(root, names):
             folders.setdefault(Path(path).relative_to(root).as_posix(), path)
     return dict(sorted(folders.items()))
 
 
-def _walk(root: str) -> Iterator[str]:
+def _walk(root: str, names: Collection[str]) -> Iterator[str]:
     for path, folders, files in os.walk(root, followlinks=True):
-        if INDEX in files and path != root:
+        if set(names) <= set(files) and path != root:
             folders.clear()
             yield path
         # A folder of folders is as deep as people file them: kind/author/model.
