@@ -5,10 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from ..chain.decode import decoded_sound
-from ..media.sound import Sound, Waveform
+from ..media.sound import Sound, converted
 from .sound_clock import FilmSound
 
 if TYPE_CHECKING:
@@ -35,7 +33,7 @@ def _format(link: Link) -> tuple[int, int] | None:
 
 
 def _heard(link: Link, rate: int, channels: int) -> Sound | None:
-    """The sound of a link at a rate; one channel is heard from all, more are mixed to one.
+    """The sound of a link at a rate.
 
     A video's is streamed as it is: a chain begins with it, so the rate and the channels are its own.
     """
@@ -44,12 +42,4 @@ def _heard(link: Link, rate: int, channels: int) -> Sound | None:
     heard = decoded_sound(link)
     if heard is None:
         return None
-    sound, own_rate = heard
-    if own_rate != rate:
-        import torch
-        from torchaudio.functional import resample
-
-        sound = resample(torch.from_numpy(np.ascontiguousarray(sound)), own_rate, rate).numpy()
-    if sound.shape[0] != channels:
-        sound = np.repeat(sound.mean(0, keepdims=True), channels, axis=0)
-    return Waveform({"waveform": sound[None], "sample_rate": rate})
+    return converted(*heard, rate, channels)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .frames import FrameSource, bounds
-from .sound import BLOCK, Sound, SoundExcerpt, Waveform
+from .sound import BLOCK, Sound, SoundExcerpt, converted
 
 
 class Joined:
@@ -68,14 +68,8 @@ class JoinedSound:
             at = stop
 
     def _alike(self, sound: Sound) -> Sound:
-        """A sound at this one's rate and channels: one channel is heard from all, more are mixed to one."""
+        """A sound at this one's rate and channels."""
         if (sound.sample_rate, sound.channels) == (self.sample_rate, self.channels):
             return sound
-        import torch
-        from torchaudio.functional import resample
-
         samples = np.concatenate([np.empty((sound.channels, 0), np.float32), *sound.blocks()], axis=1)
-        if sound.channels != self.channels:
-            samples = np.repeat(samples.mean(0, keepdims=True), self.channels, axis=0)
-        waveform = resample(torch.from_numpy(samples), sound.sample_rate, self.sample_rate)
-        return Waveform({"waveform": waveform[None], "sample_rate": self.sample_rate})
+        return converted(samples, sound.sample_rate, self.sample_rate, self.channels)

@@ -84,6 +84,19 @@ class SoundExcerpt:
                 yield piece
 
 
+def converted(samples: np.ndarray, own_rate: int, rate: int, channels: int) -> Waveform:
+    """Samples `[channels, samples]` at another rate, with so many channels: one is heard from all, more are mixed to
+    one."""
+    if own_rate != rate:
+        import torch
+        from torchaudio.functional import resample
+
+        samples = resample(torch.from_numpy(np.ascontiguousarray(samples)), own_rate, rate).numpy()
+    if samples.shape[0] != channels:
+        samples = np.repeat(samples.mean(0, keepdims=True), channels, axis=0)
+    return Waveform({"waveform": samples[None], "sample_rate": rate})
+
+
 def sound_digest(sound: Sound) -> str:
     """Hash of every sample, for a sound that no file stands behind. It reads all of it, until that is cancelled."""
     from blake3 import blake3
