@@ -216,7 +216,7 @@ def render(
 
     say("started")
     here.handing.discard(film_id)
-    try:
+    with _failures_told(here, say):
         for name, content in film.files.items():
             server.put_input(name, content)
         _check_same(server, film, whole)
@@ -231,6 +231,20 @@ def render(
                 if film_id in here.handing and done < len(numbers):
                     break
             files = server.run(whole, passed_on, cancelled).files if scene == DELIVERY else []
+    here.succeeded()
+    seconds, left = time.monotonic() - began, list(numbers[done:])
+    if left:
+        # Whoever else is free gets it.
+        here.rest(TURN)
+    say("handed_over" if left else "finished", seconds=seconds)
+    return {"scene": scene, "server": server.url, "seconds": seconds, "files": files, "left": left}
+
+
+@contextmanager
+def _failures_told(here: ServerPlugin, say: Callable[..., None]) -> Iterator[None]:
+    """Tell why a scene fails, and have the worker leave or rest, as that asks for."""
+    try:
+        yield
     except Gone as gone:
         say("gone", why=str(gone))
         here.leave()
@@ -240,17 +254,10 @@ def render(
         here.leave(for_good=True)
         raise
     except (Failed, Refused) as failed:
-        why = f"{server.url}: {failed}"
+        why = f"{here.server.url}: {failed}"
         say("failed", why=why)
         here.failed()
         raise Failed(why) from None
-    here.succeeded()
-    seconds, left = time.monotonic() - began, list(numbers[done:])
-    if left:
-        # Whoever else is free gets it.
-        here.rest(TURN)
-    say("handed_over" if left else "finished", seconds=seconds)
-    return {"scene": scene, "server": server.url, "seconds": seconds, "files": files, "left": left}
 
 
 def _places(bucket: str, urls: Sequence[str]) -> list[Server | Bucket]:
