@@ -141,6 +141,12 @@ class Person:
     def ask(self, script: str, argument: Any = None) -> Any:
         return self.canvas.ask(script, argument)
 
+    def choose_template(self, title: str) -> None:
+        """Open a template out of the list: two clicks, and its name to find it."""
+        self.page.locator(".templates-tab-button").click()
+        self.page.get_by_placeholder("Search").first.fill(title)
+        self.page.locator(f'[data-testid="template-workflow-{title}"]').click()
+
     def begin_anew(self) -> None:
         """An empty canvas at its natural size."""
         self.page.keyboard.press("Escape")

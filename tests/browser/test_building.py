@@ -185,11 +185,8 @@ def test_a_film_of_six_stages_takes_at_most_twelve_acts_of_the_mouse_and_its_pro
 
 def test_a_film_of_six_stages_from_a_template_takes_four_acts_of_the_mouse_and_its_prompts(person: Person) -> None:
     prompts = [f"scene {number}, {person.nodes_2}" for number in range(1, 7)]
-    name = title_of("wan22_storyboard")
 
-    person.page.locator(".templates-tab-button").click()
-    person.page.get_by_placeholder("Search").first.fill(name)
-    person.page.locator(f'[data-testid="template-workflow-{name}"]').click()
+    person.choose_template(title_of("wan22_storyboard"))
     person.page.wait_for_function("() => app.graph.nodes.some((node) => node.type === 'LongtakeRenderStoryboard')")
     person.shrink()
     board = person.node("LongtakeRenderStoryboard")

@@ -46,9 +46,7 @@ def test_a_template_opens_whole_and_queues_what_its_api_file_says(person: Person
 
 def test_a_template_is_found_in_the_list_and_opened_by_a_click(person: Person) -> None:
     name = "wan22_i2v_long_film"
-    person.page.locator(".templates-tab-button").click()
-    person.page.get_by_placeholder("Search").first.fill(title_of(name))
-    person.page.locator(f'[data-testid="template-workflow-{title_of(name)}"]').click()
+    person.choose_template(title_of(name))
 
     person.page.wait_for_function("() => app.graph.nodes.some((node) => node.type === 'LongtakeChainStage')")
     assert without_players(person.queued()) == without_titles(api_prompt(name))
