@@ -29,6 +29,7 @@ from urllib.request import Request, urlopen
 
 import psutil
 import pytest
+from distributed import Client
 from PIL import Image
 
 from farm.bucket import Bucket
@@ -79,11 +80,12 @@ class Farm:
         return render_film(lambda: connect(self.address), Film(graph, "board"), hear)
 
     def wait_for(self, count: int) -> None:
-        """Wait until so many servers run: one that was killed is being started again."""
+        """Wait until so many servers run and take work: one that was killed is being started again, one that failed
+        rests."""
         until = time.monotonic() + 240
         with connect(self.address) as client:
             client.register_plugin(ServerPlugin())
-            while len(self.alive()) < count:
+            while len(self.alive()) < count or ready(client) < count:
                 assert time.monotonic() < until, "a server has not started"
                 time.sleep(0.2)
                 for _, event in client.get_events(TOPIC):
@@ -127,6 +129,11 @@ class Farm:
         ran = Server(self.alive()[0]).run(FILM, lambda kind, data: None, lambda: False)
         self.latents = servers.latents_of(self.store, dict.fromkeys(ran.rendered, 1))
         self.picture = servers.picture_of(self.path_of(ran.files))
+
+
+def ready(client: Client) -> int:
+    """How many workers take work."""
+    return sum(worker["status"] == "running" for worker in client.scheduler_info()["workers"].values())
 
 
 @pytest.fixture(scope="module")
